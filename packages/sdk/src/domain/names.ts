@@ -1,0 +1,40 @@
+/** Every name that Bifrost writes into a cluster or a control plane, in one place. */
+
+export const LABELS = {
+  /** On namespaces; only the platform may set it. */
+  customerId: 'bifrost.dev/customer-id',
+  /** On workloads, by their owner: the id that callers know the book by. */
+  bookDeploymentId: 'bifrost.dev/book-deployment-id',
+  /** On pods with a sidecar, and on Secrets of an attachment. */
+  sidecarId: 'bifrost.dev/sidecar-id',
+  /** On Secrets that hold a tailnet's credential. */
+  tailnetId: 'bifrost.dev/tailnet-id',
+  tailnetName: 'bifrost.dev/tailnet-name',
+  managedBy: 'app.kubernetes.io/managed-by',
+} as const;
+
+export const MANAGED_BY = 'bifrost';
+export const FIELD_MANAGER = 'bifrost';
+
+export const CONTAINERS = { guard: 'bifrost-guard', agent: 'bifrost-agent', tailscale: 'tailscale' } as const;
+export const VOLUMES = {
+  tun: 'bifrost-tun',
+  key: 'bifrost-key',
+  state: 'bifrost-tailscale-state',
+  socket: 'bifrost-tailscale-socket',
+  identity: 'bifrost-identity',
+} as const;
+/** Audience of the projected token that agents show. */
+export const TOKEN_AUDIENCE = 'bifrost';
+export const PORTS = { tailscaleHealth: 9002, agent: 9003 } as const;
+
+/** The Secret of one attachment: keys `authkey` and, when ingest has its own CA, `ca.crt`. */
+export const attachmentSecretName = (sidecarId: string): string => `bifrost-${sidecarId}`;
+/** The Secret, in the manager's own namespace, of a tailnet that we created: keys `client_id` and `client_secret`. */
+export const tailnetSecretName = (tailnetId: string): string => `bifrost-tailnet-${tailnetId}`;
+/** Tells our keys from others in a control plane: at most 50 characters, letters, digits, hyphen. */
+export const keyDescription = (sidecarId: string): string => `bifrost-${sidecarId}`;
+export const sidecarIdOfDescription = (description: string): string | undefined => /^bifrost-([0-9a-f-]{36})$/.exec(description)?.[1];
+/** The name of a stored attachment: one per workload, so that the store itself refuses a second. */
+export const attachmentKey = (workload: { readonly namespace: string; readonly kind: string; readonly name: string }): string =>
+  `${workload.namespace}/${workload.kind.toLowerCase()}-${workload.name}`;

@@ -1,0 +1,2 @@
+export * from '@bifrost/types/core';
+export type * from './ports/index.ts';

@@ -1,0 +1,128 @@
+import type { Secret, WorkloadReference } from '@bifrost/types/core';
+import type { AttachForm, ClusterRanges } from '../domain/model.ts';
+import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
+import type { CallOptions } from './store.ts';
+
+/** A book deployment as it is now. */
+export interface Workload {
+  readonly reference: WorkloadReference;
+  /** The namespace's customer; undefined when the platform has not said. */
+  readonly customerId: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly template: PodTemplateShape;
+  readonly replicas: number;
+  /** Changes with every write to the workload. */
+  readonly version: string;
+}
+
+/** What is to be in, or out of, a workload's pod template. */
+export interface WorkloadChange {
+  readonly workload: WorkloadReference;
+  readonly form: AttachForm;
+  readonly fragment: SidecarFragment;
+}
+
+/**
+ * Book deployments. Every method rejects with `signal.reason` itself when aborted.
+ *
+ * @throws {BifrostError} `CLUSTER_DENIED` (403 by RBAC), `CLUSTER_UNAVAILABLE` (no answer, 429, 5xx; retry), `CLUSTER_REJECTED` (any other refusal) from any method.
+ */
+export interface Workloads {
+  /**
+   * Finds a workload by the value of its label `bifrost.dev/book-deployment-id`, its uid, or `namespace/name`, in that order.
+   * @throws {BifrostError} `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED` (a kind that cannot carry a sidecar)
+   */
+  find(bookDeploymentId: string, options: CallOptions): Promise<Workload>;
+  /** The same workload (same uid) as it is now, or undefined when it is gone. */
+  get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined>;
+  /**
+   * Puts the fragment in. Already in: nothing changes. `dryRun`: the cluster judges and nothing is written. Answers with the workload as it then is.
+   * @throws {BifrostError} `FIELD_CONFLICT` with `details.manager` and `issues[].path`; `WORKLOAD_NOT_FOUND`; `CLUSTER_CONFLICT` (changed meanwhile; retry)
+   */
+  attach(change: WorkloadChange, options: CallOptions & { readonly dryRun?: boolean }): Promise<Workload>;
+  /** Takes exactly the fragment out. Absent fragment or absent workload is success. @throws {BifrostError} `CLUSTER_CONFLICT` (changed meanwhile; retry) */
+  detach(change: WorkloadChange, options: CallOptions): Promise<void>;
+  /**
+   * Asks admission, by dry run, whether a pod of this template with the fragment may run. Nothing is written.
+   * @throws {BifrostError} `POD_SECURITY_FORBIDDEN` — the same pod without the fragment is admitted
+   */
+  admit(workload: Workload, fragment: SidecarFragment, options: CallOptions): Promise<void>;
+}
+
+export interface SecretReference {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Secrets. `list` and `remove` touch only Secrets labelled `app.kubernetes.io/managed-by: bifrost`; `get` reads any. */
+export interface Secrets {
+  get(secret: SecretReference, options: CallOptions): Promise<ReadonlyMap<string, Secret> | undefined>;
+  /** Creates or replaces. The label managed-by is added. */
+  put(
+    secret: SecretReference & { readonly labels: Readonly<Record<string, string>>; readonly data: ReadonlyMap<string, Secret> },
+    options: CallOptions,
+  ): Promise<void>;
+  /** Absent is success. A Secret that is not ours is left alone and is success too. */
+  remove(secret: SecretReference, options: CallOptions): Promise<void>;
+  /** Ours, in all namespaces, without their data. */
+  list(options: CallOptions): Promise<readonly (SecretReference & { readonly labels: Readonly<Record<string, string>> })[]>;
+}
+
+export interface ContainerState {
+  readonly name: string;
+  readonly running: boolean;
+  readonly ready: boolean;
+  readonly restarts: number;
+}
+
+/** A pod that carries our label `bifrost.dev/sidecar-id`. The label is a hint; `workloadUid` is what ownership is decided by. */
+export interface Pod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Uid of the workload at the end of the owner walk; undefined when it cannot be told. */
+  readonly workloadUid: string | undefined;
+  readonly createdAtMs: number;
+  readonly phase: string;
+  readonly deleting: boolean;
+  readonly ip: string | undefined;
+  readonly containers: readonly ContainerState[];
+}
+
+export interface Pods {
+  /** Pods with our label, from a cache that is in sync. */
+  list(options: CallOptions): Promise<readonly Pod[]>;
+  /** Hints: a pod with our label came, changed or went. All pods at first. Ends with `signal.reason` on abort. */
+  watch(options: CallOptions): AsyncIterable<{ readonly uid: string; readonly pod: Pod | undefined }>;
+}
+
+/** Who holds a token: proven by the cluster, never by what the caller says. */
+export interface PodIdentity {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly podName: string;
+  readonly podUid: string;
+}
+
+export interface Identities {
+  /** The pod that a projected token with our audience belongs to; undefined when the cluster does not vouch for it. May be cached for up to a minute. */
+  reviewPodToken(token: Secret, options: CallOptions): Promise<PodIdentity | undefined>;
+}
+
+export interface Topology {
+  /** Ranges of pods, Services and nodes; undefined when they cannot be told. */
+  ranges(options: CallOptions): Promise<ClusterRanges | undefined>;
+}
+
+/** The cluster that books run in. `start` opens watches; disposing closes them. */
+export interface Cluster extends AsyncDisposable {
+  /** The adapter's name, e.g. `memory`, `kubernetes`. */
+  readonly kind: string;
+  readonly workloads: Workloads;
+  readonly secrets: Secrets;
+  readonly pods: Pods;
+  readonly identities: Identities;
+  readonly topology: Topology;
+  start(options: CallOptions): Promise<void>;
+}

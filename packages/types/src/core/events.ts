@@ -1,0 +1,48 @@
+import type { ConnectivityEventType } from './messages.ts';
+import type { Cause, SidecarStatus } from './network.ts';
+
+interface TailnetEvent {
+  readonly tailnetName: string;
+  readonly customerId: string;
+  readonly atMs: number;
+}
+interface SidecarEvent extends TailnetEvent {
+  readonly sidecarId: string;
+  readonly bookDeploymentId: string;
+}
+/** A change of one instance's connection. */
+export interface InstanceEvent extends SidecarEvent {
+  readonly podName: string;
+  readonly podUid: string;
+  readonly state: SidecarStatus;
+  readonly previousState: SidecarStatus;
+  /** Absent when the connection is fine. */
+  readonly cause?: Cause;
+  readonly ipAddress?: string;
+}
+
+/** Every event of a manager: `noun:past-verb`, one readonly payload with `atMs` (Unix milliseconds). Events inform; they never drive. */
+export interface ManagerEvents {
+  'tailnet:created': TailnetEvent;
+  'tailnet:activated': TailnetEvent;
+  'tailnet:failed': TailnetEvent & { readonly code: string };
+  'tailnet:deleted': TailnetEvent;
+  'sidecar:attached': SidecarEvent;
+  'sidecar:failed': SidecarEvent & { readonly code: string };
+  'sidecar:detached': SidecarEvent;
+  'instance:connected': InstanceEvent;
+  'instance:degraded': InstanceEvent;
+  'instance:disconnected': InstanceEvent;
+  'instance:lost': InstanceEvent;
+  'instance:removed': SidecarEvent & { readonly podName: string; readonly podUid: string };
+  'leftover:collected': { readonly kind: string; readonly id: string; readonly place: string; readonly atMs: number };
+}
+export type ManagerEventName = keyof ManagerEvents;
+
+/** Which manager events reach `monitorConnectivity`, and as which of the specification's words. */
+export const CONNECTIVITY_WORDS = {
+  'instance:connected': 'connected',
+  'instance:degraded': 'error',
+  'instance:disconnected': 'disconnected',
+  'instance:lost': 'error',
+} as const satisfies Partial<Record<ManagerEventName, ConnectivityEventType>>;

@@ -1,0 +1,8 @@
+/** Zod-free: all that the agent imports at run time. */
+export * from './errors.ts';
+export * from './events.ts';
+export * from './messages.ts';
+export * from './network.ts';
+export * from './report.ts';
+export * from './secret.ts';
+export * from './wire.ts';

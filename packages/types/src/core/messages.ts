@@ -1,0 +1,120 @@
+import type { NetworkConfiguration, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
+
+/** Where the credentials of a customer's own tailnet are: a Secret in the manager's own namespace, keys `client_id` and `client_secret`. */
+export interface CredentialReference {
+  readonly secretName: string;
+}
+
+export interface CreateTailnetRequest {
+  readonly customerId: string;
+  readonly tailnetName: string;
+  readonly config: NetworkConfiguration;
+  readonly tags: readonly string[];
+  /** Ours; default: the manager's `tenancy` option. */
+  readonly tenancy?: Tenancy;
+  /** Ours; needed for `customer-owned`. */
+  readonly credential?: CredentialReference;
+}
+export interface CreateTailnetResponse {
+  readonly tailnetId: string;
+  readonly tailnetName: string;
+  readonly status: TailnetStatus;
+  readonly createdAt: Date;
+}
+
+/** A tailnet as read back. */
+export interface Tailnet extends CreateTailnetResponse {
+  readonly customerId: string;
+  readonly config: NetworkConfiguration;
+  readonly tags: readonly string[];
+  readonly tenancy: Tenancy;
+  /** Why it is not active: an error code and a sentence. */
+  readonly reason?: { readonly code: string; readonly message: string };
+}
+
+export interface AttachSidecarRequest {
+  /** Value of the label `bifrost.dev/book-deployment-id`, the workload's uid, or `namespace/name`. */
+  readonly bookDeploymentId: string;
+  readonly tailnetName: string;
+  readonly config: SidecarConfiguration;
+}
+export interface AttachSidecarResponse {
+  readonly sidecarId: string;
+  readonly status: SidecarStatus;
+  readonly tailnetName: string;
+  readonly createdAt: Date;
+}
+
+export type WorkloadKind = 'Deployment' | 'StatefulSet';
+export interface WorkloadReference {
+  readonly kind: WorkloadKind;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+/** One pod's sidecar, as last seen. */
+export interface SidecarInstance {
+  readonly podName: string;
+  readonly podUid: string;
+  readonly status: SidecarStatus;
+  readonly ipAddress?: string;
+  /** The control plane's id of the device that this pod joined as. */
+  readonly deviceId?: string;
+  readonly lastReportAt?: Date;
+}
+
+/** A sidecar as read back. */
+export interface Sidecar extends AttachSidecarResponse {
+  readonly bookDeploymentId: string;
+  readonly workload: WorkloadReference;
+  readonly config: SidecarConfiguration;
+  /** Its oldest connected instance's address. */
+  readonly ipAddress?: string;
+  readonly instances: readonly SidecarInstance[];
+  readonly reason?: { readonly code: string; readonly message: string };
+}
+
+/** The specification's status answer; bytes are as the books see them, since the manager first saw each agent. */
+export interface NetworkStatus {
+  readonly tailnetName: string;
+  readonly status: TailnetStatus;
+  /** Our connected instances. */
+  readonly connectedDevices: number;
+  readonly lastActivity?: Date;
+  readonly metrics: { readonly bytesSent: number; readonly bytesReceived: number; readonly averageLatencyMs: number };
+  readonly connectedSidecars: readonly {
+    readonly sidecarId: string;
+    readonly bookDeployment: string;
+    readonly status: SidecarStatus;
+    readonly ipAddress: string;
+  }[];
+}
+
+/** One per tailnet. */
+export interface ConnectionMetric {
+  readonly tailnetName: string;
+  readonly bytesSent: bigint;
+  readonly bytesReceived: bigint;
+  readonly latencyMs: number;
+  readonly isConnected: boolean;
+  readonly lastActivity?: Date;
+}
+
+/** The specification's three words; what lies behind them is in `details.state` and `details.cause`. */
+export type ConnectivityEventType = 'connected' | 'disconnected' | 'error';
+export const CONNECTIVITY_EVENT_TYPES = ['connected', 'disconnected', 'error'] as const satisfies readonly ConnectivityEventType[];
+export interface ConnectivityEvent {
+  readonly tailnetName: string;
+  readonly eventType: ConnectivityEventType;
+  readonly timestamp: Date;
+  readonly details: Readonly<Record<string, string>>;
+}
+
+/** Something made outside that no object of ours owns any more. */
+export interface Leftover {
+  readonly kind: 'device' | 'key' | 'secret' | 'tailnet';
+  readonly id: string;
+  /** The tailnet or namespace it lies in. */
+  readonly place: string;
+}

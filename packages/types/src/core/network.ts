@@ -1,0 +1,50 @@
+/** How far a book may go. Cluster and Internet stay as they are under `restrictive`; see the guard in ARCHITECTURE.md. */
+export type AccessPolicy = 'restrictive' | 'standard' | 'permissive';
+export const ACCESS_POLICIES = ['restrictive', 'standard', 'permissive'] as const satisfies readonly AccessPolicy[];
+
+/** A customer's network intent. */
+export interface NetworkConfiguration {
+  /** CIDRs behind the customer's routers that books may reach. */
+  readonly allowedNetworks: readonly string[];
+  /** CIDRs that books may never reach; wins over allowed. */
+  readonly blockedNetworks: readonly string[];
+  readonly accessPolicy: AccessPolicy;
+  readonly enableLogging: boolean;
+}
+
+/** What one book's sidecar asks for. */
+export interface SidecarConfiguration {
+  /** One DNS label; unique in the tailnet. */
+  readonly hostname: string;
+  /** CIDRs inside the pod's reach that the sidecar offers to the tailnet. */
+  readonly advertiseRoutes: readonly string[];
+  /** Use the routes that the customer's routers offer. */
+  readonly acceptRoutes: boolean;
+  readonly enableSsh: boolean;
+}
+
+/** Who owns the tailnet: the customer (their OAuth client by reference), or our organization (we create it). */
+export type Tenancy = 'customer-owned' | 'organization';
+export const TENANCIES = ['customer-owned', 'organization'] as const satisfies readonly Tenancy[];
+
+export type TailnetStatus = 'creating' | 'active' | 'degraded' | 'failed' | 'deleting';
+export const TAILNET_STATUSES = ['creating', 'active', 'degraded', 'failed', 'deleting'] as const satisfies readonly TailnetStatus[];
+
+export type SidecarStatus = 'attaching' | 'connected' | 'degraded' | 'disconnected' | 'unknown' | 'failed' | 'detaching';
+export const SIDECAR_STATUSES = [
+  'attaching',
+  'connected',
+  'degraded',
+  'disconnected',
+  'unknown',
+  'failed',
+  'detaching',
+] as const satisfies readonly SidecarStatus[];
+
+/** What a connection trouble comes from. */
+export type Cause = 'key' | 'policy' | 'route' | 'relay' | 'dns' | 'control-plane' | 'pod' | 'agent';
+export const CAUSES = ['key', 'policy', 'route', 'relay', 'dns', 'control-plane', 'pod', 'agent'] as const satisfies readonly Cause[];
+
+/** How packets to one peer travel at the moment. */
+export type PathClass = 'direct' | 'peer-relay' | 'derp' | 'none';
+export const PATH_CLASSES = ['direct', 'peer-relay', 'derp', 'none'] as const satisfies readonly PathClass[];
