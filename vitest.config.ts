@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { MinimumReporter } from './test/support/minimum.ts';
 
 const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -19,6 +20,7 @@ export default defineConfig({
   },
   test: {
     include: ['packages/*/test/**/*.test.ts', 'test/*.test.ts'],
+    reporters: ['default', new MinimumReporter('unit')],
     testTimeout: 15_000,
     hookTimeout: 30_000,
   },

@@ -1,53 +1,36 @@
-// Builds every package: JavaScript by tsup (the agent as one CommonJS file), declarations by `tsc -b`.
-import { spawnSync } from 'node:child_process';
+// Builds every package: JavaScript by tsup (each package's tsup.config.mjs), declarations by `tsc -b`.
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'tsup';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const modules = { format: 'esm', platform: 'node', target: 'node22', sourcemap: true, clean: true, silent: true, splitting: true };
+const bin = join(root, 'node_modules', '.bin');
+const folders = ['packages/types', 'packages/sdk', 'packages/agent', 'examples/embedded', 'examples/network-manager'];
 
-const packages = [
-  { folder: 'packages/types', options: { ...modules, entry: { index: 'src/index.ts', 'core/index': 'src/core/index.ts' } } },
-  {
-    folder: 'packages/sdk',
-    options: {
-      ...modules,
-      entry: {
-        index: 'src/index.ts',
-        kubernetes: 'src/kubernetes.ts',
-        tailscale: 'src/tailscale.ts',
-        'server/index': 'src/server/index.ts',
-        'testing/index': 'src/testing/index.ts',
-        'testing/conformance/index': 'src/testing/conformance/index.ts',
-      },
-    },
-  },
-  {
-    folder: 'packages/agent',
-    // One file, CommonJS: an ES module import of node:http costs about 10 MiB of memory (docs/decisions/agent-runtime.md).
-    options: {
-      ...modules,
-      format: 'cjs',
-      splitting: false,
-      sourcemap: false,
-      entry: { agent: 'src/main.ts' },
-      outExtension: () => ({ js: '.cjs' }),
-      noExternal: [/.*/],
-      minify: true,
-    },
-  },
-  { folder: 'examples/embedded', options: { ...modules, entry: { main: 'src/main.ts' } } },
-  { folder: 'examples/network-manager', options: { ...modules, splitting: false, entry: { main: 'src/main.ts' } } },
-];
+const run = (command, args, cwd) =>
+  new Promise((resolve) => {
+    const child = spawn(join(bin, command), args, { cwd: join(root, cwd), stdio: ['ignore', 'pipe', 'pipe'] });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (said += text));
+    child.on('error', (error) => resolve({ code: 1, said: error.message }));
+    child.on('close', (code) => resolve({ code, said }));
+  });
 
-for (const { folder, options } of packages) {
-  process.chdir(join(root, folder)); // tsup resolves entries, output and package.json from the working directory
-  await build({ ...options, config: false, tsconfig: 'tsconfig.json', outDir: 'dist' });
+/** Declarations stay: `tsc -b` keeps its own account of them. */
+const removeOldJavaScript = (dist) => {
+  if (!existsSync(dist)) return;
+  for (const file of readdirSync(dist, { recursive: true })) if (/\.c?js(\.map)?$/.test(file)) rmSync(join(dist, file));
+};
+
+for (const folder of folders) {
+  removeOldJavaScript(join(root, folder, 'dist'));
+  const { code, said } = await run('tsup', [], folder);
+  if (code !== 0) {
+    process.stderr.write(`${folder}\n${said}`);
+    process.exit(1);
+  }
 }
-process.chdir(root);
-
-const types = spawnSync(join(root, 'node_modules', '.bin', 'tsc'), ['-b', ...packages.map(({ folder }) => folder)], { cwd: root, encoding: 'utf8' });
-process.stdout.write(types.stdout);
-process.stderr.write(types.stderr);
-process.exitCode = types.status ?? 1;
+const { code, said } = await run('tsc', ['-b', ...folders], '.');
+process.stderr.write(said);
+process.exitCode = code;

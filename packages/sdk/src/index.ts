@@ -1,2 +1,13 @@
+/** `@bifrost/sdk`: the manager, its types, and the one error class. Adapters for real systems are `@bifrost/sdk/kubernetes` and `@bifrost/sdk/tailscale`. */
+export type { AttachSidecarInput, CreateTailnetInput } from '@bifrost/types';
 export * from '@bifrost/types/core';
+export { streamAuditSink } from './adapters/stream/audit-sink.ts';
+export { streamLogger } from './adapters/stream/logger.ts';
+export { systemClock } from './adapters/system/clock.ts';
+export type { AttachForm, ClusterRanges } from './domain/model.ts';
+export type { SidecarFragment } from './domain/pod-shape.ts';
+export { type CallerOptions, NetworkManager } from './manager/network-manager.ts';
+export type { NetworkManagerOptions } from './manager/options.ts';
+export type { AttachPlan } from './manager/sidecar-calls.ts';
+export type { Awaited } from './manager/wait-for.ts';
 export type * from './ports/index.ts';

@@ -13,9 +13,10 @@ export interface ContainerPort {
 }
 
 export interface ProbeShape {
-  readonly httpGet?: { readonly port: number | string };
-  readonly tcpSocket?: { readonly port: number | string };
-  readonly grpc?: { readonly port: number };
+  readonly httpGet?: { readonly port: number | string; readonly [member: string]: unknown };
+  readonly tcpSocket?: { readonly port: number | string; readonly [member: string]: unknown };
+  readonly grpc?: { readonly port: number; readonly [member: string]: unknown };
+  readonly [member: string]: unknown;
 }
 
 export interface ContainerShape {

@@ -34,6 +34,11 @@ export const ERROR_CODES = {
   ROUTE_CONFLICT: { retry: 'never', http: 409, grpc: 9 },
   ATTACH_TIMEOUT: { retry: 'never', http: 504, grpc: 4 },
   IMAGE_UNPINNED: { retry: 'never', http: 400, grpc: 3 },
+  // Callers at a door.
+  UNAUTHENTICATED: { retry: 'never', http: 401, grpc: 16 },
+  PATH_NOT_FOUND: { retry: 'never', http: 404, grpc: 12 },
+  BODY_TOO_LARGE: { retry: 'never', http: 413, grpc: 8 },
+  INTERNAL: { retry: 'backoff', http: 500, grpc: 13 },
   // Reports from agents.
   REPORT_INVALID: { retry: 'never', http: 400, grpc: 3 },
   REPORT_TOO_LARGE: { retry: 'never', http: 413, grpc: 8 },

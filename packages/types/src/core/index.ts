@@ -1,4 +1,5 @@
 /** Zod-free: all that the agent imports at run time. */
+export * from './cidr.ts';
 export * from './errors.ts';
 export * from './events.ts';
 export * from './messages.ts';

@@ -1,15 +1,17 @@
 /** Keys whose value is a map of free names: those names are left as they are. */
 const FREE_MAPS: ReadonlySet<string> = new Set(['details']);
 
-const toSnake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-const toCamel = (name: string): string => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+const UPPER = /[A-Z]/;
+const toSnake = (name: string): string => (UPPER.test(name) ? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) : name);
+// Most names are one word: asking first is several times faster than replacing (every report passes here).
+const toCamel = (name: string): string => (name.includes('_') ? name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()) : name);
 
 /**
  * The JSON form of one of our messages: snake_case names, RFC 3339 times, int64 as a decimal string (as proto3 JSON has it).
  * Undefined members are left out.
  */
 export function toWire(value: unknown): unknown {
-  if (value instanceof Date) return value.toISOString();
+  if (value instanceof Date) return value.toISOString().replace('.000Z', 'Z'); // as proto3 JSON has it: no empty fraction
   if (typeof value === 'bigint') return value.toString();
   if (Array.isArray(value)) return value.map(toWire);
   if (typeof value !== 'object' || value === null) return value;
@@ -22,11 +24,13 @@ export function toWire(value: unknown): unknown {
 
 /** The reverse of names only: what the values mean is the schema's business. `__proto__` is dropped. */
 export function fromWire(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(fromWire);
   if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(fromWire);
   const out: Record<string, unknown> = {};
-  for (const [key, member] of Object.entries(value)) {
-    if (key !== '__proto__') out[toCamel(key)] = FREE_MAPS.has(key) ? member : fromWire(member);
+  for (const key of Object.keys(value)) {
+    if (key === '__proto__') continue;
+    const member = (value as Record<string, unknown>)[key];
+    out[toCamel(key)] = typeof member !== 'object' || FREE_MAPS.has(key) ? member : fromWire(member);
   }
   return out;
 }

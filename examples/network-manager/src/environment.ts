@@ -1,0 +1,47 @@
+/** What the service reads from its environment; every fault is told at once. */
+export interface Environment {
+  readonly tailscaleImage: string;
+  readonly agentImage: string;
+  readonly ingestUrl: string;
+  readonly tlsDirectory: string;
+  readonly controlUrl: string | undefined;
+  readonly loginServer: string | undefined;
+  readonly organizationSecret: string | undefined;
+  readonly heartbeatMs: number;
+  readonly silenceMs: number;
+  readonly apiSubjects: readonly string[];
+  readonly namespace: string;
+  readonly reportsPort: number;
+  readonly apiPort: number;
+}
+
+export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { readonly missing: readonly string[] } {
+  const missing: string[] = [];
+  const needed = (name: string): string => {
+    const value = variables[name];
+    if (!value) missing.push(name);
+    return value ?? '';
+  };
+  const number = (name: string, fallback: number): number => {
+    const value = Number(variables[name] ?? fallback);
+    if (!Number.isInteger(value) || value <= 0) missing.push(`${name} (a positive whole number)`);
+    return value;
+  };
+  const heartbeatMs = number('BIFROST_HEARTBEAT_MS', 10_000);
+  const environment: Environment = {
+    tailscaleImage: needed('BIFROST_TAILSCALE_IMAGE'),
+    agentImage: needed('BIFROST_AGENT_IMAGE'),
+    ingestUrl: needed('BIFROST_INGEST_URL'),
+    tlsDirectory: needed('BIFROST_TLS_DIR'),
+    controlUrl: variables['BIFROST_CONTROL_URL'],
+    loginServer: variables['BIFROST_LOGIN_SERVER'],
+    organizationSecret: variables['BIFROST_ORGANIZATION_SECRET'],
+    heartbeatMs,
+    silenceMs: number('BIFROST_SILENCE_MS', Math.round(heartbeatMs * 3.5)),
+    apiSubjects: (variables['BIFROST_API_SUBJECTS'] ?? '').split(',').filter((subject) => subject !== ''),
+    namespace: needed('BIFROST_NAMESPACE'),
+    reportsPort: number('BIFROST_REPORTS_PORT', 8443),
+    apiPort: number('BIFROST_API_PORT', 8444),
+  };
+  return missing.length > 0 ? { missing } : environment;
+}

@@ -1,0 +1,61 @@
+import { hindrance } from './domain/judge.ts';
+import { renderMetrics } from './domain/metrics.ts';
+import { buildReport, encodeReport } from './domain/report.ts';
+import type { AgentSettings } from './domain/settings.ts';
+import type { Clock } from './ports/clock.ts';
+import type { Ingest } from './ports/ingest.ts';
+import type { LocalApi } from './ports/local-api.ts';
+import type { Logger } from './ports/logger.ts';
+import type { OpenStatusServer } from './ports/status-server.ts';
+import { Reporter } from './reporter.ts';
+import { together } from './together.ts';
+import { AGENT_VERSION } from './version.ts';
+import { Watcher } from './watcher.ts';
+
+export interface AgentOptions {
+  readonly settings: Pick<AgentSettings, 'sidecarId' | 'podUid' | 'heartbeatMs' | 'acceptRoutes'>;
+  readonly localApi: LocalApi;
+  readonly ingest: Ingest;
+  readonly openStatusServer: OpenStatusServer;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * Runs one agent: watches the daemon, reports to the manager, serves its own state. The signal is the order to stop: it then says its last words
+ * (at most half a second) and resolves. `localApi` and `ingest` remain the caller's to dispose.
+ *
+ * @throws {BifrostError} `INVALID_OPTIONS` — the status address cannot be listened on
+ */
+export async function runAgent(options: AgentOptions, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+  const { settings, localApi, ingest, clock, logger } = options;
+  const { sidecarId, podUid, heartbeatMs, acceptRoutes } = settings;
+  const reporting = { sidecarId, podUid, agentVersion: AGENT_VERSION, startId: clock.newId(), startedAtMs: clock.nowMs() };
+  const watcher: Watcher = new Watcher({
+    localApi,
+    clock,
+    logger,
+    acceptRoutes,
+    intervalMs: () => reporter.intervalMs,
+    onChange: () => reporter.push('change'),
+  });
+  const reporter = new Reporter({
+    ingest,
+    clock,
+    logger,
+    heartbeatMs,
+    build: (report) => encodeReport(buildReport(reporting, report, { view: watcher.view(), counters: watcher.counters })),
+  });
+  await using server = await options.openStatusServer({
+    notReady: () => hindrance(watcher.view()),
+    metrics: () => renderMetrics({ view: watcher.view(), traffic: watcher.counters.total, reports: reporter.counts, agentVersion: AGENT_VERSION }),
+  });
+  logger.log('info', 'agent started', { version: AGENT_VERSION, startId: reporting.startId, port: server.port });
+  try {
+    await watcher.look({ signal });
+    reporter.push('start');
+    await together([(each) => watcher.run({ signal: each }), (each) => reporter.run({ signal: each })], signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}

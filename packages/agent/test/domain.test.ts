@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { backoffMs } from '../src/domain/backoff.ts';
+import { TrafficCounters } from '../src/domain/counters.ts';
+import { renderMetrics } from '../src/domain/metrics.ts';
+import { type QueuedReport, ReportQueue } from '../src/domain/report-queue.ts';
+import { AGENT_VERSION } from '../src/version.ts';
+import { peer, status, view } from './support/views.ts';
+
+describe('TrafficCounters never go down', () => {
+  const at = (rxBytes: number, txBytes = 0) => [peer({ id: 'a', rxBytes, txBytes })];
+  it.each([
+    ['growing', [10, 15, 15], 15],
+    ['the daemon restarts', [10, 3, 5], 15],
+    ['it restarts and passes the old figure unseen', [10, 20], 20],
+    ['the peer leaves and comes back at zero', [10, undefined, 0, 4], 14],
+    ['the peer leaves and comes back with more', [10, undefined, 12], 22],
+  ])('%s', (_, seen, total) => {
+    const counters = new TrafficCounters();
+    let last = 0;
+    for (const rx of seen) {
+      counters.observe(rx === undefined ? [] : at(rx));
+      expect(counters.total.rxBytes).toBeGreaterThanOrEqual(last);
+      last = counters.total.rxBytes;
+    }
+    expect([last, counters.of('a').rxBytes]).toEqual([total, total]);
+  });
+  it('a daemon known to have ended starts at zero again', () => {
+    const counters = new TrafficCounters();
+    counters.observe(at(10));
+    counters.daemonEnded();
+    counters.observe(at(20));
+    expect(counters.total).toEqual({ rxBytes: 30, txBytes: 0 });
+  });
+  it('what flowed before the agent started is not counted', () => {
+    const counters = new TrafficCounters();
+    counters.start(at(100, 50));
+    counters.observe(at(101, 52));
+    expect(counters.total).toEqual({ rxBytes: 1, txBytes: 2 });
+  });
+  it('forgets the oldest of very many that are gone, and keeps the sum', () => {
+    const counters = new TrafficCounters();
+    for (let round = 0; round < 50; round += 1)
+      counters.observe(Array.from({ length: 100 }, (_, index) => peer({ id: `${round}-${index}`, rxBytes: 1 })));
+    expect(counters.total.rxBytes).toBe(5000);
+    expect(counters.of('0-0').rxBytes).toBe(0);
+    expect(counters.of('49-99').rxBytes).toBe(1);
+  });
+});
+
+describe('ReportQueue', () => {
+  const report = (seq: number, reason: QueuedReport['reason'] = 'change') => ({ seq, reason, body: '' });
+  const drain = (queue: ReportQueue) => {
+    const seqs: number[] = [];
+    for (let next = queue.take(); next; next = queue.take()) {
+      seqs.push(next.seq);
+      queue.settle(true);
+    }
+    return seqs;
+  };
+  it('a waiting heartbeat gives way to what comes after it; the one in flight stays', () => {
+    const queue = new ReportQueue();
+    queue.push(report(0, 'heartbeat'));
+    queue.take();
+    for (const [seq, reason] of [
+      [1, 'heartbeat'],
+      [2, 'change'],
+      [3, 'heartbeat'],
+      [4, 'heartbeat'],
+    ] as const)
+      queue.push(report(seq, reason));
+    expect(queue.superseded).toBe(2);
+    queue.settle(false);
+    expect(drain(queue)).toEqual([0, 2, 4]);
+  });
+  it('without room the oldest go, never the one in flight', () => {
+    const queue = new ReportQueue(3);
+    queue.push(report(0, 'start'));
+    queue.take();
+    for (let seq = 1; seq < 6; seq += 1) queue.push(report(seq));
+    expect([queue.size, queue.overflowed]).toEqual([3, 3]);
+    queue.settle(false);
+    expect(drain(queue)).toEqual([0, 4, 5]);
+  });
+});
+
+describe('backoffMs', () => {
+  it.each([
+    [{ attempt: 1, random: 0 }, 250],
+    [{ attempt: 1, random: 1 }, 500],
+    [{ attempt: 3, random: 1 }, 2000],
+    [{ attempt: 99, random: 1 }, 15_000],
+    [{ attempt: 1, random: 0, retryAfterMs: 7000 }, 7000],
+    [{ attempt: 1, random: 0, retryAfterMs: 1e9 }, 300_000],
+  ])('%j', (input, expected) => expect(backoffMs({ baseMs: 500, maxMs: 15_000, ...input })).toBe(expected));
+});
+
+describe('renderMetrics', () => {
+  it('writes each family once, escapes labels, bounds the peers with a latency', () => {
+    const peers = Array.from({ length: 20 }, (_, index) => peer({ id: `n${index}`, name: index === 0 ? 'a"b\\c' : `peer-${index}` }));
+    const pings = new Map(peers.map(({ id }) => [id, { failures: 0, answer: { latencyMs: 5, path: 'direct' as const } }]));
+    const reports = { sent: 1, failed: 2, buffered: 3, superseded: 4, overflowed: 5, refused: 6 };
+    const text = renderMetrics({
+      view: view({ status: status({ peers }), pings }),
+      traffic: { rxBytes: 7, txBytes: 8 },
+      reports,
+      agentVersion: '1.2.3',
+    });
+    expect(text).toContain('bifrost_agent_build_info{version="1.2.3"} 1\n');
+    expect(text).toContain('bifrost_agent_peer_latency_seconds{peer="a\\"b\\\\c"} 0.005\n');
+    expect(text.match(/peer_latency_seconds\{/g)).toHaveLength(16);
+    expect(text).toContain('bifrost_agent_peers{path="direct"} 20\n');
+    expect(text).toContain('bifrost_agent_received_bytes_total 7\n');
+    expect(text).toContain('bifrost_agent_reports_dropped_total{cause="overflowed"} 5\n');
+    for (const line of text.trimEnd().split('\n'))
+      expect(line).toMatch(/^# (HELP|TYPE) |^bifrost_agent_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"\})? [0-9.]+$/);
+  });
+});
+
+it('AGENT_VERSION is the package version', () => {
+  expect(AGENT_VERSION).toBe(JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version);
+});

@@ -1,0 +1,215 @@
+import { isDeepStrictEqual } from 'node:util';
+import { BifrostError } from '@bifrost/types/core';
+import type { Stored } from '../../domain/model.ts';
+import { FIELD_MANAGER } from '../../domain/names.ts';
+import type { CallOptions, Collection, Store } from '../../ports/store.ts';
+import type { Answer, ApiRequest } from './answers.ts';
+import { type ApiList, type ApiObject, CONTENT } from './api-types.ts';
+import type { KubernetesConnection } from './connection.ts';
+import { type ApiProblem, clusterError, isAbsent } from './errors.ts';
+import { readHints } from './hints.ts';
+import { ListWatch } from './list-watch.ts';
+import {
+  API_ROOT,
+  type CustomResource,
+  FINALIZER,
+  GROUP,
+  type ResourceCodec,
+  SIDECARS,
+  statusOf,
+  storedOf,
+  TAILNETS,
+  VERSION,
+} from './store-codec.ts';
+
+export interface KubernetesStoreOptions {
+  readonly connection: KubernetesConnection;
+}
+
+/**
+ * The Store port on custom resources: `Tailnet` (cluster-scoped, by name) and `SidecarAttachment` (in the book's namespace). Needs
+ * `examples/deploy/crds.yaml` and the rights of `examples/deploy/rbac.yaml`. State is the status subresource; a write is a JSON Patch that
+ * names the resourceVersion, so labels and annotations that others put there stay. The finalizer `network.bifrost.dev/cleanup` holds a
+ * deleted object until `finalize`; an object that kubectl made gets it with the first `replaceState`, before anything is made outside.
+ *
+ * @throws {BifrostError} beside the port's codes `CLUSTER_REJECTED` with `issues` — the schema refuses the value.
+ * @example
+ * await using store = kubernetesStore({ connection: kubernetes() });
+ * const tailnets = await store.tailnets.list({ signal: AbortSignal.timeout(10_000) });
+ */
+export function kubernetesStore({ connection }: KubernetesStoreOptions): Store {
+  const tailnets = new ResourceCollection(connection, TAILNETS);
+  const sidecars = new ResourceCollection(connection, SIDECARS);
+  const use = connection.retain();
+  return {
+    kind: 'kubernetes',
+    tailnets,
+    sidecars,
+    async [Symbol.asyncDispose]() {
+      await Promise.all([tailnets[Symbol.asyncDispose](), sidecars[Symbol.asyncDispose]()]);
+      await use[Symbol.asyncDispose]();
+    },
+  };
+}
+
+class ResourceCollection<Spec, State extends object> implements Collection<Spec, State>, AsyncDisposable {
+  readonly #connection: KubernetesConnection;
+  readonly #codec: ResourceCodec<Spec, State>;
+  readonly #watch: ListWatch<ApiObject, string>;
+
+  constructor(connection: KubernetesConnection, codec: ResourceCodec<Spec, State>) {
+    this.#connection = connection;
+    this.#codec = codec;
+    this.#watch = new ListWatch({ connection, path: `${API_ROOT}/${codec.plural}`, metadataOnly: true, project: codec.keyOf });
+  }
+
+  async get(key: string, { signal }: CallOptions): Promise<Stored<Spec, State> | undefined> {
+    signal.throwIfAborted();
+    const object = await this.#read(key, signal);
+    return object && storedOf(this.#codec, object);
+  }
+
+  async list({ signal }: CallOptions): Promise<readonly Stored<Spec, State>[]> {
+    signal.throwIfAborted();
+    const found: Stored<Spec, State>[] = [];
+    let next: string | undefined;
+    do {
+      const query = { limit: 500, continue: next };
+      const answer = await this.#send<ApiList<CustomResource>>({ method: 'GET', path: `${API_ROOT}/${this.#codec.plural}`, query, signal });
+      if (!answer.ok) throw storeError(answer.problem, `list ${this.#codec.plural}`);
+      found.push(...(answer.body.items ?? []).map((object) => storedOf(this.#codec, object)));
+      next = answer.body.metadata?.continue || undefined;
+    } while (next !== undefined);
+    return found.sort((left, right) => (left.key < right.key ? -1 : Number(left.key > right.key)));
+  }
+
+  async create(key: string, { spec, state }: { readonly spec: Spec; readonly state: State }, { signal }: CallOptions): Promise<Stored<Spec, State>> {
+    signal.throwIfAborted();
+    const place = this.#codec.place(key);
+    if (place === undefined)
+      throw new BifrostError({ code: 'INVALID_ARGUMENT', message: `${this.#codec.kind} cannot have this name; use DNS labels` });
+    const metadata = { ...place.metadata, finalizers: [FINALIZER] };
+    const body = { apiVersion: `${GROUP}/${VERSION}`, kind: this.#codec.kind, metadata, spec };
+    const answer = await this.#send<CustomResource>({ method: 'POST', path: place.collection, query: { fieldManager: FIELD_MANAGER }, body, signal });
+    if (!answer.ok) throw storeError(answer.problem, `create ${this.#subject(key)}`);
+    const created = storedOf(this.#codec, answer.body);
+    // The server keeps no status on create. The state of a new object is what an absent status reads as, so mostly that is all.
+    return isDeepStrictEqual(created.state, state) ? created : this.replaceState(created, state, { signal });
+  }
+
+  async replaceSpec(current: Stored<Spec, State>, spec: Spec, { signal }: CallOptions): Promise<Stored<Spec, State>> {
+    signal.throwIfAborted();
+    const object = await this.#patch(current, { operations: [{ op: 'add', path: '/spec', value: spec }], signal });
+    return storedOf(this.#codec, object);
+  }
+
+  async replaceState(current: Stored<Spec, State>, state: State, { signal }: CallOptions): Promise<Stored<Spec, State>> {
+    signal.throwIfAborted();
+    const operations = [{ op: 'add', path: '/status', value: statusOf(state, current.generation) }];
+    const object = await this.#patch(current, { operations, subresource: '/status', signal });
+    const stored = storedOf(this.#codec, object);
+    const finalizers = object.metadata.finalizers ?? [];
+    if (stored.deleting || finalizers.includes(FINALIZER)) return stored;
+    const guarded = [{ op: 'add', path: '/metadata/finalizers', value: [...finalizers, FINALIZER] }];
+    return storedOf(this.#codec, await this.#patch(stored, { operations: guarded, signal }));
+  }
+
+  async remove(key: string, { signal }: CallOptions): Promise<void> {
+    signal.throwIfAborted();
+    const place = this.#codec.place(key);
+    if (place === undefined) return;
+    const answer = await this.#send({ method: 'DELETE', path: place.path, signal });
+    if (!answer.ok && !isAbsent(answer.problem)) throw storeError(answer.problem, `remove ${this.#subject(key)}`);
+  }
+
+  async finalize(current: Stored<Spec, State>, { signal }: CallOptions): Promise<void> {
+    signal.throwIfAborted();
+    const object = await this.#read(current.key, signal);
+    if (object === undefined) return;
+    const { resourceVersion, deletionTimestamp, finalizers = [] } = object.metadata;
+    if (deletionTimestamp === undefined || resourceVersion !== current.version) throw conflict(this.#subject(current.key));
+    const index = finalizers.indexOf(FINALIZER);
+    if (index < 0) return; // ours is done; another controller's keeps the object
+    const path = `/metadata/finalizers/${index}`;
+    const operations = [
+      { op: 'test', path, value: FINALIZER },
+      { op: 'remove', path },
+    ];
+    try {
+      await this.#patch(current, { operations, signal });
+    } catch (error) {
+      if (!BifrostError.is(error) || error.code !== 'STORE_NOT_FOUND') throw error;
+    }
+  }
+
+  async *watch({ signal }: CallOptions): AsyncGenerator<{ readonly key: string }, void, void> {
+    const subscribe = (push: (key: string, value: undefined) => void): Disposable => this.#watch.subscribe(({ item }) => push(item, undefined));
+    for await (const [key] of readHints(subscribe, { signal, closed: this.#watch.closed })) yield { key };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#watch[Symbol.asyncDispose]();
+  }
+
+  async #read(key: string, signal: AbortSignal): Promise<CustomResource | undefined> {
+    const place = this.#codec.place(key);
+    if (place === undefined) return undefined;
+    const answer = await this.#send<CustomResource>({ method: 'GET', path: place.path, signal });
+    if (answer.ok) return answer.body;
+    if (isAbsent(answer.problem)) return undefined;
+    throw storeError(answer.problem, `read ${this.#subject(key)}`);
+  }
+
+  /** Compare-and-swap: to set an old resourceVersion is a conflict, also to set it on a successor of the same name. */
+  async #patch(
+    current: Stored<Spec, State>,
+    { operations, subresource = '', signal }: { readonly operations: readonly object[]; readonly subresource?: string; readonly signal: AbortSignal },
+  ): Promise<CustomResource> {
+    const place = this.#codec.place(current.key);
+    if (place === undefined) throw new BifrostError({ code: 'STORE_NOT_FOUND', message: `${this.#codec.kind} cannot have this name` });
+    const answer = await this.#send<CustomResource>({
+      method: 'PATCH',
+      path: place.path + subresource,
+      query: { fieldManager: FIELD_MANAGER },
+      body: [{ op: 'replace', path: '/metadata/resourceVersion', value: current.version }, ...operations],
+      contentType: CONTENT.jsonPatch,
+      signal,
+    });
+    if (!answer.ok) throw storeError(answer.problem, `write ${this.#subject(current.key)}`);
+    return answer.body;
+  }
+
+  async #send<T>(request: ApiRequest): Promise<Answer<T>> {
+    try {
+      return await this.#connection.send<T>(request);
+    } catch (error) {
+      if (!BifrostError.is(error) || error.code !== 'CLUSTER_UNAVAILABLE') throw error;
+      throw new BifrostError({
+        code: 'STORE_UNAVAILABLE',
+        message: 'the API server that holds our state does not answer; try again later',
+        cause: error,
+      });
+    }
+  }
+
+  #subject(key: string): string {
+    return `${this.#codec.kind} ${key}`;
+  }
+}
+
+const conflict = (subject: string): BifrostError =>
+  new BifrostError({ code: 'STORE_CONFLICT', message: `${subject} changed meanwhile, or is not being deleted; read it again` });
+
+function storeError(problem: ApiProblem, subject: string): BifrostError {
+  if (problem.reason === 'AlreadyExists') return new BifrostError({ code: 'STORE_EXISTS', message: `${subject}: there is one of this name` });
+  if (isAbsent(problem)) return new BifrostError({ code: 'STORE_NOT_FOUND', message: `${subject}: it, or its namespace, is gone` });
+  if (problem.status === 409) return conflict(subject);
+  const cause = clusterError(problem, subject);
+  if (cause.code === 'CLUSTER_REJECTED' && problem.status !== 404) return cause;
+  const advice =
+    problem.status === 404
+      ? 'the API server does not know this kind; apply examples/deploy/crds.yaml'
+      : 'the API server does not let us; see the cause';
+  const init = { code: 'STORE_UNAVAILABLE', message: `${subject}: ${advice}`, cause } as const;
+  return new BifrostError(problem.retryAfterMs === undefined ? init : { ...init, retryAfterMs: problem.retryAfterMs });
+}

@@ -1,0 +1,75 @@
+import { isIP } from 'node:net';
+import type { ClusterRanges } from '../../domain/model.ts';
+import type { Topology } from '../../ports/cluster.ts';
+import type { CallOptions } from '../../ports/store.ts';
+import type { ApiList, ApiObject } from './api-types.ts';
+import type { KubernetesConnection } from './connection.ts';
+import { clusterError } from './errors.ts';
+
+interface ServiceCidr extends ApiObject {
+  readonly spec?: { readonly cidrs?: readonly string[] | null };
+}
+interface Node extends ApiObject {
+  readonly spec?: { readonly podCIDRs?: readonly string[] | null };
+  readonly status?: { readonly addresses?: readonly { readonly type: string; readonly address: string }[] | null };
+}
+
+/** Nodes come and go; within this time a new one may be missing. */
+const KNOWN_FOR_MS = 10_000;
+
+/**
+ * Ranges from ServiceCIDR objects (Kubernetes 1.33 and later), and from each node's `podCIDRs` and addresses. Network plugins that give pods
+ * addresses by their own means leave `podCIDRs` empty: then the ranges cannot be told, and must be given as an option.
+ */
+export class KubernetesTopology implements Topology {
+  readonly #connection: KubernetesConnection;
+  readonly #nowMs: () => number;
+  #known: { readonly ranges: ClusterRanges; readonly untilMs: number } | undefined;
+
+  constructor(connection: KubernetesConnection, nowMs: () => number) {
+    this.#connection = connection;
+    this.#nowMs = nowMs;
+  }
+
+  async ranges(options: CallOptions): Promise<ClusterRanges | undefined> {
+    options.signal.throwIfAborted();
+    if (this.#known !== undefined && this.#nowMs() < this.#known.untilMs) return this.#known.ranges;
+    const [serviceCidrs, nodes] = await Promise.all([
+      this.#list<ServiceCidr>('/apis/networking.k8s.io/v1/servicecidrs', options),
+      this.#list<Node>('/api/v1/nodes', options),
+    ]);
+    const ranges = serviceCidrs && nodes && rangesOf(serviceCidrs, nodes);
+    if (ranges !== undefined) this.#known = { ranges, untilMs: this.#nowMs() + KNOWN_FOR_MS };
+    return ranges;
+  }
+
+  /** Undefined: the server does not know such objects. */
+  async #list<T extends ApiObject>(path: string, { signal }: CallOptions): Promise<readonly T[] | undefined> {
+    const items: T[] = [];
+    let next: string | undefined;
+    do {
+      const answer = await this.#connection.send<ApiList<T>>({ method: 'GET', path, query: { limit: 250, continue: next }, signal });
+      if (!answer.ok && answer.problem.status === 404) return undefined;
+      if (!answer.ok) throw clusterError(answer.problem, `list ${path}`);
+      items.push(...(answer.body.items ?? []));
+      next = answer.body.metadata?.continue || undefined;
+    } while (next !== undefined);
+    return items;
+  }
+}
+
+function rangesOf(serviceCidrs: readonly ServiceCidr[], nodes: readonly Node[]): ClusterRanges | undefined {
+  const services = serviceCidrs.flatMap(({ spec }) => spec?.cidrs ?? []);
+  const pods = nodes.map(({ spec }) => spec?.podCIDRs ?? []);
+  const addresses = nodes.map(({ status }) => (status?.addresses ?? []).flatMap(({ address }) => hostRange(address)));
+  if (services.length === 0 || nodes.length === 0) return undefined;
+  if ([...pods, ...addresses].some((ofOneNode) => ofOneNode.length === 0)) return undefined;
+  return { pods: distinct(pods.flat()), services: distinct(services), nodes: distinct(addresses.flat()) };
+}
+
+function hostRange(address: string): readonly string[] {
+  const family = isIP(address); // 0 for a host name
+  return family === 0 ? [] : [`${address}/${family === 4 ? 32 : 128}`];
+}
+
+const distinct = (values: readonly string[]): readonly string[] => [...new Set(values)].sort();

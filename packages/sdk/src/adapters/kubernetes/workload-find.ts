@@ -1,0 +1,186 @@
+import { BifrostError, type WorkloadKind } from '@bifrost/types/core';
+import { LABELS } from '../../domain/names.ts';
+import type { PodTemplateShape } from '../../domain/pod-shape.ts';
+import type { CallOptions } from '../../ports/store.ts';
+import { segment } from './answers.ts';
+import { type ApiList, type ApiObject, METADATA_ONLY } from './api-types.ts';
+import { BoundedMap } from './bounded-map.ts';
+import type { KubernetesConnection } from './connection.ts';
+import { clusterError, isAbsent } from './errors.ts';
+
+export interface WorkloadObject extends ApiObject {
+  readonly spec: { readonly replicas?: number; readonly template: PodTemplateShape };
+}
+
+export interface FoundObject {
+  readonly kind: WorkloadKind;
+  readonly object: WorkloadObject;
+}
+
+interface Collection {
+  readonly kind: string;
+  readonly group: string;
+  readonly plural: string;
+}
+
+const SUPPORTED = {
+  Deployment: { kind: 'Deployment', group: '/apis/apps/v1', plural: 'deployments' },
+  StatefulSet: { kind: 'StatefulSet', group: '/apis/apps/v1', plural: 'statefulsets' },
+} as const satisfies Record<WorkloadKind, Collection>;
+
+/** Looked at only when nothing else was found, to say WORKLOAD_UNSUPPORTED instead of WORKLOAD_NOT_FOUND. */
+const UNSUPPORTED: readonly Collection[] = [
+  { kind: 'DaemonSet', group: '/apis/apps/v1', plural: 'daemonsets' },
+  { kind: 'Job', group: '/apis/batch/v1', plural: 'jobs' },
+  { kind: 'CronJob', group: '/apis/batch/v1', plural: 'cronjobs' },
+];
+const KINDS = ['Deployment', 'StatefulSet'] as const satisfies readonly WorkloadKind[];
+
+const LABEL_VALUE = /^[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+const UID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const NAMESPACED_NAME = /^([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)\/([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)$/;
+
+const objectPath = ({ group, plural }: Collection, namespace: string, name: string): string =>
+  `${group}/namespaces/${segment(namespace)}/${plural}/${segment(name)}`;
+export const workloadPath = (kind: WorkloadKind, namespace: string, name: string): string => objectPath(SUPPORTED[kind], namespace, name);
+
+interface PageRequest {
+  readonly collection: Collection;
+  readonly query: Readonly<Record<string, string | number | undefined>>;
+  readonly accept?: string;
+}
+
+interface Place {
+  readonly kind: WorkloadKind;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Finds workloads by what callers know them by. Keeps nothing but where a uid was seen, and checks that at each use. */
+export class WorkloadFinder {
+  readonly #connection: KubernetesConnection;
+  readonly #places = new BoundedMap<string, Place>(10_000);
+
+  constructor(connection: KubernetesConnection) {
+    this.#connection = connection;
+  }
+
+  /** @throws {BifrostError} `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED` */
+  async find(bookDeploymentId: string, options: CallOptions): Promise<FoundObject> {
+    options.signal.throwIfAborted();
+    const found = await this.#among(bookDeploymentId, options);
+    const [first, second] = found;
+    if (second !== undefined) {
+      throw new BifrostError({
+        code: 'WORKLOAD_AMBIGUOUS',
+        message: 'more than one workload has this id; give each its own label, or name one by its uid',
+        details: Object.fromEntries(found.slice(0, 5).map(({ kind, object }, index) => [`workload${index + 1}`, nameOf(kind, object)])),
+      });
+    }
+    if (first !== undefined) return first;
+    const unsupported = await this.#unsupported(bookDeploymentId, options);
+    if (unsupported !== undefined) {
+      throw new BifrostError({
+        code: 'WORKLOAD_UNSUPPORTED',
+        message: `a ${unsupported} cannot be given a sidecar; use a Deployment or a StatefulSet`,
+        details: { kind: unsupported },
+      });
+    }
+    throw new BifrostError({
+      code: 'WORKLOAD_NOT_FOUND',
+      message: `no Deployment or StatefulSet has this value of the label ${LABELS.bookDeploymentId}, this uid, or this namespace/name`,
+    });
+  }
+
+  async read({ kind, namespace, name }: Place, options: CallOptions): Promise<WorkloadObject | undefined> {
+    return this.#get<WorkloadObject>(workloadPath(kind, namespace, name), options);
+  }
+
+  async #among(id: string, options: CallOptions): Promise<readonly FoundObject[]> {
+    if (LABEL_VALUE.test(id)) {
+      const labelled = await this.#labelled(id, options);
+      if (labelled.length > 0) return labelled;
+    }
+    if (UID.test(id)) return this.#byUid(id, options);
+    const [, namespace, name] = NAMESPACED_NAME.exec(id) ?? [];
+    if (namespace === undefined || name === undefined) return [];
+    const read = await Promise.all(KINDS.map(async (kind) => ({ kind, object: await this.read({ kind, namespace, name }, options) })));
+    return read.flatMap(({ kind, object }) => (object === undefined ? [] : [{ kind, object }]));
+  }
+
+  async #labelled(value: string, options: CallOptions): Promise<readonly FoundObject[]> {
+    const query = { labelSelector: `${LABELS.bookDeploymentId}=${value}`, limit: 2 };
+    const lists = await Promise.all(
+      KINDS.map(async (kind) => {
+        const page = await this.#page<WorkloadObject>({ collection: SUPPORTED[kind], query }, options);
+        return (page.items ?? []).map((object): FoundObject => ({ kind, object }));
+      }),
+    );
+    return lists.flat();
+  }
+
+  async #byUid(uid: string, options: CallOptions): Promise<readonly FoundObject[]> {
+    const known = this.#places.get(uid);
+    const candidates = known === undefined ? await this.#placesOf(uid, options) : [known];
+    for (const place of candidates) {
+      const object = await this.read(place, options);
+      if (object?.metadata.uid !== uid) continue;
+      this.#places.set(uid, place);
+      return [{ kind: place.kind, object }];
+    }
+    this.#places.delete(uid);
+    return [];
+  }
+
+  /** The API has no selector for uids: their metadata is paged through, once per uid. */
+  async #placesOf(uid: string, options: CallOptions): Promise<readonly Place[]> {
+    for (const kind of KINDS) {
+      const found = await this.#scan(SUPPORTED[kind], uid, options);
+      if (found !== undefined) return [{ kind, namespace: found.metadata.namespace ?? '', name: found.metadata.name }];
+    }
+    return [];
+  }
+
+  async #scan(collection: Collection, uid: string, options: CallOptions): Promise<ApiObject | undefined> {
+    let next: string | undefined;
+    do {
+      const query = { limit: 500, continue: next };
+      const page: ApiList<ApiObject> = await this.#page<ApiObject>({ collection, query, accept: METADATA_ONLY.list }, options);
+      const found = page.items?.find(({ metadata }) => metadata.uid === uid);
+      if (found !== undefined) return found;
+      next = page.metadata?.continue || undefined;
+    } while (next !== undefined);
+    return undefined;
+  }
+
+  async #unsupported(id: string, options: CallOptions): Promise<string | undefined> {
+    const [, namespace, name] = NAMESPACED_NAME.exec(id) ?? [];
+    for (const collection of UNSUPPORTED) {
+      if (LABEL_VALUE.test(id)) {
+        const query = { labelSelector: `${LABELS.bookDeploymentId}=${id}`, limit: 1 };
+        const page = await this.#page<ApiObject>({ collection, query, accept: METADATA_ONLY.list }, options);
+        if ((page.items ?? []).length > 0) return collection.kind;
+      }
+      if (UID.test(id) && (await this.#scan(collection, id, options)) !== undefined) return collection.kind;
+      if (namespace === undefined || name === undefined) continue;
+      if ((await this.#get<ApiObject>(objectPath(collection, namespace, name), options)) !== undefined) return collection.kind;
+    }
+    return undefined;
+  }
+
+  async #page<T extends ApiObject>({ collection, query, accept }: PageRequest, { signal }: CallOptions): Promise<ApiList<T>> {
+    const path = `${collection.group}/${collection.plural}`;
+    const answer = await this.#connection.send<ApiList<T>>({ method: 'GET', path, query, signal, ...(accept === undefined ? {} : { accept }) });
+    if (!answer.ok) throw clusterError(answer.problem, `list ${collection.plural}`);
+    return answer.body;
+  }
+
+  async #get<T extends ApiObject>(path: string, { signal }: CallOptions): Promise<T | undefined> {
+    const answer = await this.#connection.send<T>({ method: 'GET', path, signal });
+    if (answer.ok) return answer.body;
+    if (isAbsent(answer.problem)) return undefined;
+    throw clusterError(answer.problem, `read ${path}`);
+  }
+}
+
+const nameOf = (kind: string, { metadata }: ApiObject): string => `${kind} ${metadata.namespace}/${metadata.name}`;

@@ -1,0 +1,96 @@
+import { BifrostError, type Secret, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
+import { LABELS } from '../../domain/names.ts';
+import type { PodTemplateShape } from '../../domain/pod-shape.ts';
+import type { SecretReference, Workload } from '../../ports/cluster.ts';
+import type { PodSecurityLevel } from './pod-security.ts';
+import type { OwnedTemplate } from './template-fields.ts';
+
+export interface NamespaceRecord {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export const ENFORCE_LABEL = 'pod-security.kubernetes.io/enforce';
+
+export interface WorkloadRecord extends OwnedTemplate {
+  readonly reference: WorkloadReference;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly replicas: number;
+  readonly version: number;
+  /** Templates before the present one, oldest first; what `rollout undo` goes back to. */
+  readonly history: readonly PodTemplateShape[];
+}
+
+export interface SecretRecord extends SecretReference {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly data: ReadonlyMap<string, Secret>;
+}
+
+const HISTORY = 10;
+
+/** What a memory cluster holds besides its pods. Records are replaced, never changed in place. */
+export class ClusterState {
+  readonly namespaces = new Map<string, NamespaceRecord>();
+  readonly workloads = new Map<string, WorkloadRecord>();
+  readonly secrets = new Map<string, SecretRecord>();
+  /** Called with the uid of a workload after each change, and after its end. */
+  onWorkload: (uid: string) => void = () => {};
+  /** Called after each change of a Secret. */
+  onSecret: (secret: SecretReference) => void = () => {};
+  #lastVersion = 0;
+
+  /** @throws {BifrostError} `CLUSTER_REJECTED` */
+  namespace(name: string): NamespaceRecord {
+    const found = this.namespaces.get(name);
+    if (found === undefined) throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `there is no namespace ${name}: create it first` });
+    return found;
+  }
+
+  /** The pod security level that the namespace's label says. @throws {BifrostError} `CLUSTER_REJECTED` */
+  enforcedLevel(name: string): PodSecurityLevel {
+    const level = this.namespace(name).labels[ENFORCE_LABEL];
+    return level === 'baseline' || level === 'restricted' ? level : 'privileged';
+  }
+
+  /** The workload of that uid, or undefined. */
+  workload({ uid }: { readonly uid: string }): WorkloadRecord | undefined {
+    return this.workloads.get(uid);
+  }
+
+  /** @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  existing(reference: WorkloadReference): WorkloadRecord {
+    const found = this.workload(reference);
+    if (found !== undefined) return found;
+    const { kind, namespace, name } = reference;
+    throw new BifrostError({ code: 'WORKLOAD_NOT_FOUND', message: `there is no ${kind} ${namespace}/${name} with that uid` });
+  }
+
+  named(kind: WorkloadKind, namespace: string, name: string): WorkloadRecord | undefined {
+    return [...this.workloads.values()].find(
+      ({ reference }) => reference.kind === kind && reference.namespace === namespace && reference.name === name,
+    );
+  }
+
+  /** Keeps the record under a new version, remembers the template it replaces, and says so. */
+  write(record: Omit<WorkloadRecord, 'version' | 'history'>, before: WorkloadRecord | undefined): WorkloadRecord {
+    this.#lastVersion += 1;
+    const known = before === undefined ? [] : before.history;
+    const history = before === undefined || before.template === record.template ? known : [...known, before.template].slice(-HISTORY);
+    const written = { ...record, version: this.#lastVersion, history };
+    this.workloads.set(record.reference.uid, written);
+    this.onWorkload(record.reference.uid);
+    return written;
+  }
+
+  end(reference: WorkloadReference): void {
+    if (this.workloads.delete(reference.uid)) this.onWorkload(reference.uid);
+  }
+
+  /** The record as the port shows it: a copy. */
+  shown({ reference, labels, template, replicas, version }: WorkloadRecord): Workload {
+    const customerId = this.namespaces.get(reference.namespace)?.labels[LABELS.customerId];
+    return structuredClone({ reference, customerId, labels, template, replicas, version: String(version) });
+  }
+}
+
+export const secretKey = ({ namespace, name }: SecretReference): string => `${namespace}/${name}`;

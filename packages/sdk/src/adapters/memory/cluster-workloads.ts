@@ -1,0 +1,98 @@
+import { isDeepStrictEqual } from 'node:util';
+import { BifrostError, type WorkloadReference } from '@bifrost/types/core';
+import { withFragment } from '../../domain/attach-plan.ts';
+import { FIELD_MANAGER, LABELS } from '../../domain/names.ts';
+import type { PodTemplateShape, SidecarFragment } from '../../domain/pod-shape.ts';
+import type { Workload, WorkloadChange, Workloads } from '../../ports/cluster.ts';
+import type { CallOptions } from '../../ports/store.ts';
+import type { ClusterState, WorkloadRecord } from './cluster-state.ts';
+import type { Faults } from './faults.ts';
+import { podSecurityViolations } from './pod-security.ts';
+import { prependFragment, withdrawFragment } from './prepend-fields.ts';
+import { applyFields, type OwnedTemplate } from './template-fields.ts';
+
+/** The workloads of a memory cluster, as Bifrost's port sees them. */
+export class MemoryWorkloads implements Workloads {
+  readonly #state: ClusterState;
+  readonly #faults: Faults;
+
+  constructor(state: ClusterState, faults: Faults) {
+    this.#state = state;
+    this.#faults = faults;
+  }
+
+  async find(bookDeploymentId: string, options: CallOptions): Promise<Workload> {
+    this.#faults.enter(options);
+    const all = [...this.#state.workloads.values()];
+    const ways: ((record: WorkloadRecord) => boolean)[] = [
+      ({ labels }) => labels[LABELS.bookDeploymentId] === bookDeploymentId,
+      ({ reference }) => reference.uid === bookDeploymentId,
+      ({ reference }) => `${reference.namespace}/${reference.name}` === bookDeploymentId,
+    ];
+    for (const matches of ways) {
+      const [first, ...others] = all.filter(matches);
+      if (first !== undefined && others.length === 0) return this.#state.shown(first);
+      if (first !== undefined) {
+        throw new BifrostError({ code: 'WORKLOAD_AMBIGUOUS', message: `${others.length + 1} workloads answer to this id: name one by its uid.` });
+      }
+    }
+    throw new BifrostError({ code: 'WORKLOAD_NOT_FOUND', message: 'No workload has this label, uid or namespace/name: check the id.' });
+  }
+
+  async get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined> {
+    this.#faults.enter(options);
+    const record = this.#state.workload(workload);
+    return record && this.#state.shown(record);
+  }
+
+  async attach(change: WorkloadChange, options: CallOptions & { readonly dryRun?: boolean }): Promise<Workload> {
+    this.#faults.enter(options);
+    const record = this.#state.existing(change.workload);
+    const fragment = structuredClone(change.fragment);
+    const changed =
+      change.form === 'apply' ? applyFields(record, fragment, { manager: FIELD_MANAGER }) : prependFragment(record, FIELD_MANAGER, fragment);
+    return this.#state.shown(options.dryRun === true ? { ...record, ...changed } : this.#write(record, changed));
+  }
+
+  async detach(change: WorkloadChange, options: CallOptions): Promise<void> {
+    this.#faults.enter(options);
+    const record = this.#state.workload(change.workload);
+    if (record === undefined || carriesAnother(record.template, change.fragment)) return;
+    this.#write(
+      record,
+      change.form === 'apply' ? applyFields(record, {}, { manager: FIELD_MANAGER }) : withdrawFragment(record, FIELD_MANAGER, change.fragment),
+    );
+  }
+
+  async admit(workload: Workload, fragment: SidecarFragment, options: CallOptions): Promise<void> {
+    this.#faults.enter(options);
+    const enforce = this.#state.enforcedLevel(workload.reference.namespace);
+    const bare = podSecurityViolations(enforce, workload.template);
+    const violations = podSecurityViolations(enforce, withFragment(workload.template, fragment)).filter((violation) => !bare.includes(violation));
+    if (violations.length > 0) {
+      throw new BifrostError({
+        code: 'POD_SECURITY_FORBIDDEN',
+        message: `The namespace enforces pod security level ${enforce}, which forbids the sidecar: ${violations.join('; ')}.`,
+        details: { level: enforce },
+      });
+    }
+    if (bare.length > 0) {
+      throw new BifrostError({
+        code: 'CLUSTER_REJECTED',
+        message: `The book's own pod is forbidden by pod security level ${enforce}: ${bare.join('; ')}.`,
+      });
+    }
+  }
+
+  #write(record: WorkloadRecord, changed: OwnedTemplate): WorkloadRecord {
+    if (isDeepStrictEqual(changed.template, record.template) && isDeepStrictEqual(changed.owners, record.owners)) return record;
+    const template = isDeepStrictEqual(changed.template, record.template) ? record.template : changed.template;
+    return this.#state.write({ ...record, template, owners: changed.owners }, record);
+  }
+}
+
+/** True when the template says by its label that it carries another attachment than this fragment's. */
+function carriesAnother(template: PodTemplateShape, fragment: SidecarFragment): boolean {
+  const carried = template.metadata?.labels?.[LABELS.sidecarId];
+  return carried !== undefined && carried !== fragment.labels[LABELS.sidecarId];
+}

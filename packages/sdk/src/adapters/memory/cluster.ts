@@ -1,0 +1,244 @@
+import { BifrostError, type ErrorCode, Secret, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
+import type { ClusterRanges } from '../../domain/model.ts';
+import { LABELS } from '../../domain/names.ts';
+import type { ContainerShape, PodTemplateShape, VolumeShape } from '../../domain/pod-shape.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Cluster, Identities, Pod, Pods, SecretReference, Secrets, Topology, Workloads } from '../../ports/cluster.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { CallOptions } from '../../ports/store.ts';
+import { MemoryIdentities, MemoryPods, shownPod } from './cluster-pods.ts';
+import { MemorySecrets } from './cluster-secrets.ts';
+import { ClusterState, ENFORCE_LABEL, secretKey } from './cluster-state.ts';
+import { MemoryWorkloads } from './cluster-workloads.ts';
+import { Faults } from './faults.ts';
+import { HintHub } from './hint-hub.ts';
+import { PodController } from './pod-controller.ts';
+import { idlePodRuntime, type PodRuntime } from './pod-runtime.ts';
+import type { PodSecurityLevel } from './pod-security.ts';
+import { PodTokens } from './pod-tokens.ts';
+import { type AppliedTemplate, applyFields, compact, updateTemplate } from './template-fields.ts';
+
+/** Options of {@link MemoryCluster}. */
+export interface MemoryClusterOptions {
+  readonly clock: Clock;
+  /** Where pods run. Default: {@link idlePodRuntime}, which only says so. */
+  readonly runtime?: PodRuntime;
+  /** What `topology.ranges` answers. Default: undefined, as of a cluster that cannot tell. */
+  readonly ranges?: ClusterRanges;
+  /** Hears of pods that cannot start or stop. Default: nobody. */
+  readonly logger?: Logger;
+}
+
+/** A workload to be made in a {@link MemoryCluster}. */
+export interface MemoryWorkload {
+  readonly kind?: WorkloadKind;
+  readonly namespace: string;
+  readonly name: string;
+  /** On the workload itself. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** On its pods, beside `app: NAME`, which it selects them by. */
+  readonly podLabels?: Readonly<Record<string, string>>;
+  readonly initContainers?: readonly ContainerShape[];
+  /** Default: one container `book`. */
+  readonly containers?: readonly ContainerShape[];
+  readonly volumes?: readonly VolumeShape[];
+  readonly serviceAccountName?: string;
+  /** @default 1 */
+  readonly replicas?: number;
+}
+
+/**
+ * A cluster in this process's memory: for embedded managers and for tests. The part that Bifrost sees is the Cluster port; the methods beside it
+ * are the outside hand: namespaces, workloads, scaling, faults. It knows field managers, pod security, Secrets, pod tokens, and makes pods with
+ * rolling updates; what a pod does is the {@link PodRuntime}'s. Namespaces `default` and `bifrost` are there from the start.
+ *
+ * Nothing runs until a workload wants pods. Disposing ends all pods and watches; twice is safe.
+ *
+ * @example
+ * await using cluster = new MemoryCluster({ clock: systemClock() });
+ * await cluster.createNamespace({ name: 'acme', customerId: 'acme-corp' });
+ * const book = await cluster.createWorkload({ namespace: 'acme', name: 'customer-support-book', replicas: 2 });
+ * await cluster.settled({ signal: AbortSignal.timeout(5_000) });
+ */
+export class MemoryCluster implements Cluster {
+  readonly kind = 'memory';
+  readonly workloads: Workloads;
+  readonly secrets: Secrets;
+  readonly pods: Pods;
+  readonly identities: Identities;
+  readonly topology: Topology;
+  readonly #clock: Clock;
+  readonly #faults = new Faults();
+  readonly #state = new ClusterState();
+  readonly #hub = new HintHub(1024);
+  readonly #tokens: PodTokens;
+  readonly #controller: PodController;
+
+  constructor({ clock, runtime = idlePodRuntime(), ranges, logger = { log: () => {} } }: MemoryClusterOptions) {
+    this.#clock = clock;
+    const [state, faults, hub] = [this.#state, this.#faults, this.#hub];
+    const tokens = new PodTokens(clock);
+    const controller = new PodController({ state, runtime, clock, logger, tokens, onPod: (uid) => hub.notify(uid) });
+    state.onWorkload = (uid) => controller.look(uid);
+    state.onSecret = (secret) => controller.secretChanged(secret);
+    for (const name of ['default', 'bifrost']) state.namespaces.set(name, { name, labels: {} });
+    this.#tokens = tokens;
+    this.#controller = controller;
+    this.workloads = new MemoryWorkloads(state, faults);
+    this.secrets = new MemorySecrets(state, faults);
+    this.pods = new MemoryPods({ controller, faults, hub });
+    this.identities = new MemoryIdentities({ controller, faults, tokens });
+    this.topology = {
+      ranges: async (options) => {
+        faults.enter(options);
+        return structuredClone(ranges);
+      },
+    };
+  }
+
+  /** Nothing to open: a memory cluster is always in sync. */
+  async start({ signal }: CallOptions): Promise<void> {
+    signal.throwIfAborted();
+  }
+
+  /** Ends all pods, then the watches. What is stored stays readable. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#controller[Symbol.asyncDispose]();
+    this.#hub.close();
+  }
+
+  /** The next call of the port, whichever it is, fails with `code`; a second `failNext` waits for the call after it. Watches and the methods below are not concerned. */
+  failNext(code: ErrorCode): void {
+    this.#faults.failNext(code);
+  }
+
+  /** Makes a namespace, or gives the one of that name these labels instead. */
+  async createNamespace(namespace: {
+    readonly name: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    /** The label `bifrost.dev/customer-id`. */
+    readonly customerId?: string;
+    /** The label `pod-security.kubernetes.io/enforce`; it judges pods made from then on. */
+    readonly enforce?: PodSecurityLevel;
+  }): Promise<void> {
+    const { name, labels = {}, customerId, enforce } = namespace;
+    const given = { ...(customerId !== undefined && { [LABELS.customerId]: customerId }), ...(enforce && { [ENFORCE_LABEL]: enforce }) };
+    this.#state.namespaces.set(name, { name, labels: { ...labels, ...given } });
+  }
+
+  /** Ends a namespace and all in it; resolves when its pods are gone. Absent is success. */
+  async deleteNamespace(name: string): Promise<void> {
+    const workloads = [...this.#state.workloads.values()].filter(({ reference }) => reference.namespace === name);
+    await Promise.all(workloads.map(({ reference }) => this.deleteWorkload(reference)));
+    for (const secret of [...this.#state.secrets.values()].filter(({ namespace }) => namespace === name)) {
+      this.#state.secrets.delete(secretKey(secret));
+    }
+    this.#state.namespaces.delete(name);
+  }
+
+  /** Makes a workload; its pods follow. @throws {BifrostError} `CLUSTER_REJECTED` — the namespace is absent, or the name is taken for this kind */
+  async createWorkload(workload: MemoryWorkload): Promise<WorkloadReference> {
+    const { kind = 'Deployment', namespace, name, labels = {}, replicas = 1 } = workload;
+    this.#state.namespace(namespace);
+    if (this.#state.named(kind, namespace, name) !== undefined) {
+      throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `there is a ${kind} ${namespace}/${name} already` });
+    }
+    const reference = { kind, namespace, name, uid: this.#clock.newId() };
+    const owned = updateTemplate(undefined, 'memory-cluster', structuredClone(templateOf(workload)));
+    this.#state.write({ ...owned, reference, labels: { ...labels }, replicas }, undefined);
+    return reference;
+  }
+
+  /** The pod template as it is now: a copy. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  async readWorkload(workload: WorkloadReference): Promise<PodTemplateShape> {
+    return structuredClone(this.#state.existing(workload).template);
+  }
+
+  /** What another field manager applies, by force: these members of the pod template and no others. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  async changeWorkload(workload: WorkloadReference, change: AppliedTemplate & { readonly manager: string }): Promise<void> {
+    const record = this.#state.existing(workload);
+    const { manager, ...applied } = change;
+    this.#state.write({ ...record, ...applyFields(record, structuredClone(applied), { manager, force: true }) }, record);
+  }
+
+  /** What `kubectl edit` does: the template that `edit` answers replaces the present one. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  async updateWorkload(workload: WorkloadReference, edit: (template: PodTemplateShape) => PodTemplateShape, manager = 'kubectl-edit'): Promise<void> {
+    const record = this.#state.existing(workload);
+    const template = structuredClone(edit(structuredClone(record.template)));
+    this.#state.write({ ...record, ...updateTemplate(record, manager, template) }, record);
+  }
+
+  /** What `kubectl rollout undo` does: back to the template before the present one. No earlier one: nothing changes. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  async rolloutUndo(workload: WorkloadReference): Promise<void> {
+    const earlier = this.#state.existing(workload).history.at(-1);
+    if (earlier !== undefined) await this.updateWorkload(workload, () => earlier, 'kubectl-rollout');
+  }
+
+  /** How many pods are wanted. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  async scale(workload: WorkloadReference, replicas: number): Promise<void> {
+    const record = this.#state.existing(workload);
+    this.#state.write({ ...record, replicas }, record);
+  }
+
+  /** Ends a workload; resolves when its pods are gone. Absent is success. */
+  async deleteWorkload(workload: WorkloadReference): Promise<void> {
+    this.#state.end(workload);
+    await Promise.all(this.#controller.podsOf(workload).map(({ gone }) => gone));
+  }
+
+  /** All pods of a workload, with our label or without, oldest first. */
+  podsOf(workload: WorkloadReference): readonly Pod[] {
+    return this.#controller.podsOf(workload).map(shownPod);
+  }
+
+  /** What `kubectl delete pod` does; resolves when it is gone. Its workload makes another. Absent is success. */
+  async deletePod(podUid: string): Promise<void> {
+    const pod = this.#controller.pods.get(podUid);
+    if (pod === undefined) return;
+    pod.stop.abort();
+    this.#hub.notify(podUid);
+    await pod.gone;
+  }
+
+  /** Ends a container as a crash would; the runtime starts it again. Absent is success. */
+  killContainer(podUid: string, containerName: string): void {
+    this.#controller.pods.get(podUid)?.running?.kill(containerName);
+  }
+
+  /** Resolves when every workload has the pods it wants, all ready. Rejects with `signal.reason` itself on abort. */
+  async settled({ signal }: CallOptions): Promise<void> {
+    let wake = (): void => {};
+    const onAbort = (): void => wake();
+    using _looks = this.#controller.onLook(() => wake());
+    signal.addEventListener('abort', onAbort);
+    try {
+      for (signal.throwIfAborted(); !this.#controller.isSettled; signal.throwIfAborted()) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** A Secret of somebody else's making: it has not our label. Replaces one of that name. */
+  async createSecret(secret: SecretReference & { readonly data: Readonly<Record<string, string>> }): Promise<void> {
+    const { namespace, name, data } = secret;
+    this.#state.namespace(namespace);
+    const values = new Map(Object.entries(data).map(([key, value]) => [key, new Secret(value)]));
+    this.#state.secrets.set(secretKey(secret), { namespace, name, labels: {}, data: values });
+    this.#state.onSecret({ namespace, name });
+  }
+
+  /** A projected token of that pod, as its kubelet would ask for. It is dead when the pod is gone. */
+  async issuePodToken(podUid: string, audience: string): Promise<Secret> {
+    return this.#tokens.issue(podUid, audience);
+  }
+}
+
+function templateOf(workload: MemoryWorkload): PodTemplateShape {
+  const { name, podLabels = {}, initContainers = [], containers = [{ name: 'book', image: 'book' }], volumes = [], serviceAccountName } = workload;
+  const bare = { spec: { containers, ...(serviceAccountName !== undefined && { serviceAccountName }) } };
+  return compact(bare, { labels: { app: name, ...podLabels }, annotations: {} }, { initContainers, volumes });
+}

@@ -1,0 +1,180 @@
+import type { NetworkConfiguration, SidecarConfiguration } from '@bifrost/types/core';
+import { guardScript, type ServedPort } from './guard.ts';
+import type { ClusterRanges } from './model.ts';
+import { attachmentSecretName, CONTAINERS, LABELS, PORTS, TOKEN_AUDIENCE, VOLUMES } from './names.ts';
+import type { ContainerShape, SidecarFragment, VolumeShape } from './pod-shape.ts';
+
+/** All that a sidecar is rendered from. The same input gives the same fragment. */
+export interface RenderInput {
+  readonly sidecarId: string;
+  readonly tailnetName: string;
+  readonly network: NetworkConfiguration;
+  readonly config: SidecarConfiguration;
+  readonly ranges: ClusterRanges;
+  /** Ports on which the book answers. */
+  readonly servedPorts: readonly ServedPort[];
+  readonly images: { readonly tailscale: string; readonly agent: string };
+  readonly ingestUrl: string;
+  /** Whether the attachment's Secret carries a CA for ingest. */
+  readonly ingestHasOwnCa: boolean;
+  readonly heartbeatMs: number;
+  /** Control server of the Tailscale clients, when it is not Tailscale's own. */
+  readonly loginServer: string | undefined;
+}
+
+const PATHS = {
+  socketFolder: '/var/run/tailscale',
+  stateFolder: '/var/lib/tailscale',
+  keyFolder: '/var/run/bifrost/key',
+  identityFolder: '/var/run/bifrost/identity',
+  tun: '/dev/net/tun',
+} as const;
+const AGENT_UID = 65532;
+
+const fieldEnvironment = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } });
+const networkAdministrator = {
+  runAsUser: 0,
+  runAsGroup: 0,
+  runAsNonRoot: false,
+  allowPrivilegeEscalation: false,
+  capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] },
+  seccompProfile: { type: 'RuntimeDefault' },
+} as const;
+
+function guard(input: RenderInput): ContainerShape {
+  const ingestHost = new URL(input.ingestUrl).hostname.replace(/^\[|\]$/g, '');
+  const isAddress = /^[0-9.]+$/.test(ingestHost) || ingestHost.includes(':');
+  const own: readonly ServedPort[] = Object.values(PORTS).map((port) => ({ protocol: 'tcp', port }));
+  const script = guardScript({
+    allowedNetworks: input.network.allowedNetworks,
+    blockedNetworks: input.network.blockedNetworks,
+    accessPolicy: input.network.accessPolicy,
+    ranges: input.ranges,
+    servedPorts: [...input.servedPorts, ...own],
+    directAddresses: isAddress ? [`${ingestHost}/${ingestHost.includes(':') ? 128 : 32}`] : [],
+  });
+  return {
+    name: CONTAINERS.guard,
+    image: input.images.tailscale,
+    command: ['/bin/sh', '-c', script],
+    env: [fieldEnvironment('POD_IPS', 'status.podIPs'), fieldEnvironment('HOST_IPS', 'status.hostIPs')],
+    resources: { requests: { cpu: '5m', memory: '16Mi' } },
+    securityContext: { ...networkAdministrator, readOnlyRootFilesystem: true },
+  };
+}
+
+function agent(input: RenderInput): ContainerShape {
+  const environment = [
+    fieldEnvironment('POD_IP', 'status.podIP'),
+    fieldEnvironment('BIFROST_POD_UID', 'metadata.uid'),
+    { name: 'BIFROST_SIDECAR_ID', value: input.sidecarId },
+    { name: 'BIFROST_INGEST_URL', value: input.ingestUrl },
+    { name: 'BIFROST_TOKEN_FILE', value: `${PATHS.identityFolder}/token` },
+    ...(input.ingestHasOwnCa ? [{ name: 'BIFROST_CA_FILE', value: `${PATHS.identityFolder}/ca.crt` }] : []),
+    { name: 'BIFROST_TAILSCALED_SOCKET', value: `${PATHS.socketFolder}/tailscaled.sock` },
+    // The pod's own address, never the tailnet's.
+    { name: 'BIFROST_LISTEN', value: `$(POD_IP):${PORTS.agent}` },
+    { name: 'BIFROST_HEARTBEAT_MS', value: String(input.heartbeatMs) },
+    { name: 'BIFROST_ACCEPT_ROUTES', value: String(input.config.acceptRoutes) },
+  ];
+  return {
+    name: CONTAINERS.agent,
+    image: input.images.agent,
+    restartPolicy: 'Always',
+    env: environment,
+    ports: [{ name: 'bifrost-agent', containerPort: PORTS.agent, protocol: 'TCP' }],
+    // It never waits for tailscaled: that container starts after this one.
+    startupProbe: { httpGet: { path: '/healthz', port: PORTS.agent, scheme: 'HTTP' }, periodSeconds: 1, failureThreshold: 60 },
+    resources: { requests: { cpu: '5m', memory: '64Mi' } },
+    securityContext: {
+      runAsUser: AGENT_UID,
+      runAsGroup: AGENT_UID,
+      runAsNonRoot: true,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    volumeMounts: [
+      // Another uid than tailscaled's: the daemon grants it reading only.
+      { name: VOLUMES.socket, mountPath: PATHS.socketFolder, readOnly: true },
+      { name: VOLUMES.identity, mountPath: PATHS.identityFolder, readOnly: true },
+    ],
+  };
+}
+
+/** Arguments of `tailscale up`. Words must hold no white space: containerboot splits them there. */
+function upArguments(input: RenderInput): string {
+  const { config } = input;
+  const reachable = config.advertiseRoutes.length > 0 || config.enableSsh || input.servedPorts.length > 0;
+  return [
+    ...(input.loginServer === undefined ? [] : [`--login-server=${input.loginServer}`]),
+    `--accept-routes=${config.acceptRoutes}`,
+    `--ssh=${config.enableSsh}`,
+    `--shields-up=${!reachable}`,
+  ].join(' ');
+}
+
+function tailscale(input: RenderInput): ContainerShape {
+  const environment = [
+    fieldEnvironment('POD_IP', 'status.podIP'),
+    // By file: a key given by value ends up in process arguments.
+    { name: 'TS_AUTHKEY', value: `file:${PATHS.keyFolder}/authkey` },
+    { name: 'TS_AUTH_ONCE', value: 'true' },
+    // Explicitly empty: a state Secret shared by replicas would clone machine keys.
+    { name: 'TS_KUBE_SECRET', value: '' },
+    { name: 'TS_STATE_DIR', value: PATHS.stateFolder },
+    { name: 'TS_SOCKET', value: `${PATHS.socketFolder}/tailscaled.sock` },
+    { name: 'TS_USERSPACE', value: 'false' },
+    { name: 'TS_HOSTNAME', value: input.config.hostname },
+    { name: 'TS_ROUTES', value: input.config.advertiseRoutes.join(',') },
+    { name: 'TS_EXTRA_ARGS', value: upArguments(input) },
+    // iptables-legacy would need NET_RAW, which is dropped.
+    { name: 'TS_DEBUG_FIREWALL_MODE', value: 'nftables' },
+    { name: 'TS_NO_LOGS_NO_SUPPORT', value: 'true' },
+    { name: 'TS_LOCAL_ADDR_PORT', value: `$(POD_IP):${PORTS.tailscaleHealth}` },
+    { name: 'TS_ENABLE_HEALTH_CHECK', value: 'true' },
+    { name: 'TS_ENABLE_METRICS', value: 'true' },
+  ];
+  return {
+    name: CONTAINERS.tailscale,
+    image: input.images.tailscale,
+    restartPolicy: 'Always',
+    env: environment,
+    ports: [{ name: 'bifrost-ts', containerPort: PORTS.tailscaleHealth, protocol: 'TCP' }],
+    // Joined: the book starts after that.
+    startupProbe: { httpGet: { path: '/healthz', port: PORTS.tailscaleHealth, scheme: 'HTTP' }, periodSeconds: 1, failureThreshold: 120 },
+    resources: { requests: { cpu: '10m', memory: '64Mi' } },
+    securityContext: networkAdministrator,
+    volumeMounts: [
+      { name: VOLUMES.tun, mountPath: PATHS.tun },
+      { name: VOLUMES.key, mountPath: PATHS.keyFolder, readOnly: true },
+      { name: VOLUMES.state, mountPath: PATHS.stateFolder },
+      { name: VOLUMES.socket, mountPath: PATHS.socketFolder },
+    ],
+  };
+}
+
+function volumes(input: RenderInput): readonly VolumeShape[] {
+  const secretName = attachmentSecretName(input.sidecarId);
+  const token = { serviceAccountToken: { audience: TOKEN_AUDIENCE, expirationSeconds: 3600, path: 'token' } };
+  const authority = { secret: { name: secretName, items: [{ key: 'ca.crt', path: 'ca.crt' }] } };
+  return [
+    { name: VOLUMES.tun, hostPath: { path: PATHS.tun, type: 'CharDevice' } },
+    // A folder, not a subPath: a rotated key appears in running pods.
+    { name: VOLUMES.key, secret: { secretName, items: [{ key: 'authkey', path: 'authkey' }] } },
+    { name: VOLUMES.state, emptyDir: { medium: 'Memory' } },
+    { name: VOLUMES.socket, emptyDir: { medium: 'Memory' } },
+    { name: VOLUMES.identity, projected: { sources: input.ingestHasOwnCa ? [token, authority] : [token] } },
+  ];
+}
+
+/** Renders what an attachment adds to a pod template: guard, agent, tailscale, in start order, and their volumes. */
+export function renderSidecar(input: RenderInput): SidecarFragment {
+  return {
+    labels: { [LABELS.sidecarId]: input.sidecarId },
+    annotations: { [LABELS.tailnetName]: input.tailnetName },
+    initContainers: [guard(input), agent(input), tailscale(input)],
+    volumes: volumes(input),
+  };
+}

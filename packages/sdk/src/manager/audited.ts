@@ -1,0 +1,38 @@
+import { BifrostError } from '@bifrost/types/core';
+import type { Call, Context } from './context.ts';
+
+export interface Audited extends Call {
+  readonly actor: string;
+  readonly action: string;
+  readonly subject: string;
+  readonly customerId?: string | undefined;
+}
+
+/** A name as callers give it, for the record; empty for what cannot be one: rejected input, and keys put where names belong, are not written down. */
+export const nameForRecord = (value: unknown): string =>
+  typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._/-]{0,316}$/.test(value) && !value.includes('tskey-') ? value : '';
+
+/**
+ * Runs the checks of a call, records what comes of them, then writes. Nothing is written unrecorded: the record of an accepted call comes first.
+ * A refusal is recorded with its code and thrown on; when it cannot be recorded the log says so.
+ */
+export async function audited<Checked, Result>(
+  context: Context,
+  { actor, action, subject, customerId, signal }: Audited,
+  { check, write }: { readonly check: () => Promise<Checked>; readonly write: (checked: Checked) => Promise<Result> },
+): Promise<Result> {
+  const record = (outcome: string): Promise<void> =>
+    context.audit.append({ atMs: context.clock.nowMs(), actor, action, subject, outcome, ...(customerId ? { customerId } : {}) }, { signal });
+  let checked: Checked;
+  try {
+    checked = await check();
+  } catch (error) {
+    if (BifrostError.is(error) && !signal.aborted) {
+      const { code } = error;
+      await record(code).catch(() => context.logger.log('error', 'a refusal could not be recorded', { action, code }));
+    }
+    throw error;
+  }
+  await record('accepted');
+  return write(checked);
+}

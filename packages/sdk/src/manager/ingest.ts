@@ -1,0 +1,95 @@
+import { reportFromWire } from '@bifrost/types';
+import { BifrostError, type InstanceEvent, type ReportAnswerV1, type ReportV1, type Secret } from '@bifrost/types/core';
+import { type Assessment, advance, assess } from '../domain/connectivity.ts';
+import type { StoredSidecar } from '../domain/model.ts';
+import type { Pod, PodIdentity } from '../ports/index.ts';
+import type { Call, Context } from './context.ts';
+import type { Instance } from './instances.ts';
+import type { Observed } from './observed.ts';
+
+const EVENT_OF = {
+  connected: 'instance:connected',
+  degraded: 'instance:degraded',
+  disconnected: 'instance:disconnected',
+  unknown: 'instance:lost',
+} as const;
+
+/** Moves one instance and tells what changed. The only place where connection states change. */
+export function applyFact(context: Context, instance: Instance, assessment: Assessment): void {
+  const before = instance.connection;
+  const after = advance(before, assessment, context.settings.thresholds);
+  instance.connection = after;
+  if (after.state === before.state && after.cause === before.cause) return;
+  const atMs = context.clock.nowMs();
+  if (after.state !== before.state) instance.sinceMs = atMs;
+  context.touch('sidecar', instance.sidecarKey);
+  if (after.state === 'attaching') return;
+  const { tailnetName, customerId, sidecarId, bookDeploymentId, podName, podUid, ipAddress } = instance;
+  const event: InstanceEvent = {
+    tailnetName,
+    customerId,
+    sidecarId,
+    bookDeploymentId,
+    podName,
+    podUid,
+    atMs,
+    state: after.state,
+    previousState: before.state,
+    ...(after.cause === undefined ? {} : { cause: after.cause }),
+    ...(ipAddress === undefined ? {} : { ipAddress }),
+  };
+  context.events.emit(EVENT_OF[after.state], event);
+}
+
+const forbidden = (message: string): BifrostError => new BifrostError({ code: 'REPORT_FORBIDDEN', message });
+
+/** Which attachment a pod belongs to is told by the uid of its workload, never by what a label or a report says. */
+function authorize(observed: Observed, identity: PodIdentity, report: ReportV1): { pod: Pod; sidecar: StoredSidecar } {
+  const pod = observed.podOf(identity.podUid);
+  if (pod === undefined || pod.namespace !== identity.namespace)
+    throw forbidden('The pod of this token is not there any more, or carries no sidecar.');
+  const sidecar = pod.workloadUid === undefined ? undefined : observed.sidecarOf(pod.workloadUid);
+  if (sidecar === undefined) throw forbidden("The pod's workload has no sidecar of ours.");
+  if (report.podUid !== identity.podUid || report.sidecarId !== sidecar.spec.sidecarId)
+    throw forbidden('The report speaks for another pod or sidecar than its token.');
+  return { pod, sidecar };
+}
+
+/**
+ * Takes one report: proves whose it is, then updates that pod's instance. A repeated or reordered report changes nothing.
+ *
+ * @throws {BifrostError} `REPORT_UNAUTHENTICATED`, `REPORT_FORBIDDEN`, `REPORT_INVALID`; `CLUSTER_UNAVAILABLE` when the cluster cannot vouch now
+ */
+export async function ingestReport(
+  context: Context,
+  { token, document, signal }: { readonly token: Secret; readonly document: unknown } & Call,
+): Promise<ReportAnswerV1> {
+  const report = reportFromWire(document);
+  const identity = await context.cluster.identities.reviewPodToken(token, { signal });
+  if (identity === undefined) throw new BifrostError({ code: 'REPORT_UNAUTHENTICATED', message: 'The cluster does not vouch for this token.' });
+  const { pod, sidecar } = authorize(context.observed, identity, report);
+  const nowMs = context.clock.nowMs();
+  const instance = context.instances.ensure(sidecar, pod, nowMs);
+  const answer: ReportAnswerV1 = { v: 1, nextHeartbeatMs: context.settings.heartbeatMs };
+  if (context.instances.isStale(instance, report)) return answer;
+  context.instances.count(instance, report, nowMs);
+  instance.heardAtMs = nowMs;
+  instance.reported = true;
+  const identityChanged =
+    instance.deviceId !== (report.node.deviceId ?? instance.deviceId) || instance.ipAddress !== (report.node.ips[0] ?? instance.ipAddress);
+  instance.deviceId = report.node.deviceId ?? instance.deviceId;
+  instance.ipAddress = report.node.ips[0] ?? instance.ipAddress;
+  const latencies = report.peers.map(({ latencyMs }) => latencyMs).filter((latency) => latency !== undefined);
+  instance.latencyMs = latencies.length === 0 ? undefined : latencies.reduce((sum, latency) => sum + latency, 0) / latencies.length;
+  if (identityChanged) context.touch('sidecar', sidecar.key);
+  applyFact(context, instance, assess(report, nowMs, context.settings.thresholds));
+  return answer;
+}
+
+/** Marks instances that have been silent for too long. Called by the loop's tick. */
+export function noticeSilence(context: Context): void {
+  const nowMs = context.clock.nowMs();
+  for (const instance of context.instances.all()) {
+    if (nowMs - instance.heardAtMs > context.settings.silenceMs) applyFact(context, instance, { fact: 'silent', cause: 'agent' });
+  }
+}

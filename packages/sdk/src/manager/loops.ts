@@ -1,0 +1,81 @@
+import { LABELS } from '../domain/names.ts';
+import type { Call, Context } from './context.ts';
+import { noticeSilence } from './ingest.ts';
+
+const REOPEN_MS = 1_000;
+
+/** Runs until abort: watches give hints, the resync forgives any hint that was lost, the tick notices silence. */
+export async function runLoops(context: Context, { signal }: Call): Promise<void> {
+  await Promise.allSettled([
+    reopening(context, { what: 'tailnets', signal, watch: () => watchTailnets(context, { signal }) }),
+    reopening(context, { what: 'sidecars', signal, watch: () => watchSidecars(context, { signal }) }),
+    reopening(context, { what: 'pods', signal, watch: () => watchPods(context, { signal }) }),
+    every(context, context.settings.resyncMs, { signal, work: () => resync(context, { signal }) }),
+    every(context, Math.max(50, Math.floor(context.settings.silenceMs / 10)), { signal, work: async () => noticeSilence(context) }),
+  ]);
+}
+
+async function watchTailnets(context: Context, { signal }: Call): Promise<void> {
+  for await (const { key } of context.store.tailnets.watch({ signal })) {
+    const tailnet = await context.store.tailnets.get(key, { signal });
+    if (!context.announcer.hasSeen('tailnet', key, tailnet?.version)) context.touch('tailnet', key);
+  }
+}
+
+async function watchSidecars(context: Context, { signal }: Call): Promise<void> {
+  for await (const { key } of context.store.sidecars.watch({ signal })) {
+    const sidecar = await context.store.sidecars.get(key, { signal });
+    context.observed.sawSidecar(key, sidecar);
+    if (!context.announcer.hasSeen('sidecar', key, sidecar?.version)) context.touch('sidecar', key);
+  }
+}
+
+async function watchPods(context: Context, { signal }: Call): Promise<void> {
+  const { observed } = context;
+  for await (const { uid, pod } of context.cluster.pods.watch({ signal })) {
+    const key = observed.keyOfPod(pod ?? observed.podOf(uid)) ?? context.instances.get(uid)?.sidecarKey;
+    observed.sawPod(uid, pod);
+    if (key !== undefined) context.touch('sidecar', key);
+    else if (pod?.labels[LABELS.sidecarId] !== undefined)
+      context.logger.log('debug', 'a pod with our label belongs to no attachment', { pod: pod.name, namespace: pod.namespace });
+  }
+}
+
+/** Looks at everything that is there, and at everything that should be: what went while a watch was down sends no hint. */
+async function resync(context: Context, call: Call): Promise<void> {
+  const { known } = context.announcer;
+  const { observed } = context;
+  const tailnets = (await context.store.tailnets.list(call)).map(({ key }) => key);
+  for (const key of new Set([...tailnets, ...known.tailnets])) context.touch('tailnet', key);
+  const listed = new Set((await context.store.sidecars.list(call)).map(({ key }) => key));
+  const seen = new Set(observed.sidecarKeys);
+  // Read anew where the two differ: the list may be older than what the watch has told.
+  for (const key of listed.symmetricDifference(seen)) observed.sawSidecar(key, await context.store.sidecars.get(key, call));
+  for (const key of new Set([...listed, ...seen, ...known.sidecars])) context.touch('sidecar', key);
+}
+
+/** A watch that fails is opened again; what it missed comes with its first hints. */
+async function reopening(
+  context: Context,
+  { what, watch, signal }: Call & { readonly what: string; readonly watch: () => Promise<void> },
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await watch();
+    } catch (error) {
+      if (signal.aborted) return;
+      context.logger.log('warn', 'a watch failed and is opened again', { what, error: error instanceof Error ? error.message : 'not an error' });
+    }
+    await context.clock.sleep(REOPEN_MS * (0.5 + context.clock.random()), { signal }).catch(() => {});
+  }
+}
+
+async function every(context: Context, intervalMs: number, { signal, work }: Call & { readonly work: () => Promise<void> }): Promise<void> {
+  while (!signal.aborted) {
+    await context.clock.sleep(intervalMs, { signal }).catch(() => {});
+    if (signal.aborted) return;
+    await work().catch((error: unknown) => {
+      if (!signal.aborted) context.logger.log('warn', 'a round failed', { error: error instanceof Error ? error.message : 'not an error' });
+    });
+  }
+}

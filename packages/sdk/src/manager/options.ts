@@ -1,0 +1,135 @@
+import { BifrostError, type Issue, parseCidr, type Tenancy } from '@bifrost/types/core';
+import { z } from 'zod';
+import { DEFAULT_THRESHOLDS, type Thresholds } from '../domain/connectivity.ts';
+import type { ClusterRanges } from '../domain/model.ts';
+import type { AuditSink, Clock, Cluster, ControlPlane, Logger, Store } from '../ports/index.ts';
+
+/** What a manager is made of. Only `cluster`, `store`, `controlPlane`, `images` and `ingest` are needed. */
+export interface NetworkManagerOptions {
+  readonly cluster: Cluster;
+  readonly store: Store;
+  readonly controlPlane: ControlPlane;
+  /** Where calls that change something, and refusals, are recorded. Default: nowhere. */
+  readonly audit?: AuditSink;
+  /** Default: silent. */
+  readonly logger?: Logger;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+  /** Images of the sidecar, each pinned by digest (`NAME@sha256:…`). `tailscale` also holds iproute2. */
+  readonly images: { readonly tailscale: string; readonly agent: string };
+  /** Where agents send reports. `caBundle` (PEM) is handed to them with each attachment; https, or http on loopback. */
+  readonly ingest: { readonly url: string; readonly caBundle?: string };
+  /** Of tailnets that do not say. @default 'customer-owned' */
+  readonly tenancy?: Tenancy;
+  /** Namespace of credentials. @default 'bifrost' */
+  readonly systemNamespace?: string;
+  /** Control server of the Tailscale clients. Default: Tailscale's own. */
+  readonly loginServer?: string;
+  /** Tags of the devices of books; the customer's credential must own them. @default ['tag:bifrost-book'] */
+  readonly deviceTags?: readonly string[];
+  /** Tag of routers in tailnets that we make. @default 'tag:bifrost-router' */
+  readonly routerTag?: string;
+  /** Milliseconds between an agent's reports when nothing changes. @default 10000 */
+  readonly heartbeatMs?: number;
+  /** Silence after which an instance is unknown, milliseconds. @default 35000 */
+  readonly silenceMs?: number;
+  /** Time from attach to the first connection, milliseconds; later the sidecar has failed. @default 300000 */
+  readonly attachDeadlineMs?: number;
+  /** Life of an attachment's key, seconds; it is renewed after two thirds. @default 7776000 */
+  readonly keyLifetimeSeconds?: number;
+  /** How often everything is looked at again, milliseconds. @default 60000 */
+  readonly resyncMs?: number;
+  /** Objects worked on at once. @default 16 */
+  readonly concurrency?: number;
+  /** Ranges of the cluster, when the cluster cannot tell them itself. */
+  readonly clusterRanges?: ClusterRanges;
+  readonly thresholds?: Partial<Thresholds>;
+}
+
+/** Every setting with its value. */
+export interface Settings {
+  readonly images: { readonly tailscale: string; readonly agent: string };
+  readonly ingest: { readonly url: string; readonly caBundle?: string | undefined };
+  readonly tenancy: Tenancy;
+  readonly systemNamespace: string;
+  readonly loginServer?: string | undefined;
+  readonly deviceTags: readonly string[];
+  readonly routerTag: string;
+  readonly heartbeatMs: number;
+  readonly silenceMs: number;
+  readonly attachDeadlineMs: number;
+  readonly keyLifetimeSeconds: number;
+  readonly resyncMs: number;
+  readonly concurrency: number;
+  readonly clusterRanges?: ClusterRanges | undefined;
+  readonly thresholds: Thresholds;
+}
+
+const image = z.string().regex(/^\S+@sha256:[0-9a-f]{64}$/, 'pin the image by digest: NAME@sha256:…');
+const tag = z.string().regex(/^tag:[a-zA-Z][a-zA-Z0-9-]*$/, 'must look like tag:name');
+const cidrs = z.array(z.string().refine((text) => parseCidr(text) !== undefined, 'must be a range such as 10.244.0.0/16'));
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
+const ingestUrl = z.url({ protocol: /^https?$/ }).refine((value) => {
+  const { protocol, hostname } = new URL(value);
+  return protocol === 'https:' || isLoopback(hostname);
+}, 'must be https (http is for loopback only)');
+
+const schema = z.object({
+  images: z.object({ tailscale: image, agent: image }),
+  ingest: z.object({ url: ingestUrl, caBundle: z.string().optional() }),
+  tenancy: z.enum(['customer-owned', 'organization']).default('customer-owned'),
+  systemNamespace: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
+    .default('bifrost'),
+  loginServer: z
+    .url({ protocol: /^https?$/ })
+    .regex(/^\S+$/)
+    .optional(),
+  deviceTags: z.array(tag).min(1).default(['tag:bifrost-book']),
+  routerTag: tag.default('tag:bifrost-router'),
+  heartbeatMs: z.int().min(100).max(300_000).default(10_000),
+  silenceMs: z.int().min(200).max(3_600_000).default(35_000),
+  attachDeadlineMs: z.int().min(1_000).default(300_000),
+  keyLifetimeSeconds: z.int().min(300).max(7_776_000).default(7_776_000),
+  resyncMs: z.int().min(1_000).default(60_000),
+  concurrency: z.int().min(1).max(256).default(16),
+  clusterRanges: z.object({ pods: cidrs, services: cidrs, nodes: cidrs }).optional(),
+  thresholds: z
+    .object({ slowMs: z.number().positive(), keyExpiryMs: z.number().nonnegative(), patience: z.int().min(1) })
+    .partial()
+    .strict()
+    .transform(
+      ({ slowMs, keyExpiryMs, patience }): Thresholds => ({
+        slowMs: slowMs ?? DEFAULT_THRESHOLDS.slowMs,
+        keyExpiryMs: keyExpiryMs ?? DEFAULT_THRESHOLDS.keyExpiryMs,
+        patience: patience ?? DEFAULT_THRESHOLDS.patience,
+      }),
+    )
+    .default(DEFAULT_THRESHOLDS),
+});
+
+const PORTS = ['cluster', 'store', 'controlPlane'] as const;
+const KNOWN: ReadonlySet<string> = new Set([...Object.keys(schema.shape), ...PORTS, 'audit', 'logger', 'clock']);
+
+function issuesOf(options: NetworkManagerOptions, parsed: ReturnType<typeof schema.safeParse>): Issue[] {
+  const issues = parsed.success ? [] : parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
+  // A misspelt option must not vanish.
+  for (const name of Object.keys(options)) if (!KNOWN.has(name)) issues.push({ path: name.slice(0, 64), message: 'is not an option here' });
+  for (const port of PORTS) if (options[port] === undefined) issues.push({ path: port, message: 'is needed' });
+  if (parsed.success && parsed.data.silenceMs <= parsed.data.heartbeatMs) {
+    issues.push({ path: 'silenceMs', message: 'must be longer than heartbeatMs, or every instance would be unknown between reports' });
+  }
+  return [...new Map(issues.toReversed().map((issue) => [issue.path, issue])).values()].reverse(); // the first of each field
+}
+
+/** Checks everything at once; the caller's object is not changed. @throws {BifrostError} `INVALID_OPTIONS`, one issue per wrong field */
+export function resolveSettings(options: NetworkManagerOptions): Settings {
+  const given = options ?? {};
+  const parsed = schema.safeParse(given);
+  const issues = issuesOf(given, parsed);
+  if (!parsed.success || issues.length > 0) {
+    throw new BifrostError({ code: 'INVALID_OPTIONS', message: 'The options of the manager are not valid; see issues.', issues });
+  }
+  return Object.freeze(parsed.data);
+}

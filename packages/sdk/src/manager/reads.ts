@@ -1,0 +1,73 @@
+import type { ConnectionMetric, NetworkStatus } from '@bifrost/types/core';
+import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import type { Call, Context } from './context.ts';
+import type { Instance } from './instances.ts';
+import { sidecarView } from './sidecar-calls.ts';
+import { requireTailnet, tailnetView } from './tailnet-calls.ts';
+
+const isUp = ({ connection }: Instance): boolean => connection.state === 'connected' || connection.state === 'degraded';
+
+interface Sums {
+  readonly connected: readonly Instance[];
+  readonly bytesSent: bigint;
+  readonly bytesReceived: bigint;
+  readonly averageLatencyMs: number;
+  readonly lastActivity: Date | undefined;
+}
+
+function sum(context: Context, sidecars: readonly StoredSidecar[]): Sums {
+  const instances = sidecars.flatMap(({ key }) => context.instances.of(key));
+  const traffic = sidecars.map(({ key }) => context.instances.traffic(key));
+  const connected = instances.filter(isUp);
+  const latencies = connected.map(({ latencyMs }) => latencyMs).filter((latency) => latency !== undefined);
+  const times = traffic.map(({ lastActivityMs }) => lastActivityMs).filter((time) => time !== undefined);
+  return {
+    connected,
+    bytesSent: traffic.reduce((total, { bytesSent }) => total + bytesSent, 0n),
+    bytesReceived: traffic.reduce((total, { bytesReceived }) => total + bytesReceived, 0n),
+    averageLatencyMs: latencies.length === 0 ? 0 : latencies.reduce((total, latency) => total + latency, 0) / latencies.length,
+    lastActivity: times.length === 0 ? undefined : new Date(Math.max(...times)),
+  };
+}
+
+const sidecarsOf = async (context: Context, tailnetName: string, call: Call): Promise<readonly StoredSidecar[]> =>
+  (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnetName);
+
+/** @see NetworkManager.getNetworkStatus */
+export async function getNetworkStatus(context: Context, tailnetName: string, call: Call): Promise<NetworkStatus> {
+  const tailnet = await requireTailnet(context, tailnetName, call);
+  const sidecars = await sidecarsOf(context, tailnetName, call);
+  const { connected, bytesSent, bytesReceived, averageLatencyMs, lastActivity } = sum(context, sidecars);
+  const views = sidecars.map((sidecar) => sidecarView(context, sidecar));
+  return {
+    tailnetName,
+    status: tailnetView(tailnet).status,
+    connectedDevices: connected.length,
+    ...(lastActivity === undefined ? {} : { lastActivity }),
+    metrics: { bytesSent: Number(bytesSent), bytesReceived: Number(bytesReceived), averageLatencyMs },
+    connectedSidecars: views
+      .filter(({ status, ipAddress }) => (status === 'connected' || status === 'degraded') && ipAddress !== undefined)
+      .map(({ sidecarId, workload, status, ipAddress }) => ({ sidecarId, bookDeployment: workload.name, status, ipAddress: ipAddress ?? '' })),
+  };
+}
+
+/** @see NetworkManager.getConnectionMetrics */
+export async function getConnectionMetrics(context: Context, tailnetName: string | undefined, call: Call): Promise<readonly ConnectionMetric[]> {
+  const tailnets: readonly StoredTailnet[] =
+    tailnetName === undefined ? await context.store.tailnets.list(call) : [await requireTailnet(context, tailnetName, call)];
+  const all = await context.store.sidecars.list(call);
+  return tailnets.map((tailnet) => {
+    const sums = sum(
+      context,
+      all.filter(({ spec }) => spec.tailnetName === tailnet.key),
+    );
+    return {
+      tailnetName: tailnet.key,
+      bytesSent: sums.bytesSent,
+      bytesReceived: sums.bytesReceived,
+      latencyMs: sums.averageLatencyMs,
+      isConnected: sums.connected.length > 0,
+      ...(sums.lastActivity === undefined ? {} : { lastActivity: sums.lastActivity }),
+    };
+  });
+}

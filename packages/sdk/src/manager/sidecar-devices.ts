@@ -1,0 +1,56 @@
+import type { Reason, StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import { planRelease, planRoutes } from '../domain/reconcile-plan.ts';
+import type { Device, Pod, TailnetControl } from '../ports/index.ts';
+import { type Call, type Context, keepSidecar } from './context.ts';
+import { sameJson } from './same-json.ts';
+
+/** Our devices of one attachment at the control plane: they carry our tags and asked for its hostname, which is unique in the tailnet. */
+export const belongsTo = (context: Context, sidecar: StoredSidecar, device: Device): boolean =>
+  device.hostname === sidecar.spec.config.hostname && context.settings.deviceTags.every((tag) => device.tags.includes(tag));
+
+/**
+ * Deletes the devices that no present pod holds, at once: ephemeral devices would linger for half an hour and more. Only those on record that carry
+ * our marks: the ids come from reports, and a wrong one must not cost the customer a device.
+ */
+export async function releaseDevices(
+  context: Context,
+  sidecar: StoredSidecar,
+  { control, pods, signal }: { readonly control: TailnetControl; readonly pods: readonly Pod[] } & Call,
+): Promise<StoredSidecar> {
+  const present = new Set(pods.map(({ uid }) => uid));
+  const known = context.instances.of(sidecar.key);
+  const gone = planRelease(known, present);
+  const held = new Set(known.filter((instance) => !gone.includes(instance)).map(({ deviceId }) => deviceId));
+  const recorded = [...sidecar.state.deviceIds, ...[...sidecar.state.instances, ...gone].flatMap(({ deviceId }) => deviceId ?? [])];
+  const free = new Set(recorded.filter((deviceId) => !held.has(deviceId)));
+  if (free.size > 0) {
+    for (const device of await control.listDevices({ signal })) {
+      if (free.has(device.deviceId) && belongsTo(context, sidecar, device)) await control.deleteDevice(device.deviceId, { signal });
+    }
+  }
+  for (const instance of gone) {
+    context.instances.remove(instance.podUid);
+    context.announcer.lostInstance(sidecar, instance);
+  }
+  const deviceIds = sidecar.state.deviceIds.filter((deviceId) => !free.has(deviceId));
+  const instances = sidecar.state.instances.filter(({ podUid }) => present.has(podUid));
+  const state = { ...sidecar.state, deviceIds, instances };
+  return sameJson(state, sidecar.state) ? sidecar : keepSidecar(context, sidecar, { state, signal });
+}
+
+/** Approves the routes that the book offers; answers with the reason when some must not be approved. */
+export async function settleRoutes(
+  context: Context,
+  { sidecar, tailnet, control }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet; readonly control: TailnetControl },
+  { signal }: Call,
+): Promise<Reason | undefined> {
+  const wanted = sidecar.spec.config.advertiseRoutes;
+  if (wanted.length === 0) return undefined;
+  const devices = await control.listDevices({ signal });
+  const ours = devices.filter((device) => belongsTo(context, sidecar, device));
+  const otherRoutes = devices.filter((device) => !ours.includes(device)).flatMap(({ enabledRoutes }) => enabledRoutes);
+  const { approvals, refused } = planRoutes({ wanted, allowedNetworks: tailnet.spec.config.allowedNetworks, ours, otherRoutes });
+  for (const { deviceId, routes } of approvals) await control.approveRoutes(deviceId, routes, { signal });
+  if (refused.length === 0) return undefined;
+  return { code: 'ROUTE_CONFLICT', message: `Not approved, because it overlaps an allowed network or another router: ${refused.join(', ')}.` };
+}

@@ -1,0 +1,84 @@
+import { Secret } from '@bifrost/types/core';
+import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import { attachmentSecretName, keyDescription, LABELS } from '../domain/names.ts';
+import { planKey } from '../domain/reconcile-plan.ts';
+import type { TailnetControl } from '../ports/index.ts';
+import { type Call, type Context, keepSidecar } from './context.ts';
+
+/** Pods that started just before a rotation may still read the old key from their volume. */
+const OLD_KEY_GRACE_MS = 15 * 60_000;
+
+export const attachmentSecret = (sidecar: StoredSidecar) => ({
+  namespace: sidecar.spec.workload.namespace,
+  name: attachmentSecretName(sidecar.spec.sidecarId),
+});
+
+/** Labels of what we make for a customer: the caller's tags are among them. */
+export const attachmentLabels = (tailnet: StoredTailnet, sidecar: StoredSidecar): Record<string, string> => ({
+  ...Object.fromEntries(tailnet.spec.tags.map((tag) => [`tag.bifrost.dev/${tag}`, 'true'])),
+  [LABELS.customerId]: tailnet.spec.customerId,
+  [LABELS.sidecarId]: sidecar.spec.sidecarId,
+});
+
+interface KeyWork extends Call {
+  readonly tailnet: StoredTailnet;
+  readonly control: TailnetControl;
+}
+
+/**
+ * Sees to it that the attachment's Secret holds a valid key. One reusable, ephemeral, tagged key per attachment, so that scale-out works while no
+ * manager runs. A key whose reply was lost cannot be read again: it is found by its description, revoked, and another is made.
+ */
+export async function ensureKey(context: Context, sidecar: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
+  const { settings, clock, cluster } = context;
+  const data = await cluster.secrets.get(attachmentSecret(sidecar), work);
+  const held = data?.get('authkey');
+  const plan = planKey({
+    keys: sidecar.state.keys,
+    secretHoldsKey: held !== undefined,
+    secretHoldsAuthority: data?.get('ca.crt')?.reveal() === settings.ingest.caBundle,
+    nowMs: clock.nowMs(),
+    lifetimeMs: settings.keyLifetimeSeconds * 1000,
+    graceMs: OLD_KEY_GRACE_MS,
+  });
+  if (plan.kind === 'mint') return mintKey(context, sidecar, work);
+  if (plan.kind === 'rewrite' && held !== undefined) await putSecret(context, sidecar, { ...work, key: held });
+  if (plan.kind !== 'retire') return sidecar;
+  for (const keyId of plan.keyIds) await work.control.revokeKey(keyId, work);
+  const keys = sidecar.state.keys.filter(({ keyId }) => !plan.keyIds.includes(keyId));
+  return keepSidecar(context, sidecar, { state: { ...sidecar.state, keys }, ...work });
+}
+
+async function mintKey(context: Context, sidecar: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
+  const { control, signal } = work;
+  const { deviceTags, keyLifetimeSeconds } = context.settings;
+  const known = new Set(sidecar.state.keys.map(({ keyId }) => keyId));
+  const description = keyDescription(sidecar.spec.sidecarId);
+  for (const key of await control.listKeys({ signal })) {
+    if (key.description === description && !known.has(key.keyId)) await control.revokeKey(key.keyId, { signal });
+  }
+  const made = await control.createKey(
+    { description, tags: deviceTags, reusable: true, ephemeral: true, lifetimeSeconds: keyLifetimeSeconds },
+    { signal },
+  );
+  await putSecret(context, sidecar, { ...work, key: made.key });
+  const keys = [...sidecar.state.keys, { keyId: made.keyId, expiresAtMs: made.expiresAtMs }];
+  return keepSidecar(context, sidecar, { state: { ...sidecar.state, keys }, signal });
+}
+
+async function putSecret(context: Context, sidecar: StoredSidecar, { tailnet, key, signal }: KeyWork & { readonly key: Secret }): Promise<void> {
+  const { caBundle } = context.settings.ingest;
+  const data = new Map([['authkey', key], ...(caBundle === undefined ? [] : ([['ca.crt', new Secret(caBundle)]] as const))]);
+  await context.cluster.secrets.put({ ...attachmentSecret(sidecar), labels: attachmentLabels(tailnet, sidecar), data }, { signal });
+}
+
+/** Revokes every key of the attachment, recorded or not. */
+export async function revokeKeys(
+  sidecarId: string,
+  state: SidecarState,
+  { control, signal }: { readonly control: TailnetControl } & Call,
+): Promise<void> {
+  const recorded = state.keys.map(({ keyId }) => keyId);
+  const found = (await control.listKeys({ signal })).filter(({ description }) => description === keyDescription(sidecarId)).map(({ keyId }) => keyId);
+  for (const keyId of new Set([...recorded, ...found])) await control.revokeKey(keyId, { signal });
+}

@@ -1,0 +1,169 @@
+import { type CreateTailnetInput, createTailnetRequestSchema, parseOrThrow } from '@bifrost/types';
+import { BifrostError, type CreateTailnetRequest, type CreateTailnetResponse, type Tailnet } from '@bifrost/types/core';
+import type { StoredTailnet, TailnetSpec } from '../domain/model.ts';
+import { tailnetSecretName } from '../domain/names.ts';
+import { audited, nameForRecord } from './audited.ts';
+import type { Call, Context } from './context.ts';
+import { sameJson } from './same-json.ts';
+
+export const DEFAULT_ACTOR = 'sdk';
+
+const TAILNET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+export async function requireTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet> {
+  // What cannot be a name is not asked for: a store may make a path or a key of it.
+  const tailnet = TAILNET_NAME.test(tailnetName) ? await context.store.tailnets.get(tailnetName, call) : undefined;
+  if (tailnet !== undefined) return tailnet;
+  throw new BifrostError({
+    code: 'TAILNET_NOT_FOUND',
+    message: 'No tailnet of this name: create it first, or look at listTailnets().',
+    issues: [{ path: 'tailnetName', message: 'is not known' }],
+  });
+}
+
+export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
+  tailnetId: tailnet.spec.tailnetId,
+  tailnetName: tailnet.key,
+  status: tailnet.deleting ? 'deleting' : tailnet.state.phase,
+  createdAt: new Date(tailnet.createdAtMs),
+  customerId: tailnet.spec.customerId,
+  config: tailnet.spec.config,
+  tags: tailnet.spec.tags,
+  tenancy: tailnet.spec.tenancy,
+  ...(tailnet.state.reason === undefined ? {} : { reason: tailnet.state.reason }),
+});
+
+const response = (tailnet: StoredTailnet): CreateTailnetResponse => {
+  const { tailnetId, tailnetName, status, createdAt } = tailnetView(tailnet);
+  return { tailnetId, tailnetName, status, createdAt };
+};
+
+/** Customer ids that can be part of the name of a Secret. */
+const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$/;
+
+function specOf(context: Context, request: CreateTailnetRequest): TailnetSpec {
+  const { customerId, config, tags } = request;
+  const tailnetId = context.clock.newId();
+  const tenancy = request.tenancy ?? context.settings.tenancy;
+  if (tenancy === 'organization') {
+    if (request.credential !== undefined) {
+      throw new BifrostError({
+        code: 'INVALID_ARGUMENT',
+        message: 'A tailnet in our organization gets its own credential: leave credential out.',
+        issues: [{ path: 'credential', message: 'must be absent' }],
+      });
+    }
+    return { tailnetId, customerId, config, tags, tenancy, credentialSecretName: tailnetSecretName(tailnetId) };
+  }
+  const credentialSecretName = request.credential?.secretName ?? (DNS_LABEL.test(customerId) ? `bifrost-customer-${customerId}` : undefined);
+  if (credentialSecretName === undefined) {
+    throw new BifrostError({
+      code: 'INVALID_ARGUMENT',
+      message: 'Name the Secret with the OAuth client of the customer.',
+      issues: [{ path: 'credential.secretName', message: 'is needed, since the customer id cannot be part of a Secret name' }],
+    });
+  }
+  return { tailnetId, customerId, config, tags, tenancy, credentialSecretName };
+}
+
+const sameWish = (a: TailnetSpec, b: TailnetSpec): boolean =>
+  sameJson({ ...a, tailnetId: '', credentialSecretName: '' }, { ...b, tailnetId: '', credentialSecretName: '' }) &&
+  (a.tenancy === 'organization' || a.credentialSecretName === b.credentialSecretName);
+
+/** The tailnet of that name if it is what is wanted. @throws {BifrostError} `TAILNET_EXISTS`, `TAILNET_DELETING` */
+async function sameTailnet(context: Context, { tailnetName, spec }: Wish, call: Call): Promise<StoredTailnet | undefined> {
+  const present = await context.store.tailnets.get(tailnetName, call);
+  if (present === undefined) return undefined;
+  if (!sameWish(present.spec, spec)) {
+    // Without saying whose: the name alone must not tell one customer of another.
+    throw new BifrostError({
+      code: 'TAILNET_EXISTS',
+      message: 'A tailnet of this name exists with another configuration: choose another name.',
+      issues: [{ path: 'tailnetName', message: 'is taken' }],
+    });
+  }
+  if (present.deleting)
+    throw new BifrostError({
+      code: 'TAILNET_DELETING',
+      message: 'This tailnet is being deleted: create it again when it is gone.',
+      issues: [{ path: 'tailnetName', message: 'is being deleted' }],
+    });
+  return present;
+}
+
+interface Wish {
+  readonly tailnetName: string;
+  readonly spec: TailnetSpec;
+}
+
+async function createOrFind(context: Context, { tailnetName, spec }: Wish, call: Call): Promise<StoredTailnet> {
+  try {
+    return await context.store.tailnets.create(tailnetName, { spec, state: { phase: 'creating' } }, call);
+  } catch (error) {
+    if (!BifrostError.is(error) || error.code !== 'STORE_EXISTS') throw error;
+    const winner = await sameTailnet(context, { tailnetName, spec }, call); // somebody else was quicker; the same wish gets the same answer
+    if (winner === undefined) throw error;
+    return winner;
+  }
+}
+
+/** @see NetworkManager.createTailnet */
+export async function createTailnet(
+  context: Context,
+  input: CreateTailnetInput,
+  call: Call & { readonly actor?: string },
+): Promise<CreateTailnetResponse> {
+  const subject = {
+    actor: call.actor ?? DEFAULT_ACTOR,
+    action: 'createTailnet',
+    subject: nameForRecord(input?.tailnetName),
+    customerId: nameForRecord(input?.customerId),
+    signal: call.signal,
+  };
+  return audited(context, subject, {
+    check: async () => {
+      const request: CreateTailnetRequest = parseOrThrow(createTailnetRequestSchema, input, 'INVALID_ARGUMENT');
+      const wish: Wish = { tailnetName: request.tailnetName, spec: specOf(context, request) };
+      return { wish, present: await sameTailnet(context, wish, call) };
+    },
+    write: async ({ wish, present }) => {
+      const tailnet = present ?? (await createOrFind(context, wish, call));
+      context.announcer.sawTailnet(tailnet.key, tailnet);
+      context.touch('tailnet', tailnet.key);
+      return response(tailnet);
+    },
+  });
+}
+
+/** @see NetworkManager.deleteTailnet */
+export async function deleteTailnet(
+  context: Context,
+  { tailnetName, cascade = false }: { readonly tailnetName: string; readonly cascade?: boolean },
+  call: Call & { readonly actor?: string },
+): Promise<void> {
+  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'deleteTailnet', subject: nameForRecord(tailnetName), signal: call.signal };
+  await audited(context, subject, {
+    check: async () => {
+      await requireTailnet(context, tailnetName, call);
+      const sidecars = (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnetName);
+      if (sidecars.length > 0 && !cascade) {
+        throw new BifrostError({
+          code: 'TAILNET_IN_USE',
+          message: `The tailnet has ${sidecars.length} sidecars: detach them first, or delete with cascade.`,
+          details: { tailnetName, sidecars: String(sidecars.length) },
+          issues: [{ path: 'tailnetName', message: 'has sidecars' }],
+        });
+      }
+      return sidecars;
+    },
+    write: async (sidecars) => {
+      // The tailnet first: from then on nothing can be attached to it.
+      await context.store.tailnets.remove(tailnetName, call);
+      for (const { key } of sidecars) {
+        await context.store.sidecars.remove(key, call);
+        context.touch('sidecar', key);
+      }
+      context.touch('tailnet', tailnetName);
+    },
+  });
+}

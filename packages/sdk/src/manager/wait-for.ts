@@ -1,0 +1,58 @@
+import { BifrostError, type Sidecar, type SidecarStatus, type Tailnet, type TailnetStatus } from '@bifrost/types/core';
+import type { Call, Context } from './context.ts';
+import { findSidecar, sidecarView } from './sidecar-calls.ts';
+import { tailnetView } from './tailnet-calls.ts';
+
+/** What to wait for: one tailnet or one sidecar, in a status or gone. */
+export type Awaited =
+  | { readonly tailnetName: string; readonly status: TailnetStatus | 'gone' }
+  | { readonly sidecarId: string; readonly status: SidecarStatus | 'gone' };
+
+/** Changes are only hints here: the store is read again at least this often. */
+const LOOK_AGAIN_MS = 1_000;
+
+async function look(
+  context: Context,
+  awaited: Awaited,
+  call: Call,
+): Promise<{ status: string; value: Tailnet | Sidecar | undefined; reason: string | undefined }> {
+  if ('tailnetName' in awaited) {
+    const tailnet = await context.store.tailnets.get(awaited.tailnetName, call);
+    const value = tailnet && tailnetView(tailnet);
+    return { status: value?.status ?? 'gone', value, reason: value?.reason?.code };
+  }
+  const sidecar = await findSidecar(context, awaited.sidecarId, call);
+  const value = sidecar && sidecarView(context, sidecar);
+  return { status: value?.status ?? 'gone', value, reason: value?.reason?.code };
+}
+
+/** @see NetworkManager.waitFor */
+export async function waitFor(context: Context, awaited: Awaited, { signal }: Call): Promise<Tailnet | Sidecar | undefined> {
+  let wake = (): void => {};
+  using _subscription = context.events.onChange(() => wake());
+  for (;;) {
+    signal.throwIfAborted();
+    const hinted = new Promise<void>((resolve) => (wake = resolve));
+    const { status, value, reason } = await look(context, awaited, { signal });
+    if (status === awaited.status) return value;
+    if (status === 'gone' || (status === 'failed' && reason !== undefined)) {
+      throw new BifrostError({
+        code: 'WAIT_FAILED',
+        message: `Waited for ${awaited.status}, but it is ${status}${reason === undefined ? '' : `: ${reason}`}.`,
+        details: { wanted: awaited.status, status, ...(reason === undefined ? {} : { reason }) },
+      });
+    }
+    await hintOrPause(context, hinted, signal);
+  }
+}
+
+async function hintOrPause(context: Context, hinted: Promise<void>, signal: AbortSignal): Promise<void> {
+  const pause = new AbortController();
+  const either = AbortSignal.any([signal, pause.signal]);
+  const slept = context.clock.sleep(LOOK_AGAIN_MS, { signal: either }).catch((error: unknown) => {
+    if (signal.aborted) throw error;
+  });
+  await Promise.race([hinted, slept]);
+  pause.abort();
+  await slept;
+}

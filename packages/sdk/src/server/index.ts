@@ -1,0 +1,1 @@
+export { createReportHandler, type ReportHandlerOptions } from './report-handler.ts';

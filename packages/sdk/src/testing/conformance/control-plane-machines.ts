@@ -1,0 +1,94 @@
+import { expect } from 'vitest';
+import { KEY, POLICY, ROUTE, type Run, TAG, type Test } from './control-plane-support.ts';
+
+const refusedJoin = async (joining: Promise<unknown> | undefined): Promise<boolean> => {
+  try {
+    await joining;
+    return false;
+  } catch {
+    return true;
+  }
+};
+
+export function machineCases(run: Run, withJoin: Test): void {
+  withJoin(
+    'P11: a machine that joins is a device; deleting it is idempotent',
+    run(async ({ admin, options, make }) => {
+      const { control, dnsName } = await make();
+      await control.writePolicy(POLICY, 'ts-default', options);
+      const { key } = await control.createKey(KEY, options);
+      const joined = await admin.join?.({ authKey: key, hostname: 'book' });
+      const [device, ...others] = await control.listDevices(options);
+      expect(others).toEqual([]);
+      expect(device).toMatchObject({
+        deviceId: joined?.deviceId,
+        hostname: 'book',
+        name: `book.${dnsName}`,
+        tags: [TAG],
+        ephemeral: true,
+        connected: true,
+      });
+      expect(device?.addresses).toEqual(joined?.addresses);
+      expect((await control.describe(options)).dnsName).toBe(dnsName);
+      await control.deleteDevice(device?.deviceId ?? '', options);
+      await control.deleteDevice(device?.deviceId ?? '', options);
+      expect(await control.listDevices(options)).toEqual([]);
+    }),
+  );
+  withJoin(
+    'P12: a single-use key lets one machine in, a reusable one several, a revoked one none; who joined stays',
+    run(async ({ admin, options, make }) => {
+      const { control, dnsName } = await make();
+      await control.writePolicy(POLICY, 'ts-default', options);
+      const once = await control.createKey(KEY, options);
+      await admin.join?.({ authKey: once.key, hostname: 'once' });
+      expect(await refusedJoin(admin.join?.({ authKey: once.key, hostname: 'again' }))).toBe(true);
+      expect((await control.listKeys(options)).filter(({ valid }) => valid)).toEqual([]);
+      const many = await control.createKey({ ...KEY, reusable: true }, options);
+      await admin.join?.({ authKey: many.key, hostname: 'many' });
+      await admin.join?.({ authKey: many.key, hostname: 'many' });
+      await control.revokeKey(many.keyId, options);
+      expect(await refusedJoin(admin.join?.({ authKey: many.key, hostname: 'late' }))).toBe(true);
+      const names = (await control.listDevices(options)).map(({ name }) => name).sort();
+      expect(names).toEqual([`many-1.${dnsName}`, `many.${dnsName}`, `once.${dnsName}`]);
+    }),
+  );
+}
+
+export function routeCases(run: Run, withJoin: Test): void {
+  withJoin(
+    'P13: routes are approved by set; the policy approves some by itself; an unknown device is CONTROL_NOT_FOUND',
+    run(async ({ admin, options, make }) => {
+      const { control } = await make();
+      await control.writePolicy(POLICY, 'ts-default', options);
+      const { key } = await control.createKey(KEY, options);
+      const deviceId = (await admin.join?.({ authKey: key, hostname: 'router', advertiseRoutes: [ROUTE, '10.99.0.0/16'] }))?.deviceId ?? '';
+      const routes = async () =>
+        (await control.listDevices(options)).map((device) => [[...device.advertisedRoutes].sort(), [...device.enabledRoutes].sort()]);
+      await expect.poll(routes, { timeout: 10_000 }).toEqual([[[ROUTE, '10.99.0.0/16'], [ROUTE]]]);
+      await control.approveRoutes(deviceId, ['10.99.0.0/16'], options);
+      expect(await routes()).toEqual([[[ROUTE, '10.99.0.0/16'], ['10.99.0.0/16']]]);
+      await control.approveRoutes(deviceId, [], options);
+      expect(await routes()).toEqual([[[ROUTE, '10.99.0.0/16'], []]]);
+      await expect(control.approveRoutes('nUnheardOf', [], options)).rejects.toMatchObject({ code: 'CONTROL_NOT_FOUND' });
+    }),
+  );
+}
+
+export function deviceIsolationCases(run: Run, withJoin: Test): void {
+  withJoin(
+    "P16: a tailnet's client neither sees, deletes nor routes another's device; twin: the device's own does",
+    run(async ({ admin, options, make }) => {
+      const [ours, theirs] = [await make(), await make()];
+      for (const { control } of [ours, theirs]) await control.writePolicy(POLICY, 'ts-default', options);
+      const { key } = await theirs.control.createKey(KEY, options);
+      const deviceId = (await admin.join?.({ authKey: key, hostname: 'theirs' }))?.deviceId ?? '';
+      expect(await ours.control.listDevices(options)).toEqual([]);
+      await ours.control.deleteDevice(deviceId, options);
+      await expect(ours.control.approveRoutes(deviceId, [ROUTE], options)).rejects.toMatchObject({ code: 'CONTROL_NOT_FOUND' });
+      expect((await theirs.control.listDevices(options)).map((device) => device.deviceId)).toEqual([deviceId]);
+      await theirs.control.deleteDevice(deviceId, options);
+      expect(await theirs.control.listDevices(options)).toEqual([]);
+    }),
+  );
+}

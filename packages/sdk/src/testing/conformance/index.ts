@@ -1,0 +1,7 @@
+/** `@bifrost/sdk/testing/conformance`: one suite per port, for adapters of your own. Needs vitest. */
+export * from './audit-sink.ts';
+export * from './clock.ts';
+export * from './cluster.ts';
+export * from './control-plane.ts';
+export * from './logger.ts';
+export * from './store.ts';

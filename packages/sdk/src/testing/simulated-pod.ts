@@ -1,0 +1,194 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { BifrostError } from '@bifrost/types/core';
+import { containerEnvironment, volumeFiles } from '../adapters/memory/pod-files.ts';
+import type { RunningPod, RuntimePod } from '../adapters/memory/pod-runtime.ts';
+import { CONTAINERS, VOLUMES } from '../domain/names.ts';
+import type { ContainerState } from '../ports/cluster.ts';
+import type { SimulatedControl, SimulatedDevice } from './simulated-control.ts';
+import { type SimulatedPeer, TailscaledSimulator } from './tailscaled-simulator.ts';
+
+const DEFAULT_RESTART_MS = 200;
+const GRACE_MS = 1_500;
+
+interface SimulatedPodOptions {
+  readonly control: SimulatedControl;
+  readonly agentProgram: string;
+  readonly nodeProgram?: string;
+  readonly restartMs?: number;
+  readonly pod: RuntimePod;
+  readonly folder: string;
+  readonly onEnd: () => void;
+}
+
+const peerOf = (device: SimulatedDevice): SimulatedPeer => ({
+  id: device.deviceId,
+  hostname: device.hostname,
+  ips: device.addresses,
+  routes: device.enabledRoutes,
+  online: device.connected,
+});
+
+/** One pod with a sidecar: a simulated tailscaled and a real agent process. Made by `SimulatedPodRuntime`. */
+export class SimulatedPod implements RunningPod {
+  readonly ip = '127.0.0.1';
+  readonly #options: SimulatedPodOptions;
+  readonly #listeners = new Set<() => void>();
+  readonly #restarts = new Map<string, number>();
+  readonly #stopping = new AbortController();
+  #device: SimulatedDevice | undefined;
+  #tailscaled: TailscaledSimulator | undefined;
+  #agent: ChildProcess | undefined;
+  #watch: Disposable | undefined;
+
+  constructor(options: SimulatedPodOptions) {
+    this.#options = options;
+  }
+
+  /** The pod's tailscaled: cut its link, stop it, let bytes pass. */
+  get tailscaled(): TailscaledSimulator {
+    if (this.#tailscaled === undefined) throw new BifrostError({ code: 'LOCALAPI_UNAVAILABLE', message: 'The pod has not started.' });
+    return this.#tailscaled;
+  }
+
+  /** The device that the pod joined as. */
+  get deviceId(): string | undefined {
+    return this.#device?.deviceId;
+  }
+
+  /** The agent's process id while it runs. */
+  get agentPid(): number | undefined {
+    return this.#agent?.exitCode === null && this.#agent.signalCode === null ? this.#agent.pid : undefined;
+  }
+
+  async start({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    const { pod, folder, control } = this.#options;
+    for (const volume of [VOLUMES.key, VOLUMES.identity]) await this.#mount(volume);
+    signal.throwIfAborted();
+    const environment = this.#environmentOf(CONTAINERS.tailscale);
+    const authKey = volumeFiles(pod, VOLUMES.key).get('authkey');
+    if (authKey === undefined) throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `Pod ${pod.name} waits for its key.` });
+    const routes = environment['TS_ROUTES'];
+    const device = control.join({ authKey, hostname: environment['TS_HOSTNAME'] ?? pod.name, advertiseRoutes: routes ? routes.split(',') : [] });
+    this.#device = device;
+    this.#tailscaled = new TailscaledSimulator({
+      socketPath: join(folder, 'tailscaled.sock'),
+      node: { id: device.deviceId, hostname: device.hostname, ips: device.addresses, tailnetDomain: device.name.slice(device.name.indexOf('.') + 1) },
+      peers: control.peersOf(device.deviceId).map(peerOf),
+    });
+    await this.#tailscaled.start({ signal });
+    // The network map follows the control plane; a deleted device sees nobody.
+    this.#watch = control.subscribe(() => {
+      const known = control.device(device.deviceId) !== undefined;
+      this.#tailscaled?.setPeers(known ? control.peersOf(device.deviceId).map(peerOf) : []);
+    });
+    this.#startAgent();
+  }
+
+  containers(): readonly ContainerState[] {
+    const state = (name: string, running: boolean): ContainerState => ({ name, running, ready: running, restarts: this.#restarts.get(name) ?? 0 });
+    return [
+      { ...state(CONTAINERS.guard, false), ready: true },
+      state(CONTAINERS.agent, this.agentPid !== undefined),
+      state(CONTAINERS.tailscale, this.#tailscaled?.running === true),
+      ...this.#options.pod.template.spec.containers.map(({ name }) => state(name, true)),
+    ];
+  }
+
+  onChange(listener: () => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  /** SIGKILL: the agent's process, or the simulated daemon. It runs again after a short pause. */
+  kill(containerName: string): void {
+    if (containerName === CONTAINERS.agent) this.#agent?.kill('SIGKILL');
+    if (containerName === CONTAINERS.tailscale) void this.#bounceDaemon();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
+    this.#stopping.abort(new BifrostError({ code: 'MANAGER_STOPPED', message: 'The pod ends.' }));
+    this.#watch?.[Symbol.dispose]();
+    await this.#endAgent();
+    await this.#tailscaled?.[Symbol.asyncDispose]();
+    if (this.#device !== undefined && this.#options.control.device(this.#device.deviceId) !== undefined) {
+      this.#options.control.setConnected(this.#device.deviceId, false);
+    }
+    await rm(this.#options.folder, { recursive: true, force: true });
+    this.#listeners.clear();
+    this.#options.onEnd();
+  }
+
+  async #mount(volume: string): Promise<void> {
+    for (const [path, value] of volumeFiles(this.#options.pod, volume)) {
+      const file = join(this.#options.folder, volume, path);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, value.reveal(), { mode: 0o600 });
+    }
+  }
+
+  #environmentOf(containerName: string): Readonly<Record<string, string>> {
+    const { pod } = this.#options;
+    const container = pod.template.spec.initContainers?.find(({ name }) => name === containerName);
+    return container === undefined ? {} : containerEnvironment(container, pod, { podIp: this.ip, hostIp: this.ip });
+  }
+
+  #startAgent(): void {
+    const { agentProgram, nodeProgram = process.execPath, folder } = this.#options;
+    const rendered = this.#environmentOf(CONTAINERS.agent);
+    const identity = join(folder, VOLUMES.identity);
+    const environment = {
+      ...rendered,
+      BIFROST_TOKEN_FILE: join(identity, 'token'),
+      ...(rendered['BIFROST_CA_FILE'] === undefined ? {} : { BIFROST_CA_FILE: join(identity, 'ca.crt') }),
+      BIFROST_TAILSCALED_SOCKET: join(folder, 'tailscaled.sock'),
+      BIFROST_LISTEN: `${this.ip}:0`, // all pods share this machine's address
+    };
+    const agent = spawn(nodeProgram, ['--max-old-space-size=24', '--max-semi-space-size=1', agentProgram], { env: environment, stdio: 'ignore' });
+    this.#agent = agent;
+    agent.once('exit', () => void this.#agentEnded(agent));
+    agent.once('error', () => {}); // told by its exit
+    this.#changed();
+  }
+
+  async #agentEnded(agent: ChildProcess): Promise<void> {
+    this.#changed();
+    await pause(this.#options.restartMs ?? DEFAULT_RESTART_MS, undefined, { signal: this.#stopping.signal }).catch(() => {});
+    if (this.#stopping.signal.aborted || this.#agent !== agent) return;
+    this.#restarts.set(CONTAINERS.agent, (this.#restarts.get(CONTAINERS.agent) ?? 0) + 1);
+    this.#startAgent();
+  }
+
+  async #endAgent(): Promise<void> {
+    const agent = this.#agent;
+    if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
+    const ended = once(agent, 'exit');
+    agent.kill('SIGTERM');
+    const grace = new AbortController();
+    const late = pause(GRACE_MS, undefined, { signal: grace.signal }).then(
+      () => agent.kill('SIGKILL'),
+      () => {},
+    );
+    await ended;
+    grace.abort();
+    await late;
+  }
+
+  async #bounceDaemon(): Promise<void> {
+    await this.#tailscaled?.stop();
+    this.#changed();
+    await pause(this.#options.restartMs ?? DEFAULT_RESTART_MS, undefined, { signal: this.#stopping.signal }).catch(() => {});
+    if (this.#stopping.signal.aborted) return;
+    this.#restarts.set(CONTAINERS.tailscale, (this.#restarts.get(CONTAINERS.tailscale) ?? 0) + 1);
+    await this.#tailscaled?.start({ signal: this.#stopping.signal });
+    this.#changed();
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

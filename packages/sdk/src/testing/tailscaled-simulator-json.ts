@@ -1,0 +1,257 @@
+import type { PathClass } from '@bifrost/types/core';
+
+/** The daemon's own words for its state, in the order of their numbers on the bus. */
+export const BACKEND_STATES = ['NoState', 'InUseOtherUser', 'NeedsLogin', 'NeedsMachineAuth', 'Stopped', 'Starting', 'Running'] as const;
+export type SimulatedBackendState = (typeof BACKEND_STATES)[number];
+
+/** The machine that the simulated daemon runs on. */
+export interface SimulatedNode {
+  /** The control plane's stable id. */
+  readonly id: string;
+  readonly hostname: string;
+  readonly ips: readonly string[];
+  /** Such as `tail1000.ts.net`. */
+  readonly tailnetDomain: string;
+  readonly tags?: readonly string[];
+  /** RFC 3339; absent when the key does not expire. */
+  readonly keyExpiry?: string;
+}
+
+/** Another machine of the tailnet. */
+export interface SimulatedPeer {
+  readonly id: string;
+  readonly hostname: string;
+  readonly ips: readonly string[];
+  /** Ranges that it routes for us. */
+  readonly routes?: readonly string[];
+  readonly tags?: readonly string[];
+  /** What control says; default true. */
+  readonly online?: boolean;
+  /** Packets went there lately; default true. */
+  readonly active?: boolean;
+  /** While the link is not cut and not relayed; default `direct`. */
+  readonly path?: PathClass;
+  /** Of a ping; default 5. */
+  readonly latencyMs?: number;
+}
+
+/** What the answers are made from. */
+export interface SimulatedWorld {
+  readonly version: string;
+  readonly backendState: SimulatedBackendState;
+  readonly node: SimulatedNode;
+  readonly peers: readonly SimulatedPeer[];
+  readonly traffic: ReadonlyMap<string, { readonly rxBytes: number; readonly txBytes: number }>;
+  readonly health: readonly string[];
+  readonly link: 'up' | 'relayed' | 'cut';
+  readonly controlLinked: boolean;
+  readonly startedAt: string;
+}
+
+export const NEVER = '0001-01-01T00:00:00Z'; // Go's zero time
+const DERP = 'sim';
+const prefixOf = (ip: string): string => `${ip}/${ip.includes(':') ? 128 : 32}`;
+const orNull = <T>(list: readonly T[]): readonly T[] | null => (list.length > 0 ? list : null); // Go writes an empty list as null
+const hexOf = (text: string): string => Buffer.from(text).toString('hex').slice(0, 64).padEnd(64, '0');
+export const nodeKeyOf = (id: string): string => `nodekey:${hexOf(id)}`;
+/** The legacy number beside the stable id. */
+export const nodeNumberOf = (id: string): number => Number.parseInt(hexOf(id).slice(-12), 16) || Number.parseInt(hexOf(id).slice(0, 12), 16);
+const knowsMap = (state: SimulatedBackendState): boolean => state === 'Running' || state === 'Starting' || state === 'Stopped';
+
+/** How packets to the peer travel in this world. */
+export function pathIn(world: SimulatedWorld, peer: SimulatedPeer): PathClass {
+  if (world.link === 'cut' || peer.online === false) return 'none';
+  return world.link === 'relayed' ? 'derp' : (peer.path ?? 'direct');
+}
+/** The address and port that a direct or peer-relayed path uses. */
+export const endpointOf = (peer: SimulatedPeer): string => `192.0.2.${(nodeNumberOf(peer.id) % 250) + 1}:41641`;
+
+const EMPTY_MACHINE = {
+  Created: NEVER,
+  LastWrite: NEVER,
+  LastSeen: NEVER,
+  LastHandshake: NEVER,
+  ExitNode: false,
+  ExitNodeOption: false,
+  PeerAPIURL: null,
+  TaildropTarget: 0,
+  NoFileSharingReason: '',
+} as const;
+
+function selfStatus({ node, backendState, controlLinked, startedAt }: SimulatedWorld): object {
+  const joined = knowsMap(backendState);
+  const expiry = node.keyExpiry === undefined || !joined ? {} : { KeyExpiry: node.keyExpiry };
+  return {
+    ID: joined ? node.id : '',
+    NodeID: joined ? nodeNumberOf(node.id) : 0,
+    PublicKey: joined ? nodeKeyOf(node.id) : nodeKeyOf(''),
+    HostName: node.hostname,
+    DNSName: joined ? `${node.hostname}.${node.tailnetDomain}.` : '',
+    OS: 'linux',
+    UserID: joined ? 1000 : 0,
+    TailscaleIPs: joined ? orNull(node.ips) : null,
+    ...(joined ? { AllowedIPs: node.ips.map(prefixOf) } : {}),
+    ...(node.tags && joined ? { Tags: node.tags } : {}),
+    Addrs: [],
+    CurAddr: '',
+    Relay: joined ? DERP : '',
+    PeerRelay: '',
+    RxBytes: 0,
+    TxBytes: 0,
+    ...EMPTY_MACHINE,
+    ...(joined ? { Created: startedAt } : {}),
+    Online: backendState === 'Running' && controlLinked,
+    Active: false,
+    InNetworkMap: joined,
+    InMagicSock: false,
+    InEngine: false,
+    ...expiry,
+  };
+}
+
+function peerStatus(world: SimulatedWorld, peer: SimulatedPeer): object {
+  const path = pathIn(world, peer);
+  const { rxBytes, txBytes } = world.traffic.get(peer.id) ?? { rxBytes: 0, txBytes: 0 };
+  const used = rxBytes + txBytes > 0;
+  return {
+    ID: peer.id,
+    NodeID: nodeNumberOf(peer.id),
+    PublicKey: nodeKeyOf(peer.id),
+    HostName: peer.hostname,
+    DNSName: `${peer.hostname}.${world.node.tailnetDomain}.`,
+    OS: 'linux',
+    UserID: 1000,
+    TailscaleIPs: orNull(peer.ips),
+    AllowedIPs: [...peer.ips.map(prefixOf), ...(peer.routes ?? [])],
+    ...(peer.tags ? { Tags: peer.tags } : {}),
+    ...(peer.routes && peer.routes.length > 0 ? { PrimaryRoutes: peer.routes } : {}),
+    Addrs: null,
+    CurAddr: path === 'direct' ? endpointOf(peer) : '',
+    Relay: world.link === 'cut' ? '' : DERP,
+    PeerRelay: path === 'peer-relay' ? `${endpointOf(peer)}:vni:1` : '',
+    RxBytes: rxBytes,
+    TxBytes: txBytes,
+    ...EMPTY_MACHINE,
+    Created: world.startedAt,
+    LastHandshake: used ? world.startedAt : NEVER,
+    Online: peer.online ?? true,
+    Active: peer.active ?? true,
+    InNetworkMap: true,
+    InMagicSock: true,
+    InEngine: used,
+  };
+}
+
+/** The answer of `status`. */
+export function statusJson(world: SimulatedWorld, { withPeers }: { readonly withPeers: boolean }): object {
+  const { node, backendState } = world;
+  const joined = knowsMap(backendState);
+  const peers = joined && withPeers ? Object.fromEntries(world.peers.map((peer) => [nodeKeyOf(peer.id), peerStatus(world, peer)])) : null;
+  const tailnet = { Name: node.tailnetDomain, MagicDNSSuffix: node.tailnetDomain, MagicDNSEnabled: false };
+  return {
+    Version: world.version,
+    TUN: true,
+    BackendState: backendState,
+    ...(joined ? { HaveNodeKey: true } : {}),
+    AuthURL: '',
+    TailscaleIPs: joined ? orNull(node.ips) : null,
+    Self: selfStatus(world),
+    Health: world.health.map((code) => `Simulated trouble: ${code}.`),
+    MagicDNSSuffix: joined ? node.tailnetDomain : '',
+    CurrentTailnet: joined ? tailnet : null,
+    CertDomains: null,
+    ExtraRecords: null,
+    Peer: peers,
+    User: joined && withPeers ? { 1000: { ID: 1000, LoginName: 'tagged-devices', DisplayName: 'Tagged Devices' } } : null,
+    ClientVersion: null,
+  };
+}
+
+/** The `Health` member of bus messages. */
+export function healthJson({ health, startedAt }: SimulatedWorld): object {
+  const warning = (code: string) => ({
+    WarnableCode: code,
+    Severity: 'medium',
+    Title: code,
+    Text: `Simulated trouble: ${code}.`,
+    BrokenSince: startedAt,
+  });
+  return { Warnings: health.length > 0 ? Object.fromEntries(health.map((code) => [code, warning(code)])) : null };
+}
+
+/** A machine of the network map, as `whois` and the bus show it. */
+export function nodeJson(world: SimulatedWorld, machine: SimulatedNode | SimulatedPeer): object {
+  const routes = 'routes' in machine ? (machine.routes ?? []) : [];
+  return {
+    ID: nodeNumberOf(machine.id),
+    StableID: machine.id,
+    Name: `${machine.hostname}.${world.node.tailnetDomain}.`,
+    User: 1000,
+    Key: nodeKeyOf(machine.id),
+    Addresses: machine.ips.map(prefixOf),
+    AllowedIPs: [...machine.ips.map(prefixOf), ...routes],
+    ...(machine.tags ? { Tags: machine.tags } : {}),
+    ...(routes.length > 0 ? { PrimaryRoutes: routes } : {}),
+    Online: 'online' in machine ? (machine.online ?? true) : true,
+  };
+}
+
+/** The answer of `ping`; undefined when no answer would ever come. */
+export function pingJson(world: SimulatedWorld, ip: string): object | undefined {
+  const nothing = { IP: ip, NodeIP: '', NodeName: '', Err: '', LatencySeconds: 0, Endpoint: '', PeerRelay: '', DERPRegionID: 0, DERPRegionCode: '' };
+  if (world.node.ips.includes(ip)) return { ...nothing, NodeIP: ip, Err: `${ip} is local Tailscale IP`, IsLocalIP: true };
+  const peer = world.peers.find(({ ips }) => ips.includes(ip));
+  if (!peer) return { ...nothing, Err: 'no matching peer' };
+  const path = pathIn(world, peer);
+  if (path === 'none') return undefined;
+  return {
+    ...nothing,
+    NodeIP: peer.ips[0] ?? ip,
+    NodeName: peer.hostname,
+    LatencySeconds: (peer.latencyMs ?? 5) / 1000,
+    ...(path === 'direct' ? { Endpoint: endpointOf(peer) } : {}),
+    ...(path === 'peer-relay' ? { PeerRelay: `${endpointOf(peer)}:vni:1` } : {}),
+    ...(path === 'derp' ? { DERPRegionID: 1, DERPRegionCode: DERP } : {}),
+  };
+}
+
+/** The answer of `prefs`. */
+export function prefsJson({ node, backendState }: SimulatedWorld): object {
+  return {
+    ControlURL: '',
+    RouteAll: true,
+    ExitNodeID: '',
+    ExitNodeIP: '',
+    ExitNodeAllowLANAccess: false,
+    CorpDNS: true,
+    RunSSH: false,
+    WantRunning: backendState !== 'Stopped',
+    LoggedOut: backendState === 'NeedsLogin',
+    ShieldsUp: false,
+    AdvertiseTags: orNull(node.tags ?? []),
+    Hostname: node.hostname,
+    AdvertiseRoutes: null,
+    AdvertiseServices: null,
+    Sync: null,
+    NoSNAT: false,
+    NetfilterMode: 2,
+    AutoUpdate: { Check: true, Apply: null },
+    AppConnector: { Advertise: false },
+    Config: null,
+  };
+}
+
+/** The answer of `usermetrics`. */
+export function userMetrics(world: SimulatedWorld): string {
+  const sums = { direct_ipv4: { rxBytes: 0, txBytes: 0 }, derp: { rxBytes: 0, txBytes: 0 } };
+  for (const peer of world.peers) {
+    const sum = sums[pathIn(world, peer) === 'derp' ? 'derp' : 'direct_ipv4'];
+    const { rxBytes, txBytes } = world.traffic.get(peer.id) ?? { rxBytes: 0, txBytes: 0 };
+    sum.rxBytes += rxBytes;
+    sum.txBytes += txBytes;
+  }
+  const lines = (name: string, member: 'rxBytes' | 'txBytes') =>
+    [`# TYPE ${name} counter`, ...Object.entries(sums).map(([path, sum]) => `${name}{path="${path}"} ${sum[member]}`)].join('\n');
+  const warnings = `# TYPE tailscaled_health_messages gauge\ntailscaled_health_messages{type="warning"} ${world.health.length}`;
+  return `${lines('tailscaled_inbound_bytes_total', 'rxBytes')}\n${lines('tailscaled_outbound_bytes_total', 'txBytes')}\n${warnings}\n`;
+}

@@ -1,0 +1,292 @@
+import { inspect } from 'node:util';
+import { BifrostError, Secret } from '@bifrost/types/core';
+import { describe, expect, it, vi } from 'vitest';
+import { OwnerWalk } from '../src/adapters/kubernetes/owners.ts';
+import { kubernetes, kubernetesCluster, kubernetesStore } from '../src/kubernetes.ts';
+import type { Cluster } from '../src/ports/cluster.ts';
+import type { Store } from '../src/ports/store.ts';
+import { events, type FakeServer, json, list, startFakeServer, status, text } from './kubernetes-fake-server.ts';
+
+const call = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(10_000) });
+
+interface Bench {
+  readonly server: FakeServer;
+  readonly cluster: Cluster;
+  readonly store: Store;
+  pass(milliseconds: number): void;
+}
+async function bench(run: (bench: Bench) => Promise<void>): Promise<void> {
+  await using server = await startFakeServer();
+  const connection = kubernetes({ kubeconfig: server.kubeconfig() });
+  let nowMs = 1_000;
+  await using cluster = kubernetesCluster({ connection, nowMs: () => nowMs });
+  await using store = kubernetesStore({ connection });
+  const pass = (milliseconds: number): void => {
+    nowMs += milliseconds;
+  };
+  await run({ server, cluster, store, pass });
+}
+
+const review = (changes: Readonly<Record<string, unknown>> = {}, extra: Readonly<Record<string, readonly string[]>> = {}) =>
+  json({
+    kind: 'TokenReview',
+    status: {
+      authenticated: true,
+      audiences: ['bifrost'],
+      user: {
+        username: 'system:serviceaccount:shop:default',
+        extra: { 'authentication.kubernetes.io/pod-name': ['book-1'], 'authentication.kubernetes.io/pod-uid': ['u1'], ...extra },
+      },
+      ...changes,
+    },
+  });
+
+describe('identities', () => {
+  it('a good answer is remembered for a minute, a bad one for five seconds; the token is kept nowhere', () =>
+    bench(async ({ server, cluster, pass }) => {
+      const identity = { namespace: 'shop', serviceAccount: 'default', podName: 'book-1', podUid: 'u1' };
+      const ask = (token: string) => cluster.identities.reviewPodToken(new Secret(token), call());
+      server.next(review());
+      expect(await ask('canary-good')).toEqual(identity);
+      pass(59_000);
+      expect(await ask('canary-good')).toEqual(identity);
+      expect(server.received).toHaveLength(1);
+      expect(server.received[0]?.body).toMatchObject({ spec: { token: 'canary-good', audiences: ['bifrost'] } });
+      pass(1_001);
+      server.next(json({ kind: 'TokenReview', status: { authenticated: false } }));
+      expect(await ask('canary-good')).toBeUndefined();
+      pass(4_900);
+      expect(await ask('canary-good')).toBeUndefined();
+      expect(server.received).toHaveLength(2);
+      pass(200);
+      server.next(review());
+      expect(await ask('canary-good')).toEqual(identity);
+      expect(inspect(cluster.identities, { depth: 20, showHidden: true })).not.toContain('canary-good');
+    }));
+
+  it.each([
+    ['no audience', review({ audiences: null })],
+    ['another audience', review({ audiences: ['https://kubernetes.default.svc'] })],
+    ['no pod', review({}, { 'authentication.kubernetes.io/pod-uid': [] })],
+    ['a person', review({ user: { username: 'admin' } })],
+    ['no status', json({ kind: 'TokenReview' })],
+  ])('%s proves nothing', (_, handler) =>
+    bench(async ({ server, cluster }) => {
+      server.next(handler);
+      expect(await cluster.identities.reviewPodToken(new Secret('x'), call())).toBeUndefined();
+    }),
+  );
+
+  it('a failed review is an error, and is not remembered', () =>
+    bench(async ({ server, cluster }) => {
+      const ask = () => cluster.identities.reviewPodToken(new Secret('canary'), call());
+      server.next(status(503, 'ServiceUnavailable'), status(403, 'Forbidden'), review());
+      await expect(ask()).rejects.toMatchObject({ code: 'CLUSTER_UNAVAILABLE' });
+      await expect(ask()).rejects.toMatchObject({ code: 'CLUSTER_DENIED' });
+      expect(await ask()).toBeDefined();
+    }));
+});
+
+describe('topology', () => {
+  const services = list([{ metadata: {}, spec: { cidrs: ['10.96.0.0/16', 'fd00:96::/112'] } }], '1');
+  const node = (podCIDRs?: readonly string[], address = '192.0.2.10') => ({
+    metadata: {},
+    spec: { podCIDRs },
+    status: {
+      addresses: [
+        { type: 'Hostname', address: 'node-1' },
+        { type: 'InternalIP', address },
+      ],
+    },
+  });
+  const serve = (server: FakeServer, serviceCidrs: typeof services, nodes: typeof services): void =>
+    server.otherwise((received, response) => (received.path.endsWith('servicecidrs') ? serviceCidrs : nodes)(received, response));
+
+  it('ranges of Services, pods and nodes', () =>
+    bench(async ({ server, cluster }) => {
+      serve(server, services, list([node(['10.244.1.0/24']), node(['10.244.0.0/24', 'fd00:10::/64'], '2001:db8::1')], '1'));
+      expect(await cluster.topology.ranges(call())).toEqual({
+        pods: ['10.244.0.0/24', '10.244.1.0/24', 'fd00:10::/64'],
+        services: ['10.96.0.0/16', 'fd00:96::/112'],
+        nodes: ['192.0.2.10/32', '2001:db8::1/128'],
+      });
+    }));
+
+  it.each([
+    ['ServiceCIDR objects', text('404 page not found\n', 'text/plain', 404), list([node(['10.244.0.0/24'])], '1')],
+    ['pod ranges of one node', services, list([node(['10.244.0.0/24']), node()], '1')],
+    ['nodes', services, list([], '1')],
+  ])('without %s they cannot be told', (_, serviceCidrs, nodes) =>
+    bench(async ({ server, cluster }) => {
+      serve(server, serviceCidrs, nodes);
+      expect(await cluster.topology.ranges(call())).toBeUndefined();
+    }),
+  );
+});
+
+describe('workloads and Secrets', () => {
+  it.each([
+    ['daemonsets', 'DaemonSet'],
+    ['jobs', 'Job'],
+    ['cronjobs', 'CronJob'],
+  ])('a book in %s is WORKLOAD_UNSUPPORTED', (plural, kind) =>
+    bench(async ({ server, cluster }) => {
+      const item = { metadata: { name: 'b', namespace: 'n', uid: 'u', resourceVersion: '1' } };
+      server.otherwise((received, response) => list(received.path.endsWith(`/${plural}`) ? [item] : [], '1')(received, response));
+      await expect(cluster.workloads.find('book', call())).rejects.toMatchObject({ code: 'WORKLOAD_UNSUPPORTED', details: { kind } });
+    }),
+  );
+
+  it('a Secret of another owner is not taken over', () =>
+    bench(async ({ server, cluster }) => {
+      const theirs = { kind: 'PartialObjectMetadata', metadata: { name: 's', namespace: 'n', uid: 'u', resourceVersion: '1', labels: {} } };
+      server.next(status(409, 'AlreadyExists'), json(theirs));
+      const put = cluster.secrets.put({ namespace: 'n', name: 's', labels: {}, data: new Map([['k', new Secret('canary')]]) }, call());
+      const error = await put.catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: 'FIELD_CONFLICT' });
+      expect(inspect(error, { depth: 9 })).not.toContain('canary');
+      expect(server.received.map(({ method }) => method)).toEqual(['POST', 'GET']);
+    }));
+});
+
+describe('owner walk', () => {
+  const replicaSet = { kind: 'ReplicaSet', name: 'rs', uid: 'rs-1', controller: true };
+
+  it('asks once per ReplicaSet, whoever waits; what could not be asked is asked again', async () => {
+    await using server = await startFakeServer();
+    await using connection = kubernetes({ kubeconfig: server.kubeconfig() });
+    await using walk = new OwnerWalk(connection);
+    const { signal } = call();
+    server.next(status(503, 'ServiceUnavailable'));
+    expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: undefined, settled: false });
+    const ownerReferences = [{ kind: 'Deployment', name: 'd', uid: 'd-1', controller: true }];
+    server.next(json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', ownerReferences } }));
+    const answers = await Promise.all([walk.workloadUid('n', replicaSet, signal), walk.workloadUid('n', replicaSet, signal)]);
+    expect(answers).toEqual([
+      { uid: 'd-1', settled: true },
+      { uid: 'd-1', settled: true },
+    ]);
+    expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: 'd-1', settled: true });
+    expect(server.received).toHaveLength(2);
+  });
+
+  it('a ReplicaSet that is gone, or replaced by one of its name, tells nothing; a StatefulSet is itself', async () => {
+    await using server = await startFakeServer();
+    await using connection = kubernetes({ kubeconfig: server.kubeconfig() });
+    await using walk = new OwnerWalk(connection);
+    const { signal } = call();
+    server.next(status(404, 'NotFound'), json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'another' } }));
+    expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: undefined, settled: true });
+    expect(await walk.workloadUid('n', { ...replicaSet, uid: 'rs-2' }, signal)).toEqual({ uid: undefined, settled: true });
+    expect(await walk.workloadUid('n', { ...replicaSet, kind: 'StatefulSet', uid: 's-1' }, signal)).toEqual({ uid: 's-1', settled: true });
+    expect(await walk.workloadUid('n', undefined, signal)).toEqual({ uid: undefined, settled: true });
+  });
+});
+
+describe('pods', () => {
+  it('a pod whose owner could not be read is told again once it can', () =>
+    bench(async ({ server, cluster }) => {
+      const owner = [{ kind: 'ReplicaSet', name: 'rs', uid: 'rs-1', controller: true }];
+      const pod = { metadata: { name: 'p', namespace: 'n', uid: 'p-1', resourceVersion: '1', ownerReferences: owner } };
+      const ownerReferences = [{ kind: 'Deployment', name: 'd', uid: 'd-1', controller: true }];
+      let replicaSet = status(503, 'ServiceUnavailable');
+      server.otherwise((received, response) => {
+        if (received.path.includes('replicasets')) return replicaSet(received, response);
+        return (received.query.get('watch') === 'true' ? events([]) : list([pod], '1'))(received, response);
+      });
+      await cluster.start(call());
+      const hints = cluster.pods.watch(call())[Symbol.asyncIterator]();
+      expect(await hints.next()).toMatchObject({ value: { uid: 'p-1', pod: { name: 'p', workloadUid: undefined, phase: 'Unknown' } } });
+      replicaSet = json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', ownerReferences } });
+      expect(await hints.next()).toMatchObject({ value: { pod: { workloadUid: 'd-1' } } });
+      await hints.return?.();
+    }));
+
+  it('start rejects with what hinders it; a reader ends with the cluster', () =>
+    bench(async ({ server, cluster }) => {
+      server.next(status(403, 'Forbidden', {}, 'pods is forbidden: User "x" cannot list resource "pods"'));
+      server.otherwise((received, response) => (received.query.get('watch') === 'true' ? events([]) : list([], '1'))(received, response));
+      await expect(cluster.start(call())).rejects.toMatchObject({ code: 'CLUSTER_DENIED' });
+      await vi.waitFor(() => cluster.start(call()), { timeout: 10_000 });
+      const ended = expect(cluster.pods.watch(call())[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'MANAGER_STOPPED' });
+      await cluster[Symbol.asyncDispose]();
+      await ended;
+    }));
+});
+
+describe('store', () => {
+  const byHand = {
+    kind: 'Tailnet',
+    metadata: { name: 'by-hand', uid: 'uid-1', resourceVersion: '5', generation: 1, creationTimestamp: '2026-11-23T07:27:48Z' },
+    spec: { customerId: 'acme' },
+  };
+
+  it('a Tailnet that kubectl made is whole, its id is its uid, and the first state that is written brings the finalizer', () =>
+    bench(async ({ server, store }) => {
+      server.next(json(byHand));
+      const found = await store.tailnets.get('by-hand', call());
+      expect(found).toEqual({
+        key: 'by-hand',
+        version: '5',
+        generation: 1,
+        createdAtMs: Date.parse('2026-11-23T07:27:48Z'),
+        deleting: false,
+        spec: {
+          tailnetId: 'uid-1',
+          customerId: 'acme',
+          config: { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false },
+          tags: [],
+          tenancy: 'customer-owned',
+          credentialSecretName: 'bifrost-tailnet-uid-1',
+        },
+        state: { phase: 'creating' },
+      });
+      if (found === undefined) return;
+      const written = { ...byHand, metadata: { ...byHand.metadata, resourceVersion: '6', finalizers: ['other'] }, status: { phase: 'active' } };
+      server.next(json(written), json({ ...written, metadata: { ...written.metadata, resourceVersion: '7' } }));
+      expect(await store.tailnets.replaceState(found, { phase: 'active' }, call())).toMatchObject({ version: '7', state: { phase: 'active' } });
+      expect(server.received.slice(1).map(({ path, body }) => [path, body])).toEqual([
+        [
+          '/apis/network.bifrost.dev/v1alpha1/tailnets/by-hand/status',
+          [
+            { op: 'replace', path: '/metadata/resourceVersion', value: '5' },
+            { op: 'add', path: '/status', value: { phase: 'active', observedGeneration: 1 } },
+          ],
+        ],
+        [
+          '/apis/network.bifrost.dev/v1alpha1/tailnets/by-hand',
+          [
+            { op: 'replace', path: '/metadata/resourceVersion', value: '6' },
+            { op: 'add', path: '/metadata/finalizers', value: ['other', 'network.bifrost.dev/cleanup'] },
+          ],
+        ],
+      ]);
+    }));
+
+  it.each([
+    ['no CRD', text('404 page not found\n', 'text/plain', 404), 'STORE_UNAVAILABLE'],
+    ['RBAC', status(403, 'Forbidden'), 'STORE_UNAVAILABLE'],
+    ['overload', status(429, 'TooManyRequests', { retryAfterSeconds: 2 }), 'STORE_UNAVAILABLE'],
+    ['a proxy', text('<html>', 'text/html', 502), 'STORE_UNAVAILABLE'],
+    [
+      'the schema',
+      status(422, 'Invalid', { causes: [{ reason: 'FieldValueRequired', message: 'Required value', field: 'spec.customerId' }] }),
+      'CLUSTER_REJECTED',
+    ],
+  ])('%s in the way', (_, handler, code) =>
+    bench(async ({ server, store }) => {
+      server.next(handler);
+      const error = await store.tailnets.list(call()).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code });
+      expect(BifrostError.is(error) && (error.issues.length > 0 || error.cause !== undefined)).toBe(true);
+    }),
+  );
+
+  it('a key that no object can have is absent, and is not asked for', () =>
+    bench(async ({ server, store }) => {
+      for (const key of ['', '..', 'A', 'a/b', 'x?y', 'a'.repeat(300)]) expect(await store.tailnets.get(key, call())).toBeUndefined();
+      for (const key of ['', 'only-name', '../x', 'a/../b', 'a/b/c']) expect(await store.sidecars.get(key, call())).toBeUndefined();
+      await store.sidecars.remove('../x', call());
+      expect(server.received).toHaveLength(0);
+    }));
+});

@@ -1,0 +1,156 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { ApiObject } from '../src/adapters/kubernetes/api-types.ts';
+import { type Change, ListWatch, type ListWatchOptions } from '../src/adapters/kubernetes/list-watch.ts';
+import { kubernetes } from '../src/kubernetes.ts';
+import type { LogFields } from '../src/ports/logger.ts';
+import { events, type FakeServer, list, startFakeServer, status, text } from './kubernetes-fake-server.ts';
+
+const stack: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const item of stack.splice(0).reverse()) await item[Symbol.asyncDispose]();
+});
+
+const object = (uid: string, resourceVersion = '1'): ApiObject => ({ metadata: { uid, name: `name-${uid}`, resourceVersion } });
+const event = (type: string, uid: string, resourceVersion: string): unknown => ({ type, object: object(uid, resourceVersion) });
+const bookmark = (resourceVersion: string): unknown => ({ type: 'BOOKMARK', object: { kind: 'Pod', metadata: { resourceVersion } } });
+
+interface Bench {
+  readonly server: FakeServer;
+  readonly watch: ListWatch<ApiObject, string>;
+  readonly seen: string[];
+  readonly logged: string[];
+}
+
+async function open(options: Partial<ListWatchOptions<ApiObject, string>> = {}): Promise<Bench> {
+  const logged: string[] = [];
+  const log = (level: string, message: string, fields: LogFields = {}): void => void logged.push(`${level} ${message} ${fields['code'] ?? ''}`);
+  const server = await startFakeServer();
+  const connection = kubernetes({ kubeconfig: server.kubeconfig(), logger: { log } });
+  const backoff = { minMs: 1, maxMs: 5 };
+  const project = ({ metadata }: ApiObject): string => `${metadata.uid}@${metadata.resourceVersion}`;
+  const watch = new ListWatch<ApiObject, string>({ connection, path: '/api/v1/pods', labelSelector: 'l', project, backoff, ...options });
+  stack.push(server, connection, watch);
+  return { server, watch, seen: [], logged };
+}
+
+const patient = { interval: 5, timeout: 10_000 };
+const follow = ({ watch, seen }: Bench): Disposable =>
+  watch.subscribe(({ kind, item }: Change<string>) => {
+    seen.push(`${kind} ${item}`);
+  });
+const told = (bench: Bench, expected: readonly string[]): Promise<void> => vi.waitFor(() => expect(bench.seen).toEqual(expected), patient);
+const watches = ({ server }: Bench): (string | null)[] =>
+  server.received.filter(({ query }) => query.get('watch') === 'true').map(({ query }) => query.get('resourceVersion'));
+
+describe('ListWatch', () => {
+  it('lists page by page, then watches from that version; bookmarks move it', async () => {
+    const bench = await open({ pageSize: 2 });
+    bench.server.next(
+      list([object('a'), object('b')], '10', 'more'),
+      list([object('c')], '10'),
+      events([event('ADDED', 'd', '11'), event('DELETED', 'a', '12'), bookmark('20')], true),
+      events([]),
+    );
+    using _subscription = follow(bench);
+    await told(bench, ['present a@1', 'present b@1', 'present c@1', 'present d@11', 'gone a@12']);
+    await vi.waitFor(() => expect(watches(bench)).toEqual(['10', '20']), patient);
+    expect([...bench.watch.items.keys()]).toEqual(['b', 'c', 'd']);
+    const [first, second, third] = bench.server.received;
+    expect(
+      [first, second].map((request) => [request?.query.get('limit'), request?.query.get('continue'), request?.query.get('labelSelector')]),
+    ).toEqual([
+      ['2', null, 'l'],
+      ['2', 'more', 'l'],
+    ]);
+    expect(third?.query.get('allowWatchBookmarks')).toBe('true');
+    expect(Number(third?.query.get('timeoutSeconds'))).toBeGreaterThan(200);
+  });
+
+  it('a broken connection, a line of garbage and a 500 are begun again where they stopped, without a new list', async () => {
+    const bench = await open();
+    bench.server.next(
+      list([], '10'),
+      (_, response) => {
+        response.writeHead(200, { 'content-type': 'application/json' });
+        response.write(`${JSON.stringify(event('ADDED', 'a', '11'))}\n{"half`);
+        setImmediate(() => response.destroy());
+      },
+      events([event('ADDED', 'b', '12'), 'garbage']),
+      status(500, 'InternalError'),
+      text('<html>', 'text/html', 502),
+      events([event('ADDED', 'c', '13')]),
+    );
+    using _subscription = follow(bench);
+    await told(bench, ['present a@11', 'present b@12', 'present c@13']);
+    expect(watches(bench)).toEqual(['10', '11', '12', '12', '12']);
+    expect(bench.logged.filter((line) => line.endsWith('CLUSTER_UNAVAILABLE'))).toHaveLength(4);
+  });
+
+  it.each([
+    ['an event', events([{ type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } }])],
+    ['an answer', status(410, 'Expired')],
+  ])('410 as %s lists anew: everything is told again, and what went meanwhile as gone', async (_, expired) => {
+    const bench = await open();
+    bench.server.next(list([object('a'), object('b')], '10'), expired, list([object('b', '5'), object('c')], '30'), events([]));
+    using _subscription = follow(bench);
+    await told(bench, ['present a@1', 'present b@1', 'gone a@1', 'present b@5', 'present c@1']);
+    await vi.waitFor(() => expect(watches(bench)).toEqual(['10', '30']), patient);
+  });
+
+  it('silence is a dead connection', async () => {
+    const bench = await open({ idleTimeoutMs: 30 });
+    bench.server.next(list([], '10'), events([event('ADDED', 'a', '11')]), events([event('ADDED', 'b', '12')]));
+    using _subscription = follow(bench);
+    await told(bench, ['present a@11', 'present b@12']);
+    expect(watches(bench).slice(0, 2)).toEqual(['10', '11']);
+  });
+
+  it('a listener that throws is logged and hurts nobody', async () => {
+    const bench = await open();
+    bench.server.next(list([object('a')], '10'), events([event('ADDED', 'b', '11')]));
+    using _bad = bench.watch.subscribe(() => {
+      throw new TypeError('a bug');
+    });
+    using _subscription = follow(bench);
+    await told(bench, ['present a@1', 'present b@11']);
+    expect(bench.logged.filter((line) => line.startsWith('error a listener'))).toHaveLength(2);
+  });
+
+  it('a later listener gets what is there first; one that left gets nothing', async () => {
+    const bench = await open();
+    let write = (_line: unknown): void => undefined;
+    bench.server.next(list([object('a')], '10'), (received, response) => {
+      write = (line) => response.write(`${JSON.stringify(line)}\n`);
+      return events([])(received, response);
+    });
+    await bench.watch.synced();
+    const subscription = follow(bench);
+    expect(bench.seen).toEqual(['present a@1']);
+    subscription[Symbol.dispose]();
+    await vi.waitFor(() => expect(watches(bench)).toHaveLength(1), patient);
+    write(event('ADDED', 'b', '11'));
+    await vi.waitFor(() => expect(bench.watch.items.size).toBe(2), patient);
+    expect(bench.seen).toEqual(['present a@1']);
+  });
+
+  it('synced rejects with what hinders the first list, and resolves once it is in', async () => {
+    const bench = await open();
+    bench.server.next(status(403, 'Forbidden'));
+    await expect(bench.watch.synced()).rejects.toMatchObject({ code: 'CLUSTER_DENIED' });
+    bench.server.next(list([object('a')], '10'), events([]));
+    await vi.waitFor(() => bench.watch.synced(), patient);
+    expect(bench.watch.items.size).toBe(1);
+  });
+
+  it('disposing ends the stream, the loop and those who wait', async () => {
+    const bench = await open();
+    bench.server.otherwise(() => undefined);
+    const waiting = bench.watch.synced();
+    await vi.waitFor(() => expect(bench.server.received).toHaveLength(1), patient);
+    await bench.watch[Symbol.asyncDispose]();
+    await bench.watch[Symbol.asyncDispose]();
+    await expect(waiting).rejects.toMatchObject({ code: 'MANAGER_STOPPED' });
+    await expect(bench.watch.synced()).rejects.toMatchObject({ code: 'MANAGER_STOPPED' });
+    expect(bench.server.received).toHaveLength(1);
+  });
+});

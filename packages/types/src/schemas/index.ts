@@ -1,0 +1,10 @@
+export * from './attach-sidecar-request.ts';
+export * from './connection-metric.ts';
+export * from './connectivity-event.ts';
+export * from './create-tailnet-request.ts';
+export { type Input, REQUEST_LIMITS } from './fields.ts';
+export * from './network-configuration.ts';
+export * from './network-status.ts';
+export * from './parse.ts';
+export * from './report.ts';
+export * from './sidecar-configuration.ts';

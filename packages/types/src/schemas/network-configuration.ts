@@ -1,0 +1,17 @@
+import { z } from 'zod';
+import { ACCESS_POLICIES, type NetworkConfiguration } from '../core/network.ts';
+import { type Input, REQUEST_LIMITS, requestedCidr } from './fields.ts';
+
+const networks = z.array(requestedCidr).max(REQUEST_LIMITS.maxNetworks);
+
+/** A customer's network intent. Unset: nothing blocked, `restrictive`, no logging. */
+export const networkConfigurationSchema = z
+  .strictObject({
+    allowedNetworks: networks.readonly(),
+    blockedNetworks: networks.default([]).readonly(),
+    accessPolicy: z.enum(ACCESS_POLICIES).default('restrictive'),
+    enableLogging: z.boolean().default(false),
+  })
+  .readonly() satisfies z.ZodType<NetworkConfiguration>;
+
+export type NetworkConfigurationInput = Input<typeof networkConfigurationSchema>;

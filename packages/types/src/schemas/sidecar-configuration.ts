@@ -1,0 +1,15 @@
+import { z } from 'zod';
+import type { SidecarConfiguration } from '../core/network.ts';
+import { dnsLabel, type Input, REQUEST_LIMITS, requestedCidr } from './fields.ts';
+
+/** What one book's sidecar asks for. Unset: no routes either way, no SSH. */
+export const sidecarConfigurationSchema = z
+  .strictObject({
+    hostname: dnsLabel,
+    advertiseRoutes: z.array(requestedCidr).max(REQUEST_LIMITS.maxRoutes).default([]).readonly(),
+    acceptRoutes: z.boolean().default(false),
+    enableSsh: z.boolean().default(false),
+  })
+  .readonly() satisfies z.ZodType<SidecarConfiguration>;
+
+export type SidecarConfigurationInput = Input<typeof sidecarConfigurationSchema>;

@@ -1,0 +1,105 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Secret } from '@bifrost/types/core';
+import { vi } from 'vitest';
+
+const run = promisify(execFile);
+
+/** A machine that joined: a real tailscaled in userspace mode. Disposing ends it. */
+export interface Machine extends AsyncDisposable {
+  readonly deviceId: string;
+  readonly addresses: readonly string[];
+}
+
+/** The lab's control server on 127.0.0.1, alone: no cluster, no root. */
+export interface ControlServer extends AsyncDisposable {
+  readonly url: string;
+  /** Rejects when the control server refuses the key. */
+  join(machine: { readonly authKey: Secret; readonly hostname: string; readonly advertiseRoutes?: readonly string[] }): Promise<Machine>;
+  /** The next API call that fits goes wrong so; see test/lab/modules/control/faults.go. */
+  fault(fault: Readonly<Record<string, unknown>>): Promise<void>;
+}
+
+const program = (name: string): string => join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bifrost-lab', 'bin', name);
+
+/** True when the lab's cache holds what {@link startControlServer} runs. */
+export function controlServerIsBuilt(): boolean {
+  return ['control', 'tailscaled', 'tailscale'].every((name) => existsSync(program(name)));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** Starts the control server on a free port with an empty organization. */
+export async function startControlServer(): Promise<ControlServer> {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const child = spawn(program('control'), ['-ip', '127.0.0.1', '-port', String(port)], { stdio: 'ignore' });
+  const dispose = (): Promise<void> => stop(child);
+  try {
+    await vi.waitFor(() => fetch(`${url}/key`), { timeout: 10_000, interval: 50 });
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+  return {
+    url,
+    join: (machine) => joinMachine(url, machine),
+    async fault(fault) {
+      const answer = await fetch(`${url}/lab/faults`, { method: 'POST', body: JSON.stringify(fault) });
+      if (answer.status !== 200) throw new Error(`the fault was refused: ${answer.status}`);
+    },
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+async function joinMachine(url: string, machine: Parameters<ControlServer['join']>[0]): Promise<Machine> {
+  const folder = await mkdtemp(join(tmpdir(), 'bifrost-machine-'));
+  const socket = join(folder, 'socket');
+  const daemon = spawn(
+    program('tailscaled'),
+    ['--tun=userspace-networking', '--state=mem:', `--statedir=${folder}`, `--socket=${socket}`, '--port=0', '--no-logs-no-support'],
+    { stdio: 'ignore' },
+  );
+  const dispose = async (): Promise<void> => {
+    await stop(daemon);
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await vi.waitFor(() => run(program('tailscale'), [`--socket=${socket}`, 'version', '--daemon']), { timeout: 10_000, interval: 50 });
+    await writeFile(join(folder, 'key'), machine.authKey.reveal(), { mode: 0o600 });
+    const routes = (machine.advertiseRoutes ?? []).join(',');
+    const settings = [
+      `--login-server=${url}`,
+      `--auth-key=file:${join(folder, 'key')}`,
+      `--hostname=${machine.hostname}`,
+      `--advertise-routes=${routes}`,
+    ];
+    await run(program('tailscale'), [`--socket=${socket}`, 'up', '--timeout=15s', ...settings]);
+    const { stdout } = await run(program('tailscale'), [`--socket=${socket}`, 'status', '--json']);
+    const { Self: self } = JSON.parse(stdout) as { Self: { ID: string; TailscaleIPs: string[] } };
+    return { deviceId: self.ID, addresses: self.TailscaleIPs, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}

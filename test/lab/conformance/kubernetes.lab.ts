@@ -1,0 +1,69 @@
+import { type KubernetesConnection, kubernetes, kubernetesCluster, kubernetesStore } from '@bifrost/sdk/kubernetes';
+import { describeCluster, describeStore } from '@bifrost/sdk/testing/conformance';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import {
+  type AdminCall,
+  adminOf,
+  adminOfKubeconfig,
+  apiServerIsBuilt,
+  applyManifest,
+  kubeconfigOf,
+  startApiServer,
+} from '../../support/api-server.ts';
+import { KubernetesAdmin } from './kubernetes-admin.ts';
+
+/**
+ * Both Kubernetes adapters under their ports' suites, on a real API server, as the ServiceAccount of examples/deploy/rbac.yaml with its rights and
+ * no others. With KUBECONFIG (an admin's, by token): that cluster, where controllers run. Without: etcd and kube-apiserver of the lab's cache.
+ */
+const kubeconfigPath = process.env['KUBECONFIG'];
+const controllers = kubeconfigPath !== undefined;
+const stack = new AsyncDisposableStack();
+let call: AdminCall;
+let kubeconfig: string;
+
+async function ownServer(): Promise<{ url: string; token: string; certificateAuthority: string }> {
+  const { url, adminToken, certificateAuthority } = stack.use(await startApiServer());
+  return { url, token: adminToken, certificateAuthority };
+}
+const manifest = (name: string): URL => new URL(`../../../examples/deploy/${name}`, import.meta.url);
+const connect = (): KubernetesConnection => kubernetes({ kubeconfig });
+
+describe.skipIf(!controllers && !apiServerIsBuilt())('Kubernetes adapters on a real API server', () => {
+  beforeAll(async () => {
+    const address = kubeconfigPath === undefined ? await ownServer() : await adminOfKubeconfig(kubeconfigPath);
+    call = stack.use(adminOf(address)).call;
+    await call('POST', '/api/v1/namespaces', { metadata: { name: 'bifrost' } });
+    for (const name of ['crds.yaml', 'rbac.yaml']) await applyManifest(call, manifest(name));
+    const { body } = await call('POST', '/api/v1/namespaces/bifrost/serviceaccounts/bifrost/token', { spec: { expirationSeconds: 3_600 } });
+    kubeconfig = kubeconfigOf({ ...address, token: (body as { status: { token: string } }).status.token });
+    await vi.waitFor(async () => {
+      await using store = kubernetesStore({ connection: connect() });
+      await store.sidecars.list({ signal: AbortSignal.timeout(5_000) });
+      await store.tailnets.list({ signal: AbortSignal.timeout(5_000) });
+    }, 30_000);
+  }, 90_000);
+  afterAll(() => stack.disposeAsync());
+
+  describeStore('kubernetes', async () => kubernetesStore({ connection: connect() }));
+  describeCluster('kubernetes', async () => ({
+    cluster: kubernetesCluster({ connection: connect() }),
+    admin: new KubernetesAdmin({ call, controllers, image: 'docker.io/lab/pause:1' }),
+  }));
+
+  it('the shipped policy lets the manager create pods in a dry run only', async () => {
+    const connection = connect();
+    await using _closed = connection;
+    const create = (query: Record<string, string>) =>
+      connection.send({
+        method: 'POST',
+        path: '/api/v1/namespaces/bifrost/pods',
+        query,
+        body: { metadata: { generateName: 'suite-' }, spec: { containers: [{ name: 'book', image: 'x' }] } },
+        signal: AbortSignal.timeout(10_000),
+      });
+    expect(await create({ dryRun: 'All' })).toMatchObject({ ok: true });
+    // A new policy takes some seconds to be enforced.
+    await vi.waitFor(async () => expect(await create({})).toMatchObject({ ok: false, problem: { status: 422 } }), { timeout: 30_000, interval: 250 });
+  });
+});

@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { digests, lab } from './support/command.ts';
+import { requestFromBook } from './support/containers.ts';
+import { Platform } from './support/platform.ts';
+
+// examples/deploy, as users apply it.
+const platform = new Platform();
+const { kubernetes } = platform;
+
+beforeAll(async () => {
+  await platform.open((await digests())['book'] ?? '');
+});
+afterAll(() => platform[Symbol.asyncDispose]());
+
+describe('the manager in its pod', () => {
+  test('runs as its own user, with nothing to write to', async () => {
+    const [pod] = await platform.managerPods();
+    expect(pod?.spec).toMatchObject({
+      securityContext: { runAsNonRoot: true, runAsUser: 65532 },
+      containers: [{ securityContext: { readOnlyRootFilesystem: true }, image: expect.stringContaining('@sha256:') }],
+    });
+    expect(await lab(['logs', 'bifrost', pod?.metadata.name ?? '', 'network-manager'])).toContain('network manager is up');
+  });
+
+  test('answers, by its name in the cluster, the platform’s book controller and not another account', async () => {
+    const caller = { namespace: 'platform', pod: 'book-controller', container: 'book-controller' };
+    const url = 'https://bifrost.bifrost.svc.cluster.local:8444/api/v1/networks/tailnets';
+    const [pod] = await kubernetes.readyPods('platform', 'app=book-controller');
+    const call = (token: string) => requestFromBook(caller, { url, headers: { authorization: `Bearer ${token}` } });
+    const account = { namespace: 'platform', name: 'book-controller' };
+    expect(await call(await kubernetes.serviceAccountToken(account, 'bifrost', pod))).toMatchObject({ status: 200 });
+    expect(await call(await kubernetes.serviceAccountToken(account, 'another', pod))).toMatchObject({ status: 401 });
+    expect(await call(await kubernetes.serviceAccountToken({ ...account, name: 'default' }, 'bifrost'))).toMatchObject({ status: 401 });
+  });
+});
+
+describe('the label that says whose a namespace is', () => {
+  const editor = 'system:serviceaccount:platform:editor';
+  const controller = 'system:serviceaccount:platform:book-controller';
+  const create = (name: string, as: string, labels: Record<string, string>) =>
+    kubernetes.call('POST', '/api/v1/namespaces', { body: { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } }, as });
+  const relabel = (name: string, as: string, value: string | null) =>
+    kubernetes.call('PATCH', `/api/v1/namespaces/${name}`, {
+      body: { metadata: { labels: { 'bifrost.dev/customer-id': value } } },
+      contentType: 'application/merge-patch+json',
+      as,
+    });
+
+  beforeAll(async () => {
+    const subjects = ['editor', 'book-controller'].map((name) => ({ kind: 'ServiceAccount', name, namespace: 'platform' }));
+    const rules = [{ apiGroups: [''], resources: ['namespaces'], verbs: ['create', 'patch', 'get'] }];
+    const metadata = { name: 'lab-namespace-editors' };
+    const apiVersion = 'rbac.authorization.k8s.io/v1';
+    await kubernetes.apply({ apiVersion, kind: 'ClusterRole', metadata, rules });
+    await kubernetes.apply({
+      apiVersion,
+      kind: 'ClusterRoleBinding',
+      metadata,
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: metadata.name },
+      subjects,
+    });
+  });
+  afterAll(async () => {
+    for (const name of ['label-a', 'label-b']) await kubernetes.delete({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+  });
+
+  test('is the platform’s to write, and nobody else’s', async () => {
+    const label = { 'bifrost.dev/customer-id': 'acme' };
+    expect((await create('label-a', editor, label)).status).toBe(403);
+    expect((await create('label-a', editor, { other: 'label' })).status).toBe(201);
+    expect((await create('label-b', controller, label)).status).toBe(201);
+    expect((await relabel('label-b', editor, 'globex')).status).toBe(403);
+    expect((await relabel('label-b', editor, null)).status).toBe(403);
+    expect((await relabel('label-b', controller, 'globex')).status).toBe(200);
+  });
+});

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type call struct {
+	method, url, body string
+	headers           []string
+	timeout           time.Duration
+}
+
+// answer is what a test reads: either a status, or a kind of error.
+type answer struct {
+	Status       int      `json:"status,omitempty"`
+	Body         string   `json:"body"`
+	Addresses    []string `json:"addresses,omitempty"`
+	Error        string   `json:"error,omitempty"`
+	Kind         string   `json:"kind,omitempty"` // errno name, ETIMEDOUT, ENOTFOUND, or EOTHER
+	Milliseconds int64    `json:"ms"`
+}
+
+func milliseconds(text string) time.Duration {
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		n = 5000
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
+// request asks once, on a connection of its own. Certificates are not checked: who answers is told by what is answered.
+func request(c call) answer {
+	started := time.Now()
+	failed := func(err error) answer {
+		return answer{Error: err.Error(), Kind: kind(err), Milliseconds: time.Since(started).Milliseconds()}
+	}
+	req, err := http.NewRequest(c.method, c.url, strings.NewReader(c.body))
+	if err != nil {
+		return failed(err)
+	}
+	for _, header := range c.headers {
+		name, value, _ := strings.Cut(header, ":")
+		req.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	client := http.Client{Timeout: c.timeout, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	res, err := client.Do(req)
+	if err != nil {
+		return failed(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return failed(err)
+	}
+	return answer{Status: res.StatusCode, Body: string(body), Milliseconds: time.Since(started).Milliseconds()}
+}
+
+func lookup(name string, timeout time.Duration) answer {
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupHost(ctx, name)
+	if err != nil {
+		return answer{Error: err.Error(), Kind: kind(err), Milliseconds: time.Since(started).Milliseconds()}
+	}
+	return answer{Addresses: addresses, Milliseconds: time.Since(started).Milliseconds()}
+}
+
+var errnos = map[syscall.Errno]string{
+	syscall.EACCES: "EACCES", syscall.EPERM: "EPERM", syscall.ECONNREFUSED: "ECONNREFUSED", syscall.ECONNRESET: "ECONNRESET",
+	syscall.ENETUNREACH: "ENETUNREACH", syscall.EHOSTUNREACH: "EHOSTUNREACH", syscall.EINVAL: "EINVAL", syscall.ETIMEDOUT: "ETIMEDOUT",
+}
+
+func kind(err error) string {
+	var errno syscall.Errno
+	var dns *net.DNSError
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &errno) && errnos[errno] != "":
+		return errnos[errno]
+	case errors.As(err, &dns) && !dns.IsTimeout:
+		return "ENOTFOUND"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "ETIMEDOUT"
+	}
+	return "EOTHER"
+}

@@ -1,0 +1,3 @@
+module lab/book
+
+go 1.26.5

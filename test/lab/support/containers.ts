@@ -1,0 +1,86 @@
+import { lab, type Output, runLab } from './command.ts';
+
+/** One container of one pod. */
+export interface ContainerAddress {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly container: string;
+}
+
+/** What the `book` program says about one request: a status, or the kind of error (errno name, ETIMEDOUT, ENOTFOUND). */
+export interface BookAnswer {
+  readonly status?: number;
+  readonly body: string;
+  readonly addresses?: readonly string[];
+  readonly error?: string;
+  readonly kind?: string;
+  readonly ms: number;
+}
+export interface BookRequest {
+  readonly method?: string;
+  readonly url: string;
+  /** @default 3_000 */
+  readonly timeoutMs?: number;
+  readonly body?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Runs a command in the container, as the container's own user; gives its output and exit code. */
+export function exec({ namespace, pod, container }: ContainerAddress, command: readonly string[]): Promise<Output> {
+  return runLab(['exec', namespace, pod, container, '--', ...command]);
+}
+
+const requestArguments = ({ method = 'GET', url, timeoutMs = 3_000, body = '', headers = {} }: BookRequest): string[] => [
+  ...['request', method, url, String(timeoutMs), body],
+  ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+];
+
+function answerOf({ stdout, stderr, code }: Output): BookAnswer {
+  if (!stdout.startsWith('{')) throw new Error(`the book did not answer (exit ${code}): ${stderr}${stdout}`);
+  return JSON.parse(stdout) as BookAnswer;
+}
+
+/** One HTTP request made by the book itself, inside its container: the specification's data flow begins here. */
+export async function requestFromBook(book: ContainerAddress, request: BookRequest): Promise<BookAnswer> {
+  return answerOf(await exec(book, ['/book', ...requestArguments(request)]));
+}
+
+/** One DNS query made inside the book's container. */
+export async function lookupFromBook(book: ContainerAddress, name: string, timeoutMs = 3_000): Promise<BookAnswer> {
+  return answerOf(await exec(book, ['/book', 'lookup', name, String(timeoutMs)]));
+}
+
+/** A file of the book's container, e.g. a projected token. */
+export async function readFromBook(book: ContainerAddress, file: string): Promise<string> {
+  const { code, stdout, stderr } = await exec(book, ['/book', 'cat', file]);
+  if (code !== 0) throw new Error(`${file} cannot be read in ${book.container}: ${stderr}`);
+  return stdout;
+}
+
+/** One HTTP request from a customer's machine (see customer.ts), e.g. to a pod's address from outside the pod range. */
+export async function requestFromCustomer(customer: string, request: BookRequest): Promise<BookAnswer> {
+  return answerOf(await runLab(['customer', customer, '--', 'book', ...requestArguments(request)]));
+}
+
+/** SIGKILL to the container's main process, or to the named program in it (first 15 characters), e.g. `tailscaled` in container `tailscale`. */
+export async function kill({ namespace, pod, container }: ContainerAddress, program?: string): Promise<void> {
+  await lab(['kill', namespace, pod, container, ...(program === undefined ? [] : [program])]);
+}
+
+/** What the container and its predecessors in this pod said. */
+export function logs({ namespace, pod, container }: ContainerAddress): Promise<string> {
+  return lab(['logs', namespace, pod, container]);
+}
+
+/**
+ * Stops the pod's UDP and its way to the relay, in both directions, until disposed. DNS, the control protocol, the API server, probes and TCP between pods
+ * (ingest) go on.
+ */
+export async function cut(namespace: string, pod: string): Promise<AsyncDisposable> {
+  await lab(['cut', namespace, pod]);
+  return {
+    async [Symbol.asyncDispose]() {
+      await lab(['restore']);
+    },
+  };
+}

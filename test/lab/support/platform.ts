@@ -1,0 +1,190 @@
+import { Agent, request } from 'undici';
+import { lab } from './command.ts';
+import type { OAuthClient } from './control.ts';
+import { type Customer, createTailnetByHand, type GatewayInput, joinGateway } from './customer.ts';
+import { eventually } from './eventually.ts';
+import { Kubernetes, type PodObject } from './kubernetes.ts';
+import { namespace } from './manifests.ts';
+
+/** One answer of the Network Manager's own door, as it came over the wire. */
+export interface ApiAnswer {
+  readonly status: number;
+  // biome-ignore lint/suspicious/noExplicitAny: tests read wire documents of many shapes
+  readonly body: any;
+}
+
+/** One event of the stream, as on the wire. */
+export interface WireEvent {
+  readonly tailnet_name: string;
+  readonly event_type: string;
+  readonly timestamp: string;
+  readonly details: Readonly<Record<string, string>>;
+}
+
+const CALLER = { namespace: 'platform', name: 'book-controller' } as const;
+
+/** The platform: the Network Manager as a pod, and a book controller's identity to call it with. Only processes, sockets and the public API. */
+export class Platform implements AsyncDisposable {
+  readonly kubernetes = new Kubernetes();
+  #agent: Agent | undefined;
+  #token = '';
+
+  /** Starts the manager (or finds it running) and the caller's pod. */
+  async open(bookImage: string): Promise<void> {
+    await this.kubernetes.apply(namespace(CALLER.namespace, 'the-platform'));
+    await this.kubernetes.apply({ apiVersion: 'v1', kind: 'ServiceAccount', metadata: CALLER });
+    const pod = { name: 'book-controller', image: bookImage, env: [{ name: 'BOOK_ADDRESSES', value: ':8080' }] };
+    const podObject = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { ...CALLER, labels: { app: CALLER.name } },
+      spec: { serviceAccountName: CALLER.name, containers: [pod] },
+    };
+    await this.kubernetes.apply(podObject);
+    await lab(['manager', 'HEARTBEAT_MS=1000'], { timeoutMs: 120_000 });
+    const [caller] = await this.kubernetes.readyPods(CALLER.namespace, `app=${CALLER.name}`);
+    this.#token = await this.kubernetes.serviceAccountToken(CALLER, 'bifrost', caller);
+    const secret = await this.kubernetes.get<{ data: Record<string, string> }>({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'bifrost-tls', namespace: 'bifrost' },
+    });
+    const ca = Buffer.from(secret?.data['ca.crt'] ?? '', 'base64').toString('utf8');
+    this.#agent = new Agent({ connect: { ca, servername: 'bifrost.bifrost.svc' } });
+  }
+
+  async #address(): Promise<string> {
+    const service = await this.kubernetes.get<{ spec: { clusterIP: string } }>({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'bifrost', namespace: 'bifrost' },
+    } as never);
+    if (service === undefined) throw new Error('the manager has no Service');
+    return service.spec.clusterIP;
+  }
+
+  #options(method: string) {
+    if (this.#agent === undefined) throw new Error('open() first');
+    return {
+      dispatcher: this.#agent,
+      method: method as 'GET',
+      headers: { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json' },
+    };
+  }
+
+  async call(method: string, path: string, body?: unknown): Promise<ApiAnswer> {
+    const url = `https://${await this.#address()}:8444/api/v1/networks${path}`;
+    const answer = await request(url, { ...this.#options(method), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    const text = await answer.body.text();
+    return { status: answer.statusCode, body: text === '' ? undefined : JSON.parse(text) };
+  }
+
+  async must(method: string, path: string, body?: unknown): Promise<ApiAnswer['body']> {
+    const answer = await this.call(method, path, body);
+    if (answer.status > 299) throw new Error(`${method} ${path} answered ${answer.status}: ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  /** One report to the ingest port, with the given token: what an agent, or somebody who stole a token, can send. */
+  async report(token: string, document: unknown): Promise<ApiAnswer> {
+    const { dispatcher } = this.#options('POST');
+    const answer = await request(`https://${await this.#address()}:8443/v1/reports`, {
+      dispatcher,
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: JSON.stringify(document),
+    });
+    return { status: answer.statusCode, body: JSON.parse(await answer.body.text()) };
+  }
+
+  /** Follows the event stream until disposed. */
+  async follow(): Promise<EventLog> {
+    const answer = await request(`https://${await this.#address()}:8444/api/v1/networks/events`, this.#options('GET'));
+    if (answer.statusCode !== 200) throw new Error(`the event stream answered ${answer.statusCode}`);
+    return new EventLog(answer.body);
+  }
+
+  async sidecar(sidecarId: string): Promise<ApiAnswer['body']> {
+    return (await this.must('GET', '/sidecars')).sidecars.find((sidecar: { sidecar_id: string }) => sidecar.sidecar_id === sidecarId);
+  }
+
+  async sidecarReaches(sidecarId: string, status: string, timeoutMs = 60_000): Promise<ApiAnswer['body']> {
+    return eventually(
+      `sidecar ${sidecarId} is ${status}`,
+      async () => {
+        const sidecar = await this.sidecar(sidecarId);
+        return (sidecar?.status ?? 'gone') === status ? (sidecar ?? true) : undefined;
+      },
+      { timeoutMs },
+    );
+  }
+
+  async tailnetReaches(tailnetName: string, status: string): Promise<void> {
+    await eventually(`tailnet ${tailnetName} is ${status}`, async () => {
+      const { status: http, body } = await this.call('GET', `/tailnets/${tailnetName}`);
+      return (http === 404 ? 'gone' : body.status) === status;
+    });
+  }
+
+  managerPods(): Promise<readonly PodObject[]> {
+    return this.kubernetes.pods('bifrost', 'app.kubernetes.io/component=network-manager');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#agent?.destroy();
+    await this.kubernetes[Symbol.asyncDispose]();
+  }
+}
+
+/** Lines of the event stream, kept as they come. */
+export class EventLog implements Disposable {
+  readonly events: WireEvent[] = [];
+  readonly #body: NodeJS.ReadableStream & { destroy(): void };
+
+  constructor(body: NodeJS.ReadableStream & { destroy(): void }) {
+    this.#body = body;
+    let rest = '';
+    body.setEncoding('utf8');
+    body.on('data', (chunk: string) => {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) this.events.push(JSON.parse(line) as WireEvent);
+    });
+    body.on('error', () => {});
+  }
+
+  /** The first event after `from` that matches. */
+  next(what: string, matches: (event: WireEvent) => boolean, { from = 0, timeoutMs = 60_000 } = {}): Promise<WireEvent> {
+    return eventually(`event: ${what}`, () => this.events.slice(from).find(matches), { timeoutMs });
+  }
+
+  [Symbol.dispose](): void {
+    this.#body.destroy();
+  }
+}
+
+/** A customer with their own tailnet, router and OAuth client; the client lies in the manager's namespace as its owner put it there. */
+export async function bringCustomer(
+  kubernetes: Kubernetes,
+  { customerId, ...gateway }: GatewayInput & { readonly customerId: string },
+): Promise<Customer> {
+  const client = await createTailnetByHand(gateway.name);
+  await putCredential(kubernetes, customerId, client);
+  const joined = await joinGateway(client, { routes: ['10.0.0.0/8'], ...gateway });
+  await joined.control.setPolicy({
+    tagOwners: { 'tag:gateway': [], 'tag:bifrost-book': [] },
+    grants: [{ src: ['tag:bifrost-book'], dst: ['10.1.0.0/24'], ip: ['tcp:8000'] }],
+  });
+  return joined;
+}
+
+export async function putCredential(kubernetes: Kubernetes, customerId: string, client: OAuthClient): Promise<void> {
+  const encode = (text: string): string => Buffer.from(text).toString('base64');
+  const metadata = { name: `bifrost-customer-${customerId}`, namespace: 'bifrost' };
+  await kubernetes.apply({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata,
+    data: { client_id: encode(client.id), client_secret: encode(client.secret) },
+  });
+}
