@@ -109,7 +109,7 @@ describe('monitorConnectivity', () => {
       }
     })();
     await expect(rest).rejects.toMatchObject({ code: 'STREAM_OVERFLOW' });
-    expect(got).toBe(1_024);
+    expect(got).toBe(1_025); // the one that was waited for, and the capacity
     expect(getEventListeners(stop.signal, 'abort')).toEqual([]);
   });
 

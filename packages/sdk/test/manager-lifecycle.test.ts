@@ -151,7 +151,7 @@ describe('stop', () => {
     const stop = new AbortController();
     await world.manager.attachSidecar(BOOK);
     await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
-    const waiting = [calls(world)['waitFor'], calls(world)['monitorConnectivity']].map((call) => call?.(stop).catch((error: unknown) => error));
+    const waiting = [calls(world)['waitFor'], calls(world)['monitorConnectivity']].map((call) => call?.({ signal: stop.signal }).catch((error: unknown) => error));
     await world.run(1_000);
     await Promise.all([world.manager.stop(), world.manager.stop()]);
     for (const ended of await Promise.all(waiting)) expect(ended).toMatchObject({ code: 'MANAGER_STOPPED' });
@@ -203,11 +203,11 @@ describe('abort', () => {
     const call = calls(world)[name];
     const before = new AbortController();
     before.abort(new RangeError('before'));
-    await expect(call?.(before)).rejects.toBe(before.signal.reason);
+    await expect(call?.({ signal: before.signal })).rejects.toBe(before.signal.reason);
     expect(getEventListeners(before.signal, 'abort')).toEqual([]);
     const halfWay = new AbortController();
     const { release } = holding(world);
-    const ended = call?.(halfWay).catch((error: unknown) => error);
+    const ended = call?.({ signal: halfWay.signal }).catch((error: unknown) => error);
     await world.quiet();
     halfWay.abort(new RangeError('half-way'));
     release();

@@ -270,7 +270,7 @@ export class NetworkManager implements AsyncDisposable {
   }
 
   /** What was made outside and has no owner any more, read back from cluster and control plane now. Empty is how it should be. */
-  listLeftovers(options?: CallerOptions): Promise<readonly Leftover[]> {
+  async listLeftovers(options?: CallerOptions): Promise<readonly Leftover[]> {
     return listLeftovers(this.#context, this.#call(options));
   }
 

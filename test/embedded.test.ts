@@ -1,0 +1,85 @@
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+// The README's first command, as printed, in a process of its own: real agents, the real adapter, simulators around them.
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+interface Document {
+  readonly tailnets: readonly { readonly tailnet_name: string; readonly status: string }[];
+  readonly sidecars: readonly { readonly sidecar_id: string; readonly tailnet_name: string; readonly status: string; readonly ip_address: string }[];
+  readonly status: { readonly connected_devices: number; readonly metrics: Readonly<Record<string, number>>; readonly connected_sidecars: readonly unknown[] };
+  readonly metrics: readonly { readonly tailnet_name: string; readonly bytes_sent: string; readonly is_connected: boolean }[];
+  readonly events: readonly { readonly event_type: string; readonly details: Readonly<Record<string, string>> }[];
+  readonly isolation: { readonly cross_tailnet_visible: number };
+  readonly leftovers: Readonly<Record<string, number>>;
+  readonly timings_ms: Readonly<Record<string, number>>;
+}
+
+let stdout = '';
+let stderr = '';
+let document: Document;
+
+/** Processes that were started for these sidecars, read from the kernel. */
+const agentProcesses = (sidecarIds: readonly string[]): string[] =>
+  readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+      return sidecarIds.some((id) => environment.includes(`BIFROST_SIDECAR_ID=${id}`));
+    } catch {
+      return false; // it has ended meanwhile, or is not ours to read
+    }
+  });
+
+describe('npm start -s -- --once --json', () => {
+  beforeAll(async () => {
+    ({ stdout, stderr } = await promisify(execFile)('npm', ['start', '-s', '--', '--once', '--json'], { cwd: root }));
+    document = JSON.parse(stdout) as Document;
+  }, 90_000);
+
+  it('prints one JSON document on stdout, of the documented members, and its progress on stderr', () => {
+    expect(stdout.trim().split('\n')).toHaveLength(1);
+    expect(Object.keys(document)).toEqual(['tailnets', 'sidecars', 'status', 'metrics', 'events', 'isolation', 'leftovers', 'timings_ms']);
+    expect(stderr).toContain('connected');
+  });
+
+  it('connects three books of two customers', () => {
+    expect(document.tailnets).toEqual([
+      { tailnet_name: 'acme-corp-production', status: 'active' },
+      { tailnet_name: 'globex-production', status: 'active' },
+    ]);
+    expect(document.sidecars).toHaveLength(3);
+    for (const sidecar of document.sidecars) expect(sidecar).toMatchObject({ status: 'connected', ip_address: expect.stringMatching(/^100\./) });
+    expect(document.status).toMatchObject({ tailnet_name: 'acme-corp-production', status: 'active', connected_devices: 2 });
+    expect(document.status.connected_sidecars).toHaveLength(2);
+  });
+
+  it('counts the bytes that the books saw', () => {
+    expect(document.status.metrics['bytes_sent']).toBeGreaterThanOrEqual(2 * 1_048_576);
+    const [acme] = document.metrics;
+    expect(acme).toMatchObject({ tailnet_name: 'acme-corp-production', is_connected: true });
+    expect(Number(acme?.bytes_sent)).toBe(document.status.metrics['bytes_sent']);
+  });
+
+  it('tells of the cut link with its cause, of the killed agent as unknown, and of both recoveries', () => {
+    const told = document.events.map(({ event_type, details }) => [event_type, details['state'], details['cause']].filter((word) => word !== undefined).join(' '));
+    expect(told).toEqual([
+      'connected connected',
+      'connected connected',
+      'connected connected',
+      'disconnected disconnected relay',
+      'connected connected',
+      'error unknown agent',
+      'connected connected',
+    ]);
+  });
+
+  it('shows no customer to another, and leaves nothing', () => {
+    expect(document.isolation).toEqual({ cross_tailnet_visible: 0 });
+    expect(document.leftovers).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
+    expect(agentProcesses(document.sidecars.map(({ sidecar_id }) => sidecar_id))).toEqual([]);
+  });
+});
