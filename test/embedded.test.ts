@@ -10,7 +10,11 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 interface Document {
   readonly tailnets: readonly { readonly tailnet_name: string; readonly status: string }[];
   readonly sidecars: readonly { readonly sidecar_id: string; readonly tailnet_name: string; readonly status: string; readonly ip_address: string }[];
-  readonly status: { readonly connected_devices: number; readonly metrics: Readonly<Record<string, number>>; readonly connected_sidecars: readonly unknown[] };
+  readonly status: {
+    readonly connected_devices: number;
+    readonly metrics: Readonly<Record<string, number>>;
+    readonly connected_sidecars: readonly unknown[];
+  };
   readonly metrics: readonly { readonly tailnet_name: string; readonly bytes_sent: string; readonly is_connected: boolean }[];
   readonly events: readonly { readonly event_type: string; readonly details: Readonly<Record<string, string>> }[];
   readonly isolation: { readonly cross_tailnet_visible: number };
@@ -65,7 +69,9 @@ describe('npm start -s -- --once --json', () => {
   });
 
   it('tells of the cut link with its cause, of the killed agent as unknown, and of both recoveries', () => {
-    const told = document.events.map(({ event_type, details }) => [event_type, details['state'], details['cause']].filter((word) => word !== undefined).join(' '));
+    const told = document.events.map(({ event_type, details }) =>
+      [event_type, details['state'], details['cause']].filter((word) => word !== undefined).join(' '),
+    );
     expect(told).toEqual([
       'connected connected',
       'connected connected',

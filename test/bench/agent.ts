@@ -13,7 +13,8 @@ import { type BenchOptions, type BenchResult, median, rounded } from './harness.
 
 const MIB = 1024 * 1024;
 const PEERS = 20;
-const FLAGS = ['--max-old-space-size=24', '--max-semi-space-size=1'];
+/** As in the agent's image; the bare Node gets the same. */
+const FLAGS = ['--max-old-space-size=24', '--max-semi-space-size=1', '--lite-mode', '--optimize-for-size', '--v8-pool-size=0', '--expose-gc'];
 
 interface Usage {
   readonly rssBytes: number;
@@ -27,7 +28,11 @@ function usage(pid: number): Usage {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   const kibibytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? Number.NaN) * 1024;
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const [utime = Number.NaN, stime = Number.NaN] = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 13).map(Number);
+  const [utime = Number.NaN, stime = Number.NaN] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13)
+    .map(Number);
   return { rssBytes: kibibytes('VmRSS'), anonymousBytes: kibibytes('RssAnon'), cpuSeconds: (utime + stime) / 100 };
 }
 

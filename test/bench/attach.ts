@@ -48,7 +48,12 @@ async function open(stack: AsyncDisposableStack): Promise<World> {
     }),
   );
   await manager.start();
-  await manager.createTailnet({ customerId: CUSTOMER, tailnetName: 'bench', config: { allowedNetworks: ['10.0.0.0/8'] }, credential: { secretName: 'credential' } });
+  await manager.createTailnet({
+    customerId: CUSTOMER,
+    tailnetName: 'bench',
+    config: { allowedNetworks: ['10.0.0.0/8'] },
+    credential: { secretName: 'credential' },
+  });
   await manager.waitFor({ tailnetName: 'bench', status: 'active' }, { signal: AbortSignal.timeout(10_000) });
   return { api, manager, recorder };
 }
@@ -77,7 +82,10 @@ async function makeBooks(api: ApiServer, names: readonly string[]): Promise<read
   const targets: Target[] = [];
   await inFlight(names, async (name) => {
     const labels = { app: name };
-    const template = { metadata: { labels }, spec: { serviceAccountName: 'default', containers: [{ name: 'book', image: 'book', ports: [{ containerPort: 8080 }] }] } };
+    const template = {
+      metadata: { labels },
+      spec: { serviceAccountName: 'default', containers: [{ name: 'book', image: 'book', ports: [{ containerPort: 8080 }] }] },
+    };
     const body = { metadata: { name }, spec: { replicas: 0, selector: { matchLabels: labels }, template } };
     const { metadata } = (await must(api, 'POST', `/apis/apps/v1/namespaces/${SPACE}/deployments`, body)) as { metadata: { uid: string } };
     targets.push({ name, uid: metadata.uid, sidecarId: crypto.randomUUID() });

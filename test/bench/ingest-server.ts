@@ -42,14 +42,22 @@ async function ours(): Promise<Side> {
   });
   await manager.start();
   const { credential } = control.addTailnet({ displayName: 'acme', tags: ['tag:bifrost-book'] });
-  await cluster.createSecret({ namespace: 'bifrost', name: 'bifrost-customer-acme', data: { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() } });
+  await cluster.createSecret({
+    namespace: 'bifrost',
+    name: 'bifrost-customer-acme',
+    data: { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() },
+  });
   await cluster.createNamespace({ name: 'acme', customerId: 'acme' });
   const workload = await cluster.createWorkload({ namespace: 'acme', name: 'book' });
   const signal = AbortSignal.timeout(10_000);
   await manager.createTailnet({ customerId: 'acme', tailnetName: 'acme', config: { allowedNetworks: ['10.0.0.0/8'] } });
   await manager.waitFor({ tailnetName: 'acme', status: 'active' }, { signal });
-  const { sidecarId } = await manager.attachSidecar({ bookDeploymentId: 'acme/book', tailnetName: 'acme', config: { hostname: 'book', acceptRoutes: true } });
-  while ((await manager.listSidecars())[0]?.instances.length !== 1) signal.throwIfAborted(), await clock.sleep(20, { signal });
+  const { sidecarId } = await manager.attachSidecar({
+    bookDeploymentId: 'acme/book',
+    tailnetName: 'acme',
+    config: { hostname: 'book', acceptRoutes: true },
+  });
+  while ((await manager.listSidecars())[0]?.instances.length !== 1) await clock.sleep(20, { signal });
   const podUid = cluster.podsOf(workload).find(({ labels }) => labels['bifrost.dev/sidecar-id'] === sidecarId)?.uid ?? '';
   return { handler: createReportHandler(manager), token: (await cluster.issuePodToken(podUid, 'bifrost')).reveal(), podUid, sidecarId };
 }

@@ -8,7 +8,10 @@ const BENCHES: Readonly<Record<string, () => Promise<(options: BenchOptions) => 
   ingest: async () => (await import('./ingest.ts')).benchIngest,
 };
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'boolean', default: false }, smoke: { type: 'boolean', default: false } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'boolean', default: false }, smoke: { type: 'boolean', default: false } },
+});
 const [name = ''] = positionals;
 const load = BENCHES[name];
 if (load === undefined || positionals.length !== 1) {
@@ -17,4 +20,8 @@ if (load === undefined || positionals.length !== 1) {
 }
 const bench = await load();
 const result = await bench({ smoke: values.smoke, say: (line) => void process.stderr.write(`${name}: ${line}\n`) });
-process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${result.name}: ours ${result.ours}, baseline ${result.baseline} ${result.unit}, ratio ${result.ratio}\n`);
+process.stdout.write(
+  values.json
+    ? `${JSON.stringify(result)}\n`
+    : `${result.name}: ours ${result.ours}, baseline ${result.baseline} ${result.unit}, ratio ${result.ratio}\n`,
+);

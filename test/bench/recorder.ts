@@ -107,9 +107,11 @@ interface ReplayInput {
 
 /** The recorded requests again for each target, in order, by a bare client: attaches per second. Names are written in before the clock starts. */
 export async function replay({ api, trace, recorded, targets, inFlight }: ReplayInput): Promise<number> {
-  const sidecarIdOfTrace = /bifrost-([0-9a-f-]{36})/.exec(trace.find(({ path }) => path.includes('/secrets/bifrost-'))?.path ?? '')?.[1] ?? recorded.sidecarId;
+  const sidecarIdOfTrace =
+    /bifrost-([0-9a-f-]{36})/.exec(trace.find(({ path }) => path.includes('/secrets/bifrost-'))?.path ?? '')?.[1] ?? recorded.sidecarId;
   const prepared = targets.map((target) => {
-    const written = (text: string): string => text.replaceAll(recorded.uid, target.uid).replaceAll(sidecarIdOfTrace, target.sidecarId).replaceAll(recorded.name, target.name);
+    const written = (text: string): string =>
+      text.replaceAll(recorded.uid, target.uid).replaceAll(sidecarIdOfTrace, target.sidecarId).replaceAll(recorded.name, target.name);
     return trace.map((one) => ({ ...one, target: written(one.target), body: one.body === undefined ? undefined : written(one.body) }));
   });
   const pool = new Pool(api.url, { connections: inFlight, connect: { ca: api.certificateAuthority } });
@@ -120,10 +122,16 @@ export async function replay({ api, trace, recorded, targets, inFlight }: Replay
       for (let requests = prepared.pop(); requests !== undefined; requests = prepared.pop()) {
         let version = ''; // of the attachment: its state is written by compare-and-swap
         for (const { method, target, headers, body, answeredVersion } of requests) {
-          const answer = await pool.request({ method, path: target, headers: { ...headers, authorization }, ...(body === undefined ? {} : { body: current(body, version) }) });
+          const answer = await pool.request({
+            method,
+            path: target,
+            headers: { ...headers, authorization },
+            ...(body === undefined ? {} : { body: current(body, version) }),
+          });
           const text = await answer.body.text();
           const parsed = JSON.parse(text) as { metadata?: { resourceVersion?: string } };
-          if (answeredVersion !== undefined && answer.statusCode > 299) throw new RangeError(`${method} ${target}: HTTP ${answer.statusCode} ${text.slice(0, 300)}`);
+          if (answeredVersion !== undefined && answer.statusCode > 299)
+            throw new RangeError(`${method} ${target}: HTTP ${answer.statusCode} ${text.slice(0, 300)}`);
           if (target.includes('/sidecarattachments')) version = parsed.metadata?.resourceVersion ?? version;
         }
       }

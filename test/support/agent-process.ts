@@ -14,7 +14,8 @@ import { build } from 'tsup';
 export const TOKEN = 'canary-token-of-the-pod';
 export const GATEWAY: SimulatedPeer = { id: 'nGATE', hostname: 'gate', ips: ['100.64.0.2'], routes: ['10.1.0.0/24'], latencyMs: 7 };
 const NODE = { id: 'nBOOK', hostname: 'book', ips: ['100.64.0.1'], tailnetDomain: 'tail1.ts.net' };
-const FLAGS = ['--max-old-space-size=24', '--max-semi-space-size=1', '--lite-mode'];
+/** As in the image. */
+const FLAGS = ['--max-old-space-size=24', '--max-semi-space-size=1', '--lite-mode', '--optimize-for-size', '--v8-pool-size=0', '--expose-gc'];
 const source = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 /** Builds the agent into `folder` from the sources of all packages, so that nothing stale is tested. Answers with the program's path. */

@@ -93,7 +93,12 @@ function listen({ manager }: World, say: (line: string) => void): Listener {
 async function connect(world: World, say: (line: string) => void): Promise<void> {
   const { manager } = world;
   const signal = AbortSignal.timeout(LIMIT_MS);
-  const config = { allowedNetworks: ['10.0.0.0/8', '192.168.0.0/16'], blockedNetworks: ['169.254.0.0/16'], accessPolicy: 'restrictive', enableLogging: true } as const;
+  const config = {
+    allowedNetworks: ['10.0.0.0/8', '192.168.0.0/16'],
+    blockedNetworks: ['169.254.0.0/16'],
+    accessPolicy: 'restrictive',
+    enableLogging: true,
+  } as const;
   await addCustomerTailnet(world, { customerId: 'acme', tags: ['tag:bifrost-book'] });
   await manager.createTailnet({ customerId: 'acme', tailnetName: ACME, config, tags: ['production', 'customer-acme'] });
   await manager.createTailnet({ customerId: 'globex', tailnetName: GLOBEX, config, tenancy: 'organization' });

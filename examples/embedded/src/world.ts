@@ -74,7 +74,10 @@ const putCredential = (world: World, customerId: string, credential: { clientId:
   });
 
 /** A book in its customer's namespace. */
-export async function addBook(world: World, { customerId, name, replicas = 1 }: { customerId: string; name: string; replicas?: number }): Promise<WorkloadReference> {
+export async function addBook(
+  world: World,
+  { customerId, name, replicas = 1 }: { customerId: string; name: string; replicas?: number },
+): Promise<WorkloadReference> {
   const namespace = `customer-${customerId}`;
   await world.cluster.createNamespace({ name: namespace, customerId });
   const containers = [{ name: 'book', image: 'book', ports: [{ containerPort: 8080 }] }];

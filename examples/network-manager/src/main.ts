@@ -8,6 +8,8 @@ import { tailscaleControlPlane } from '@bifrost/sdk/tailscale';
 import { createApiHandler } from './api.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 
+const REPORT_KEEP_ALIVE_MS = 75_000;
+
 const readEnv = readEnvironment(process.env);
 if ('missing' in readEnv) {
   process.stderr.write(`network-manager: set ${readEnv.missing.join(', ')}\n`);
@@ -43,7 +45,8 @@ async function serve(environment: Environment): Promise<void> {
     const subject = identity && `system:serviceaccount:${identity.namespace}:${identity.serviceAccount}`;
     return subject !== undefined && environment.apiSubjects.includes(subject) ? subject : undefined;
   };
-  const reports = createServer(tls(), createReportHandler(manager)).listen(environment.reportsPort);
+  // Agents report every ten seconds or so: a connection that closes between reports would cost a TLS handshake each time.
+  const reports = createServer({ ...tls(), keepAliveTimeout: REPORT_KEEP_ALIVE_MS }, createReportHandler(manager)).listen(environment.reportsPort);
   const api = createServer(tls(), createApiHandler(manager, authenticate)).listen(environment.apiPort);
   // The kubelet swaps the mounted folder when the certificate is renewed.
   const watcher = watch(environment.tlsDirectory, () => {

@@ -26,3 +26,8 @@ export class Bell {
     });
   }
 }
+
+/** Resolves after that time. Rejects with `signal.reason` itself on abort; leaves no timer, no listener. */
+export async function pause(milliseconds: number, options: { readonly signal: AbortSignal }): Promise<void> {
+  await new Bell().wait(milliseconds, options);
+}

@@ -19,7 +19,7 @@ export interface ReporterParts {
   readonly build: (report: { readonly seq: number; readonly reason: ReportReason }) => string;
 }
 
-const RETRY = { baseMs: 500, maxMs: 15_000 } as const;
+const RETRY = { baseMs: 500, maxMs: 15_000, maxBeats: 1.5 } as const;
 /** What the last words may take. */
 const FAREWELL_MS = 500;
 
@@ -119,10 +119,13 @@ export class Reporter {
   }
 
   async #retryPause(attempt: number, retryAfterMs: number | undefined, signal: AbortSignal): Promise<void> {
-    const untilMs = this.#parts.clock.monotonicMs() + backoffMs({ attempt, random: this.#parts.clock.random(), retryAfterMs, ...RETRY });
+    // A manager that has just come waits for a few heartbeats before it calls an instance silent: it must hear of us before.
+    const maxMs = Math.min(RETRY.maxMs, RETRY.maxBeats * this.#intervalMs);
+    const { clock } = this.#parts;
+    const untilMs = clock.monotonicMs() + backoffMs({ attempt, random: clock.random(), retryAfterMs, baseMs: RETRY.baseMs, maxMs });
     // New reports ring too; they wait in the queue until the pause is over.
-    for (let leftMs = 1; leftMs > 0 && !signal.aborted; leftMs = untilMs - this.#parts.clock.monotonicMs())
-      await this.#pause(Math.max(1, untilMs - this.#parts.clock.monotonicMs()), signal);
+    for (let leftMs = 1; leftMs > 0 && !signal.aborted; leftMs = untilMs - clock.monotonicMs())
+      await this.#pause(Math.max(1, untilMs - clock.monotonicMs()), signal);
   }
 
   /** Ends at a ring, when time is up, and at the order to stop, which here is no error. */

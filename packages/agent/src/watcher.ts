@@ -1,5 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
-import { Bell } from './bell.ts';
+import { Bell, pause } from './bell.ts';
 import { backoffMs } from './domain/backoff.ts';
 import { TrafficCounters } from './domain/counters.ts';
 import { busMask, type DaemonPeer, type DaemonStatus } from './domain/daemon.ts';
@@ -36,6 +36,8 @@ const AWAY_POLL_MS = 500;
 const HINT_GAP_MS = 200;
 /** A router that missed one round is asked again soon. */
 const SUSPICION_MS = 2000;
+/** However often the picture changes, rounds are not closer than that. */
+const PING_GAP_MS = 1000;
 const PARALLEL_PINGS = 4;
 const STREAM_BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
 /** A stream that lasted so long was a good one. */
@@ -95,7 +97,7 @@ export class Watcher {
       await this.#readBell.wait(this.#reachable ? this.#parts.intervalMs() : Math.min(AWAY_POLL_MS, this.#parts.intervalMs()), { signal });
       await this.#read(STATUS_TIMEOUT_MS, { signal });
       this.#judge();
-      await new Bell().wait(HINT_GAP_MS, { signal });
+      await pause(HINT_GAP_MS, { signal });
     }
   }
 
@@ -157,7 +159,7 @@ export class Watcher {
       await this.#follow(signal);
       this.#readBell.ring(); // the usual reason for an ended stream is a daemon that died
       if (this.#parts.clock.monotonicMs() - since > STABLE_STREAM_MS) attempt = 1;
-      await new Bell().wait(backoffMs({ attempt, random: this.#parts.clock.random(), ...STREAM_BACKOFF }), { signal });
+      await pause(backoffMs({ attempt, random: this.#parts.clock.random(), ...STREAM_BACKOFF }), { signal });
     }
   }
 
@@ -174,26 +176,26 @@ export class Watcher {
   }
 
   async #pingLoop(signal: AbortSignal): Promise<void> {
-    let pauseMs = 0;
-    for (;;) {
+    for (let pauseMs = 0; ; ) {
       await this.#pingBell.wait(pauseMs, { signal });
-      const isSuspicious = await this.#round(signal);
+      const asked = await this.#round(signal);
       const intervalMs = this.#parts.intervalMs() * (0.9 + 0.2 * this.#parts.clock.random());
+      const isSuspicious = asked.some(({ id }) => this.#pings.get(id)?.failures === 1);
       pauseMs = isSuspicious ? Math.min(intervalMs, SUSPICION_MS) : intervalMs;
-      await new Bell().wait(Math.min(HINT_GAP_MS, intervalMs), { signal });
+      if (asked.length > 0) await pause(Math.min(intervalMs, PING_GAP_MS), { signal });
     }
   }
 
-  /** Pings those that matter. True when one of them missed its first round. */
-  async #round(signal: AbortSignal): Promise<boolean> {
-    if (!this.#reachable || this.#status?.backendState !== 'Running') return false;
+  /** Pings those that matter, a few at a time. Answers with whom it asked. */
+  async #round(signal: AbortSignal): Promise<readonly DaemonPeer[]> {
+    if (!this.#reachable || this.#status?.backendState !== 'Running') return [];
     const targets = pingTargets(this.#status.peers, this.#status.controlLinked);
     const waiting = targets.values();
     const one = async () => {
       for (const peer of waiting) await this.#ping(peer, signal);
     };
     await Promise.all(Array.from({ length: Math.min(PARALLEL_PINGS, targets.length) }, one));
-    return targets.some(({ id }) => this.#pings.get(id)?.failures === 1);
+    return targets;
   }
 
   async #ping(peer: DaemonPeer, signal: AbortSignal): Promise<void> {

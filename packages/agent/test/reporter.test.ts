@@ -90,6 +90,15 @@ describe('Reporter', () => {
     await vi.waitFor(() => expect(server.seqs()).toEqual([0, 1, 3, 4]), 5000);
     expect(logs).toEqual(['manager does not take reports {"reason":"ECONNREFUSED"}', 'manager takes reports again {"buffered":2}']);
   });
+  it('bug: however long the manager was away, it hears of us within its patience of a few heartbeats', async () => {
+    const { server, reporter, run } = await reporting({ heartbeatMs: 400 });
+    await server.down();
+    reporter.push('start');
+    void run();
+    await vi.waitFor(() => expect(reporter.counts.failed).toBeGreaterThan(5), 5000);
+    await server.up();
+    await vi.waitFor(() => expect(server.seqs()).toContain(0), 1000);
+  });
   it('a long outage costs bounded memory: the newest 32 are kept', async () => {
     const { server, reporter, run } = await reporting();
     await server.down();

@@ -1,12 +1,22 @@
 import type { ReportPeer, ReportV1 } from '@bifrost/types/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { advance, assess, type Connection, type ConnectionState, DEFAULT_THRESHOLDS, type Fact, NEXT, statusOfInstances } from '../src/domain/connectivity.ts';
+import {
+  advance,
+  assess,
+  type Connection,
+  type ConnectionState,
+  DEFAULT_THRESHOLDS,
+  type Fact,
+  NEXT,
+  statusOfInstances,
+} from '../src/domain/connectivity.ts';
 
 const STATES = Object.keys(NEXT) as ConnectionState[];
 const FACTS: readonly Fact[] = ['healthy', 'impaired', 'broken', 'silent'];
 const at = (state: ConnectionState): Connection => ({ state, leaning: 0 });
-const step = (connection: Connection, fact: Fact): Connection => advance(connection, fact === 'healthy' ? { fact } : { fact, cause: 'control-plane' }, DEFAULT_THRESHOLDS);
+const step = (connection: Connection, fact: Fact): Connection =>
+  advance(connection, fact === 'healthy' ? { fact } : { fact, cause: 'control-plane' }, DEFAULT_THRESHOLDS);
 const run = (start: Connection, facts: readonly Fact[]): Connection => facts.reduce(step, start);
 const facts = fc.array(fc.constantFrom(...FACTS), { maxLength: 40 });
 
@@ -16,15 +26,15 @@ describe('connectivity machine', () => {
   });
 
   it('K2: silence never leads to disconnected', () => {
-    fc.assert(
-      fc.property(facts, fc.constantFrom(...STATES), (before, start) => step(run(at(start), before), 'silent').state !== 'disconnected'),
-    );
+    fc.assert(fc.property(facts, fc.constantFrom(...STATES), (before, start) => step(run(at(start), before), 'silent').state !== 'disconnected'));
     expect(step(at('connected'), 'silent').state).toBe('unknown');
     expect(step(at('disconnected'), 'silent').state).toBe('unknown');
   });
 
   it('K3: an instance that never worked stays attaching', () => {
-    fc.assert(fc.property(fc.array(fc.constantFrom<Fact>('broken', 'silent'), { maxLength: 20 }), (bad) => run(at('attaching'), bad).state === 'attaching'));
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom<Fact>('broken', 'silent'), { maxLength: 20 }), (bad) => run(at('attaching'), bad).state === 'attaching'),
+    );
   });
 
   it('K4: losing and regaining the connection shows with the first report', () => {
@@ -44,11 +54,15 @@ describe('connectivity machine', () => {
 
   it('K6: connected carries no cause, and a state that a report led to carries one', () => {
     fc.assert(
-      fc.property(fc.constantFrom(...STATES), facts.filter(({ length }) => length > 0), (start, sequence) => {
-        const { state, cause } = run(at(start), sequence);
-        if (state === 'connected') return cause === undefined;
-        return sequence.every((fact) => fact === 'healthy') || cause !== undefined || state === start;
-      }),
+      fc.property(
+        fc.constantFrom(...STATES),
+        facts.filter(({ length }) => length > 0),
+        (start, sequence) => {
+          const { state, cause } = run(at(start), sequence);
+          if (state === 'connected') return cause === undefined;
+          return sequence.every((fact) => fact === 'healthy') || cause !== undefined || state === start;
+        },
+      ),
     );
   });
 

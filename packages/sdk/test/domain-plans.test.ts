@@ -20,7 +20,12 @@ const container = (change: Partial<ContainerShape>): ContainerShape => ({ name: 
 describe('checkTemplate', () => {
   const refusals: readonly [string, PodTemplateShape, string, string][] = [
     ['the node network', template({ hostNetwork: true }), 'WORKLOAD_UNSUPPORTED', 'spec.template.spec.hostNetwork'],
-    ['a hand-made tailscale container', template({ containers: [container({ name: 'tailscale' })] }), 'SIDECAR_EXISTS', 'spec.template.spec.containers.0'],
+    [
+      'a hand-made tailscale container',
+      template({ containers: [container({ name: 'tailscale' })] }),
+      'SIDECAR_EXISTS',
+      'spec.template.spec.containers.0',
+    ],
     [
       'a tailscale image under another name',
       template({ initContainers: [container({ image: 'ghcr.io/tailscale/tailscale:v1.90' })] }),
@@ -33,14 +38,24 @@ describe('checkTemplate', () => {
       'SIDECAR_EXISTS',
       'spec.template.spec.containers.1',
     ],
-    ['a container of our name', template({ containers: [container({ name: 'bifrost-agent' })] }), 'FIELD_CONFLICT', 'spec.template.spec.containers.0.name'],
+    [
+      'a container of our name',
+      template({ containers: [container({ name: 'bifrost-agent' })] }),
+      'FIELD_CONFLICT',
+      'spec.template.spec.containers.0.name',
+    ],
     [
       'an init container of our name',
       template({ initContainers: [container({}), container({ name: 'bifrost-agent' })] }),
       'FIELD_CONFLICT',
       'spec.template.spec.initContainers.1.name',
     ],
-    ['a volume of our name', template({ volumes: [{ name: 'x' }, { name: 'bifrost-tailscale-state' }] }), 'FIELD_CONFLICT', 'spec.template.spec.volumes.1.name'],
+    [
+      'a volume of our name',
+      template({ volumes: [{ name: 'x' }, { name: 'bifrost-tailscale-state' }] }),
+      'FIELD_CONFLICT',
+      'spec.template.spec.volumes.1.name',
+    ],
   ];
   it.each(refusals)('refuses %s and says where', (_, given, code, path) => {
     let refused: unknown;
@@ -98,29 +113,37 @@ describe('planKey', () => {
     ['another authority', { ...base, keys: [fresh], secretHoldsAuthority: false }, { kind: 'rewrite' }],
     ['a successor that is too young', { ...base, keys: [key('old', 1_200_000), fresh] }, { kind: 'keep' }],
     ['a successor that is old enough', { ...base, keys: [key('old', 1_200_000), key('new', 1_840_000)] }, { kind: 'retire', keyIds: ['old'] }],
-    ['bug: expired keys do not pile up while the successor is young', { ...base, keys: [key('old', 999_999), fresh] }, { kind: 'retire', keyIds: ['old'] }],
+    [
+      'bug: expired keys do not pile up while the successor is young',
+      { ...base, keys: [key('old', 999_999), fresh] },
+      { kind: 'retire', keyIds: ['old'] },
+    ],
   ])('%s', (_, input, plan) => {
     expect(planKey(input)).toEqual(plan);
   });
 
   it('a life of rotations keeps few keys and never none', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 300, max: 7_776_000 }), fc.array(fc.integer({ min: 1, max: 400_000 }), { maxLength: 60 }), (lifetimeSeconds, steps) => {
-        const lifetimeMs = lifetimeSeconds * 1_000;
-        let keys: { keyId: string; expiresAtMs: number }[] = [];
-        let nowMs = 0;
-        for (const step of steps) {
-          nowMs += step * 100;
-          for (let round = 0; round < 3; round += 1) {
-            const plan = planKey({ keys, secretHoldsKey: keys.length > 0, secretHoldsAuthority: true, nowMs, lifetimeMs, graceMs: 900_000 });
-            if (plan.kind === 'mint') keys = [...keys, { keyId: `k${nowMs}-${round}`, expiresAtMs: nowMs + lifetimeMs }];
-            if (plan.kind === 'retire') keys = keys.filter(({ keyId }) => !plan.keyIds.includes(keyId));
+      fc.property(
+        fc.integer({ min: 300, max: 7_776_000 }),
+        fc.array(fc.integer({ min: 1, max: 400_000 }), { maxLength: 60 }),
+        (lifetimeSeconds, steps) => {
+          const lifetimeMs = lifetimeSeconds * 1_000;
+          let keys: { keyId: string; expiresAtMs: number }[] = [];
+          let nowMs = 0;
+          for (const step of steps) {
+            nowMs += step * 100;
+            for (let round = 0; round < 3; round += 1) {
+              const plan = planKey({ keys, secretHoldsKey: keys.length > 0, secretHoldsAuthority: true, nowMs, lifetimeMs, graceMs: 900_000 });
+              if (plan.kind === 'mint') keys = [...keys, { keyId: `k${nowMs}-${round}`, expiresAtMs: nowMs + lifetimeMs }];
+              if (plan.kind === 'retire') keys = keys.filter(({ keyId }) => !plan.keyIds.includes(keyId));
+            }
+            const last = keys.at(-1);
+            if (last === undefined || last.expiresAtMs <= nowMs || keys.length > 6) return false;
           }
-          const last = keys.at(-1);
-          if (last === undefined || last.expiresAtMs <= nowMs || keys.length > 6) return false;
-        }
-        return true;
-      }),
+          return true;
+        },
+      ),
       { numRuns: 50 },
     );
   });
@@ -147,8 +170,16 @@ describe('planRelease, planRoutes, planPhase', () => {
       { ...routes, allowedNetworks: ['10.6.0.0/15'] },
       { approvals: [{ deviceId: 'd', routes: ['10.5.0.0/24'] }], refused: ['10.6.0.0/24'] },
     ],
-    ['nothing to do', { ...routes, ours: [{ ...ours[0], deviceId: 'd', advertisedRoutes: ['10.5.0.0/24'], enabledRoutes: ['10.5.0.0/24'] }] }, { approvals: [], refused: [] }],
-    ['what is not advertised yet is not approved', { ...routes, ours: [{ deviceId: 'd', advertisedRoutes: [], enabledRoutes: [] }] }, { approvals: [], refused: [] }],
+    [
+      'nothing to do',
+      { ...routes, ours: [{ ...ours[0], deviceId: 'd', advertisedRoutes: ['10.5.0.0/24'], enabledRoutes: ['10.5.0.0/24'] }] },
+      { approvals: [], refused: [] },
+    ],
+    [
+      'what is not advertised yet is not approved',
+      { ...routes, ours: [{ deviceId: 'd', advertisedRoutes: [], enabledRoutes: [] }] },
+      { approvals: [], refused: [] },
+    ],
   ])('%s', (_, input, plan) => {
     expect(planRoutes(input)).toEqual(plan);
   });
@@ -164,7 +195,10 @@ describe('planRelease, planRoutes, planPhase', () => {
     const at = { nowMs: 10_000, deadlineMs: 3_000 };
     expect(planPhase([], at)).toEqual({ phase: 'attaching' });
     expect(planPhase([pod('attaching', 8_000)], at)).toEqual({ phase: 'attaching', recheckMs: 1_000 });
-    expect(planPhase([pod('attaching', 7_000, 'key')], at)).toMatchObject({ phase: 'failed', reason: { code: 'ATTACH_TIMEOUT', message: expect.stringContaining('key') } });
+    expect(planPhase([pod('attaching', 7_000, 'key')], at)).toMatchObject({
+      phase: 'failed',
+      reason: { code: 'ATTACH_TIMEOUT', message: expect.stringContaining('key') },
+    });
     expect(planPhase([pod('attaching', 0), pod('connected', 0)], at)).toEqual({ phase: 'connected' });
   });
 });
@@ -183,11 +217,20 @@ describe('backoffMs', () => {
 });
 
 describe('initialPolicy', () => {
-  const config = { allowedNetworks: ['10.2.0.0/16', '10.1.0.0/16'], blockedNetworks: ['10.1.9.0/24'], accessPolicy: 'restrictive', enableLogging: false } as const;
+  const config = {
+    allowedNetworks: ['10.2.0.0/16', '10.1.0.0/16'],
+    blockedNetworks: ['10.1.9.0/24'],
+    accessPolicy: 'restrictive',
+    enableLogging: false,
+  } as const;
   const input = { config, bookTags: ['tag:b', 'tag:a'], routerTag: 'tag:r' };
   it('is the same text for the same wish in any order, and grants the allowed networks to our books only', () => {
     const text = initialPolicy(input);
-    const shuffled = { ...input, bookTags: ['tag:a', 'tag:b'], config: { ...config, allowedNetworks: ['10.1.0.0/16', '10.2.0.0/16', '10.1.0.0/16'] } };
+    const shuffled = {
+      ...input,
+      bookTags: ['tag:a', 'tag:b'],
+      config: { ...config, allowedNetworks: ['10.1.0.0/16', '10.2.0.0/16', '10.1.0.0/16'] },
+    };
     expect(initialPolicy(shuffled)).toBe(text);
     expect(JSON.parse(text)).toEqual({
       tagOwners: { 'tag:a': [], 'tag:b': [], 'tag:r': [] },
@@ -207,7 +250,10 @@ describe('servedPorts', () => {
       initContainers: [container({ name: 'proxy', ports: [{ containerPort: 53, protocol: 'UDP' }] })],
       containers: [
         container({
-          ports: [{ name: 'web', containerPort: 8080 }, { containerPort: 9000, protocol: 'SCTP' }],
+          ports: [
+            { name: 'web', containerPort: 8080 },
+            { containerPort: 9000, protocol: 'SCTP' },
+          ],
           readinessProbe: { httpGet: { port: 'web' } },
           livenessProbe: { tcpSocket: { port: 8081 } },
           startupProbe: { grpc: { port: 8082 } },

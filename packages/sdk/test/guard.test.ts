@@ -59,9 +59,13 @@ describe('guard', () => {
 
   it('is the same text for the same facts in any order', () => {
     fc.assert(
-      fc.property(fc.shuffledSubarray([...input.allowedNetworks], { minLength: 3 }), fc.shuffledSubarray([...input.servedPorts], { minLength: 2 }), (allowedNetworks, servedPorts) => {
-        expect(guardScript({ ...input, allowedNetworks, servedPorts })).toBe(guardScript(input));
-      }),
+      fc.property(
+        fc.shuffledSubarray([...input.allowedNetworks], { minLength: 3 }),
+        fc.shuffledSubarray([...input.servedPorts], { minLength: 2 }),
+        (allowedNetworks, servedPorts) => {
+          expect(guardScript({ ...input, allowedNetworks, servedPorts })).toBe(guardScript(input));
+        },
+      ),
     );
   });
 

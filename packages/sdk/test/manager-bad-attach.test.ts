@@ -36,7 +36,10 @@ describe('attachSidecar refuses', () => {
     const theirs = await world.addBook({ namespace: 'globex', name: 'theirs' });
     await world.addBook({ namespace: 'default', name: 'nobodys' });
     await expectRefused(world, () => attach({ bookDeploymentId: 'theirs' })(world), { code: 'CUSTOMER_MISMATCH', paths: ['bookDeploymentId'] });
-    await expectRefused(world, () => attach({ bookDeploymentId: 'default/nobodys' })(world), { code: 'CUSTOMER_MISMATCH', paths: ['bookDeploymentId'] });
+    await expectRefused(world, () => attach({ bookDeploymentId: 'default/nobodys' })(world), {
+      code: 'CUSTOMER_MISMATCH',
+      paths: ['bookDeploymentId'],
+    });
     await world.manager.createTailnet({ ...ACME, customerId: 'globex', tailnetName: 'globex-production' });
     await expect(attach({ bookDeploymentId: theirs.uid, tailnetName: 'globex-production' })(world)).resolves.toMatchObject({ status: 'attaching' });
   });
@@ -61,7 +64,11 @@ describe('attachSidecar refuses', () => {
     await expectRefused(world, () => attach({ config: { ...BOOK.config, enableSsh: true } })(world), { code: 'SIDECAR_EXISTS', paths: ['config'] });
     await expectRefused(world, () => attach({ tailnetName: 'acme-corp-staging' })(world), { code: 'SIDECAR_EXISTS', paths: ['tailnetName'] });
     const before = await world.snapshot([world.book]);
-    expect(await world.manager.attachSidecar(structuredClone(BOOK))).toMatchObject({ sidecarId: first.sidecarId, createdAt: first.createdAt, status: 'connected' });
+    expect(await world.manager.attachSidecar(structuredClone(BOOK))).toMatchObject({
+      sidecarId: first.sidecarId,
+      createdAt: first.createdAt,
+      status: 'connected',
+    });
     await world.run(2_000);
     expect(await world.snapshot([world.book])).toEqual(before);
   });
@@ -73,7 +80,10 @@ describe('attachSidecar refuses', () => {
     await world.manager.attachSidecar(BOOK);
     const second = { bookDeploymentId: 'second' };
     await expectRefused(world, () => attach(second)(world), { code: 'HOSTNAME_TAKEN', paths: ['config.hostname'] });
-    await expectRefused(world, () => attach({ ...second, tailnetName: 'acme-corp-staging' })(world), { code: 'HOSTNAME_TAKEN', paths: ['config.hostname'] });
+    await expectRefused(world, () => attach({ ...second, tailnetName: 'acme-corp-staging' })(world), {
+      code: 'HOSTNAME_TAKEN',
+      paths: ['config.hostname'],
+    });
     await expect(attach({ ...second, config: { hostname: 'second' } })(world)).resolves.toMatchObject({ status: 'attaching' });
   });
 
@@ -103,8 +113,23 @@ describe('attachSidecar refuses', () => {
 
   it.each([
     ['the node network', { hostNetwork: true }, 'WORKLOAD_UNSUPPORTED', 'spec.template.spec.hostNetwork'],
-    ['a hand-made tailscale container', { containers: [{ name: 'book', image: 'book' }, { name: 'tailscale', image: 'tailscale/tailscale' }] }, 'SIDECAR_EXISTS', 'spec.template.spec.containers.1'],
-    ['a container of one of our names', { initContainers: [{ name: 'bifrost-guard', image: 'x' }] }, 'FIELD_CONFLICT', 'spec.template.spec.initContainers.0.name'],
+    [
+      'a hand-made tailscale container',
+      {
+        containers: [
+          { name: 'book', image: 'book' },
+          { name: 'tailscale', image: 'tailscale/tailscale' },
+        ],
+      },
+      'SIDECAR_EXISTS',
+      'spec.template.spec.containers.1',
+    ],
+    [
+      'a container of one of our names',
+      { initContainers: [{ name: 'bifrost-guard', image: 'x' }] },
+      'FIELD_CONFLICT',
+      'spec.template.spec.initContainers.0.name',
+    ],
     ['a volume of one of our names', { volumes: [{ name: 'bifrost-key', emptyDir: {} }] }, 'FIELD_CONFLICT', 'spec.template.spec.volumes.0.name'],
   ])('a pod with %s', async (_, spec, code, path) => {
     await using world = await openWorld();

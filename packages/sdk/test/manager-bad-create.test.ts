@@ -8,14 +8,34 @@ const attach = (change: Partial<AttachSidecarInput>) => (world: Opened) => world
 
 describe('createTailnet refuses', () => {
   const cases: readonly [string, (world: Opened) => Promise<unknown>, string, readonly string[]][] = [
-    ['bad ranges', create({ tailnetName: 'new', config: { allowedNetworks: ['10.0.0.0/8', '10.0.0.300/8', '10.0.0.1/8', '0.0.0.0/0'] } }), 'INVALID_ARGUMENT', ['config.allowedNetworks.1', 'config.allowedNetworks.2', 'config.allowedNetworks.3']],
+    [
+      'bad ranges',
+      create({ tailnetName: 'new', config: { allowedNetworks: ['10.0.0.0/8', '10.0.0.300/8', '10.0.0.1/8', '0.0.0.0/0'] } }),
+      'INVALID_ARGUMENT',
+      ['config.allowedNetworks.1', 'config.allowedNetworks.2', 'config.allowedNetworks.3'],
+    ],
     ['a name that is no label', create({ tailnetName: 'Acme Corp' }), 'INVALID_ARGUMENT', ['tailnetName']],
     ['a customer that is no label value', create({ tailnetName: 'new', customerId: 'acme\ncorp' }), 'INVALID_ARGUMENT', ['customerId']],
     ['a misspelt option', create({ tailnetName: 'new', tag: ['x'] } as never), 'INVALID_ARGUMENT', ['tag']],
-    ['an unknown policy', create({ tailnetName: 'new', config: { allowedNetworks: [], accessPolicy: 'open' as never } }), 'INVALID_ARGUMENT', ['config.accessPolicy']],
+    [
+      'an unknown policy',
+      create({ tailnetName: 'new', config: { allowedNetworks: [], accessPolicy: 'open' as never } }),
+      'INVALID_ARGUMENT',
+      ['config.accessPolicy'],
+    ],
     ['no request at all', (world) => world.manager.createTailnet(undefined as never), 'INVALID_ARGUMENT', ['']],
-    ['a credential for a tailnet of ours', create({ tailnetName: 'new', tenancy: 'organization', credential: { secretName: 'x' } }), 'INVALID_ARGUMENT', ['credential']],
-    ['a customer whose id cannot name a Secret', create({ tailnetName: 'new', customerId: 'Acme_Corp' }), 'INVALID_ARGUMENT', ['credential.secretName']],
+    [
+      'a credential for a tailnet of ours',
+      create({ tailnetName: 'new', tenancy: 'organization', credential: { secretName: 'x' } }),
+      'INVALID_ARGUMENT',
+      ['credential'],
+    ],
+    [
+      'a customer whose id cannot name a Secret',
+      create({ tailnetName: 'new', customerId: 'Acme_Corp' }),
+      'INVALID_ARGUMENT',
+      ['credential.secretName'],
+    ],
     ['a name that is taken, with another config', create({ config: { allowedNetworks: ['10.1.0.0/16'] } }), 'TAILNET_EXISTS', ['tailnetName']],
     ['a name that another customer has', create({ customerId: 'globex' }), 'TAILNET_EXISTS', ['tailnetName']],
   ];
@@ -55,7 +75,11 @@ describe('createTailnet refuses', () => {
     await using world = new World();
     await world.manager.start();
     await world.addCustomer('acme-corp');
-    const results = await Promise.allSettled([world.manager.createTailnet(ACME), world.manager.createTailnet(ACME), create({ customerId: 'globex' })(world as Opened)]);
+    const results = await Promise.allSettled([
+      world.manager.createTailnet(ACME),
+      world.manager.createTailnet(ACME),
+      create({ customerId: 'globex' })(world as Opened),
+    ]);
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected']);
     const ids = new Set(results.flatMap((result) => (result.status === 'fulfilled' ? [(result.value as { tailnetId: string }).tailnetId] : [])));
     expect(ids.size).toBe(1);
@@ -75,7 +99,10 @@ describe('other calls refuse', () => {
 
   it('an unknown sidecar', async () => {
     await using world = await openWorld();
-    await expectRefused(world, () => world.manager.detachSidecar('0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1'), { code: 'SIDECAR_NOT_FOUND', paths: ['sidecarId'] });
+    await expectRefused(world, () => world.manager.detachSidecar('0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1'), {
+      code: 'SIDECAR_NOT_FOUND',
+      paths: ['sidecarId'],
+    });
     await expectRefused(world, () => world.manager.detachSidecar(undefined as never), { code: 'SIDECAR_NOT_FOUND', paths: ['sidecarId'] });
   });
 
@@ -98,5 +125,17 @@ describe('other calls refuse', () => {
     world.audit.failNext('INTERNAL');
     expect(await refusal(attach({ tailnetName: 'nobody' })(world))).toMatchObject({ code: 'TAILNET_NOT_FOUND' });
     expect(world.logger.lines.some(({ message }) => message === 'a refusal could not be recorded')).toBe(true);
+  });
+});
+
+describe('a name that is free again between looking and finding', () => {
+  it('bug: is a call to be made again, not a lasting refusal', async () => {
+    await using world = await openWorld();
+    world.guard.hook = ({ name }) => {
+      if (name === 'store.tailnets.create' || name === 'store.sidecars.create') world.store.failNext('STORE_EXISTS');
+      return undefined;
+    };
+    expect(await refusal(create({ tailnetName: 'new' })(world))).toMatchObject({ code: 'STORE_CONFLICT', retry: 'backoff' });
+    expect(await refusal(attach({})(world))).toMatchObject({ code: 'STORE_CONFLICT', retry: 'backoff' });
   });
 });

@@ -12,19 +12,32 @@ describe('ingestReport refuses', () => {
   const deep = (): unknown => JSON.parse(`${'['.repeat(30_000)}${']'.repeat(30_000)}`);
   const cases: readonly [string, (world: Opened, agent: Fake) => Promise<unknown>, string, (readonly string[])?][] = [
     ['a token that nobody issued', async (world, agent) => ingest(world, new Secret('nobody'), agent.document('change')), 'REPORT_UNAUTHENTICATED'],
-    ['a token for another audience', async (world, agent) => ingest(world, await world.cluster.issuePodToken(agent.pod.uid, 'vault'), agent.document('change')), 'REPORT_UNAUTHENTICATED'],
-    ['a pod without a sidecar', async (world, agent) => {
-      const other = await world.addBook({ name: 'other' });
-      await world.run(1_000);
-      return ingest(world, await world.token(world.cluster.podsOf(other)[0]?.uid ?? ''), agent.document('change'));
-    }, 'REPORT_FORBIDDEN'],
+    [
+      'a token for another audience',
+      async (world, agent) => ingest(world, await world.cluster.issuePodToken(agent.pod.uid, 'vault'), agent.document('change')),
+      'REPORT_UNAUTHENTICATED',
+    ],
+    [
+      'a pod without a sidecar',
+      async (world, agent) => {
+        const other = await world.addBook({ name: 'other' });
+        await world.run(1_000);
+        return ingest(world, await world.token(world.cluster.podsOf(other)[0]?.uid ?? ''), agent.document('change'));
+      },
+      'REPORT_FORBIDDEN',
+    ],
     ['a wrong sidecar id', async (_, agent) => agent.report('change', { sidecar_id: '0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1' }), 'REPORT_FORBIDDEN'],
     ['a wrong pod uid', async (_, agent) => agent.report('change', { pod_uid: '0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1' }), 'REPORT_FORBIDDEN'],
     ['no object', async (world, agent) => ingest(world, agent.pod.serviceAccountToken, 'x'), 'REPORT_INVALID', ['']],
     ['an unknown version', async (_, agent) => agent.report('change', { v: 2 }), 'REPORT_INVALID', ['v']],
     ['counters below nothing', async (_, agent) => agent.report('change', { rx_bytes: -1, tx_bytes: 1.5 }), 'REPORT_INVALID', ['rxBytes', 'txBytes']],
     ['too many peers', async (_, agent) => agent.report('change', { peers: Array(65).fill({}) }), 'REPORT_INVALID'],
-    ['text with control characters', async (_, agent) => agent.report('change', { node: { backend_state: 'Run\u001b[31mning' } }), 'REPORT_INVALID', ['node.backendState']],
+    [
+      'text with control characters',
+      async (_, agent) => agent.report('change', { node: { backend_state: 'Run\u001b[31mning' } }),
+      'REPORT_INVALID',
+      ['node.backendState'],
+    ],
     ['deep JSON', async (world, agent) => ingest(world, agent.pod.serviceAccountToken, deep()), 'REPORT_INVALID'],
   ];
   it.each(cases)('%s', async (_, call, code, paths) => {
@@ -46,10 +59,16 @@ describe('ingestReport refuses', () => {
     await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
     const [ours, theirs] = world.agents.all;
     const document = ours?.document('change', { node: { usable: false } });
-    await expectRefused(world, () => ingest(world, theirs?.pod.serviceAccountToken ?? new Secret(''), document), { code: 'REPORT_FORBIDDEN', audited: false });
+    await expectRefused(world, () => ingest(world, theirs?.pod.serviceAccountToken ?? new Secret(''), document), {
+      code: 'REPORT_FORBIDDEN',
+      audited: false,
+    });
     await world.cluster.deletePod(ours?.pod.uid ?? '');
     await world.until(async () => world.agents.all.length === 2 && !world.agents.all.includes(ours as never));
-    await expectRefused(world, () => ingest(world, ours?.pod.serviceAccountToken ?? new Secret(''), document), { code: 'REPORT_UNAUTHENTICATED', audited: false });
+    await expectRefused(world, () => ingest(world, ours?.pod.serviceAccountToken ?? new Secret(''), document), {
+      code: 'REPORT_UNAUTHENTICATED',
+      audited: false,
+    });
   });
 
   it('nothing of __proto__: it is not there', async () => {
@@ -57,7 +76,9 @@ describe('ingestReport refuses', () => {
     await world.manager.attachSidecar(BOOK);
     await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
     const { one } = world.agents;
-    const document = JSON.parse(JSON.stringify(one.document('change')).replace('{', '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},'));
+    const document = JSON.parse(
+      JSON.stringify(one.document('change')).replace('{', '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},'),
+    );
     await expect(ingest(world, one.pod.serviceAccountToken, document)).resolves.toMatchObject({ v: 1 });
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
   });

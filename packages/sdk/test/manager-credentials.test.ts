@@ -8,7 +8,10 @@ describe('wrong credentials', () => {
     const { putSecret } = await world.addCustomer('acme-corp', { ownTailnet: false });
     await world.manager.createTailnet(ACME);
     await world.until(async () => (await world.tailnet())?.state.phase === 'failed');
-    expect(await world.manager.getTailnet('acme-corp-production')).toMatchObject({ status: 'failed', reason: { code: 'CONTROL_CREDENTIALS_INVALID' } });
+    expect(await world.manager.getTailnet('acme-corp-production')).toMatchObject({
+      status: 'failed',
+      reason: { code: 'CONTROL_CREDENTIALS_INVALID' },
+    });
     await world.run(300_000);
     expect(world.names()).toEqual(['tailnet:created', 'tailnet:failed']);
     await putSecret();

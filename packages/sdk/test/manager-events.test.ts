@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { CONNECTIVITY_WORDS, type ConnectivityEvent, type ManagerEventName, type ManagerEvents } from '@bifrost/types/core';
+import type { CONNECTIVITY_WORDS, ConnectivityEvent, ManagerEventName, ManagerEvents } from '@bifrost/types/core';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import type { NetworkManager } from '../src/manager/network-manager.ts';
 import { ACME, BOOK, type Opened, openWorld, World } from './support/world.ts';
@@ -29,15 +29,21 @@ describe('events', () => {
     await using world = await open();
     const [created, , attached, connected] = world.events;
     expect(created).toMatchObject({ name: 'tailnet:created', event: { tailnetName: TAILNET, customerId: 'acme-corp', atMs: expect.any(Number) } });
-    expect(attached).toMatchObject({ name: 'sidecar:attached', event: { tailnetName: TAILNET, bookDeploymentId: 'customer-support-book', sidecarId: expect.any(String) } });
-    expect(connected).toMatchObject({ name: 'instance:connected', event: { state: 'connected', previousState: 'attaching', podUid: world.agents.one.pod.uid, ipAddress: world.agents.one.ip } });
-    let heard = 0;
-    const subscription = world.manager.on('instance:disconnected', () => void (heard += 1));
+    expect(attached).toMatchObject({
+      name: 'sidecar:attached',
+      event: { tailnetName: TAILNET, bookDeploymentId: 'customer-support-book', sidecarId: expect.any(String) },
+    });
+    expect(connected).toMatchObject({
+      name: 'instance:connected',
+      event: { state: 'connected', previousState: 'attaching', podUid: world.agents.one.pod.uid, ipAddress: world.agents.one.ip },
+    });
+    const heard: number[] = [];
+    const subscription = world.manager.on('instance:disconnected', ({ atMs }) => void heard.push(atMs));
     await flap(world, 2);
     subscription[Symbol.dispose]();
     subscription[Symbol.dispose]();
     await flap(world, 2);
-    expect(heard).toBe(1);
+    expect(heard).toHaveLength(1);
   });
 
   it('a listener that throws, or whose promise rejects (bug: it ended the process), is logged and stops nobody', async () => {
@@ -54,7 +60,7 @@ describe('events', () => {
     await world.run(0);
     expect(heard).toEqual([world.agents.one.pod.name]);
     const told = world.logger.lines.filter(({ message }) => message === 'a listener threw');
-    expect(told.map(({ level, fields }) => `${level} ${String(fields['error'])}`)).toEqual(['error thrown', 'error rejected']);
+    expect(told.map(({ level, fields }) => `${level} ${String(fields['error']).split(' ')[0]}`)).toEqual(['error RangeError', 'error RangeError']);
   });
 
   it('one listener may leave, or another come, while an event is told', async () => {
@@ -170,8 +176,14 @@ describe('waitFor', () => {
     await world.manager.createTailnet(ACME);
     const waiting = world.manager.waitFor({ tailnetName: TAILNET, status: 'active' }).catch((error: unknown) => error);
     await world.run(5_000);
-    expect(await waiting).toMatchObject({ code: 'WAIT_FAILED', details: { wanted: 'active', status: 'failed', reason: 'CONTROL_CREDENTIALS_INVALID' } });
-    await expect(world.manager.waitFor({ tailnetName: 'nobody', status: 'active' })).rejects.toMatchObject({ code: 'WAIT_FAILED', details: { status: 'gone' } });
+    expect(await waiting).toMatchObject({
+      code: 'WAIT_FAILED',
+      details: { wanted: 'active', status: 'failed', reason: 'CONTROL_CREDENTIALS_INVALID' },
+    });
+    await expect(world.manager.waitFor({ tailnetName: 'nobody', status: 'active' })).rejects.toMatchObject({
+      code: 'WAIT_FAILED',
+      details: { status: 'gone' },
+    });
     await expect(world.manager.waitFor({ sidecarId: 'nobody', status: 'connected' })).rejects.toMatchObject({ code: 'WAIT_FAILED' });
     expect(await world.manager.waitFor({ tailnetName: TAILNET, status: 'failed' })).toMatchObject({ status: 'failed' });
   });

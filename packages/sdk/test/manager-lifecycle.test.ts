@@ -1,10 +1,10 @@
 import { getEventListeners } from 'node:events';
 import { BifrostError } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../src/adapters/system/clock.ts';
 import { MemoryCluster } from '../src/adapters/memory/cluster.ts';
 import { MemoryControlPlane } from '../src/adapters/memory/control-plane.ts';
 import { MemoryStore } from '../src/adapters/memory/store.ts';
+import { systemClock } from '../src/adapters/system/clock.ts';
 import { NetworkManager } from '../src/manager/network-manager.ts';
 import { ACME, BOOK, IMAGES, openWorld, World } from './support/world.ts';
 
@@ -41,7 +41,8 @@ const calls = (world: World): Readonly<Record<string, (options: { readonly signa
     monitorConnectivity: async (options) => {
       for await (const _ of manager.monitorConnectivity(options)) return;
     },
-    ingestReport: async (options) => manager.ingestReport({ token: await world.token('x'), document: world.agents.one.document('change'), ...options }),
+    ingestReport: async (options) =>
+      manager.ingestReport({ token: await world.token('x'), document: world.agents.one.document('change'), ...options }),
   };
 };
 const names = Object.keys(calls({ manager: {} } as World));
@@ -151,7 +152,9 @@ describe('stop', () => {
     const stop = new AbortController();
     await world.manager.attachSidecar(BOOK);
     await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
-    const waiting = [calls(world)['waitFor'], calls(world)['monitorConnectivity']].map((call) => call?.({ signal: stop.signal }).catch((error: unknown) => error));
+    const waiting = [calls(world)['waitFor'], calls(world)['monitorConnectivity']].map((call) =>
+      call?.({ signal: stop.signal }).catch((error: unknown) => error),
+    );
     await world.run(1_000);
     await Promise.all([world.manager.stop(), world.manager.stop()]);
     for (const ended of await Promise.all(waiting)) expect(ended).toMatchObject({ code: 'MANAGER_STOPPED' });
@@ -176,7 +179,11 @@ describe('stop', () => {
         },
       });
     {
-      await using manager = world.newManager({ cluster: closing(world.cluster, 'cluster', true), store: closing(world.store, 'store'), controlPlane: closing(world.controlPlane, 'controlPlane') });
+      await using manager = world.newManager({
+        cluster: closing(world.cluster, 'cluster', true),
+        store: closing(world.store, 'store'),
+        controlPlane: closing(world.controlPlane, 'controlPlane'),
+      });
       await manager.start();
       expect(manager.adapters).toEqual({ cluster: 'memory', store: 'memory', controlPlane: 'memory' });
     }

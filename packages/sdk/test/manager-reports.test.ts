@@ -119,7 +119,10 @@ describe('connection', () => {
     await one.report('change');
     await world.until(() => world.control.device(one.deviceId) === undefined);
     await world.run(1_000);
-    expect((await world.sidecars())[0]?.state).toMatchObject({ deviceIds: [again.deviceId], instances: [{ deviceId: again.deviceId, ipAddress: again.addresses[0] }] });
+    expect((await world.sidecars())[0]?.state).toMatchObject({
+      deviceIds: [again.deviceId],
+      instances: [{ deviceId: again.deviceId, ipAddress: again.addresses[0] }],
+    });
     expect(world.control.device(again.deviceId)).toBeDefined();
   });
 
@@ -145,7 +148,7 @@ describe('a manager that is restarted on the same store', () => {
     const before = await world.manager.listSidecars();
     const events = world.names().length;
     await world.restart();
-    await expect(one.report()).resolves.toMatchObject({ v: 1 }); // bug: refused until the watch had come to this pod
+    await expect(one.report()).resolves.toMatchObject({ v: 1 });
     await world.run(120_000);
     expect(world.names()).toHaveLength(events);
     const [known] = await world.manager.listSidecars();

@@ -41,6 +41,7 @@ describe('options of the manager', () => {
     [{ images: undefined }, ['images']],
     [{ ingest: { url: 'http://bifrost.bifrost.svc/v1/reports' } }, ['ingest.url']],
     [{ ingest: { url: 'ftp://localhost/x' } }, ['ingest.url']],
+    [{ ingest: { url: 'no url' } }, ['ingest.url']], // bug: a TypeError that quoted it
     [{ deviceTags: [] }, ['deviceTags']],
     [{ deviceTags: ['book'] }, ['deviceTags.0']],
     [{ heartbeatMs: 99, resyncMs: 1.5 }, ['heartbeatMs', 'resyncMs']],
@@ -62,7 +63,9 @@ describe('options of the manager', () => {
   });
 
   it('bug: a threshold set to undefined is the default', () => {
-    expect(resolve({ thresholds: { slowMs: undefined, patience: 5 } })).toMatchObject({ thresholds: { slowMs: 500, patience: 5, keyExpiryMs: 86_400_000 } });
+    expect(resolve({ thresholds: { slowMs: undefined, patience: 5 } })).toMatchObject({
+      thresholds: { slowMs: 500, patience: 5, keyExpiryMs: 86_400_000 },
+    });
   });
 
   it('leaves the caller’s object alone and does not follow its later changes', () => {

@@ -6,7 +6,12 @@ const digest = `sha256:${'0'.repeat(64)}`;
 const input: RenderInput = {
   sidecarId: '3d5cc1cd-0000-8000-8000-000000000000',
   tailnetName: 'acme-corp-production',
-  network: { allowedNetworks: ['10.0.0.0/8', '192.168.0.0/16'], blockedNetworks: ['169.254.0.0/16'], accessPolicy: 'restrictive', enableLogging: true },
+  network: {
+    allowedNetworks: ['10.0.0.0/8', '192.168.0.0/16'],
+    blockedNetworks: ['169.254.0.0/16'],
+    accessPolicy: 'restrictive',
+    enableLogging: true,
+  },
   config: { hostname: 'book-customer-support', advertiseRoutes: ['10.1.0.0/24'], acceptRoutes: true, enableSsh: false },
   ranges: { pods: ['10.244.0.0/24'], services: ['10.96.0.0/16'], nodes: ['10.250.0.1/32'] },
   servedPorts: [{ protocol: 'tcp', port: 8080 }],
@@ -41,7 +46,10 @@ describe('renderSidecar', () => {
   });
 
   it('keeps shields up unless something is served, routed or ssh is on', () => {
-    const shields = (change: Partial<RenderInput>): string | undefined => environmentOf(change)['TS_EXTRA_ARGS']?.split(' ').find((word) => word.startsWith('--shields-up'));
+    const shields = (change: Partial<RenderInput>): string | undefined =>
+      environmentOf(change)
+        ['TS_EXTRA_ARGS']?.split(' ')
+        .find((word) => word.startsWith('--shields-up'));
     const quiet = { servedPorts: [], config: { ...input.config, advertiseRoutes: [] } };
     expect(shields(quiet)).toBe('--shields-up=true');
     expect(shields({ ...quiet, servedPorts: [{ protocol: 'tcp', port: 1 }] })).toBe('--shields-up=false');
@@ -49,7 +57,9 @@ describe('renderSidecar', () => {
   });
 
   it('drops every capability but NET_ADMIN, and gives the agent none', () => {
-    const capabilities = renderSidecar(input).initContainers.map(({ securityContext }) => (securityContext as { capabilities: unknown }).capabilities);
+    const capabilities = renderSidecar(input).initContainers.map(
+      ({ securityContext }) => (securityContext as { capabilities: unknown }).capabilities,
+    );
     expect(capabilities).toEqual([{ drop: ['ALL'], add: ['NET_ADMIN'] }, { drop: ['ALL'] }, { drop: ['ALL'], add: ['NET_ADMIN'] }]);
   });
 });
@@ -59,7 +69,14 @@ describe('servedPorts', () => {
     const template = {
       spec: {
         containers: [
-          { name: 'a', ports: [{ name: 'http', containerPort: 8080 }, { containerPort: 53, protocol: 'UDP' }], readinessProbe: { httpGet: { port: 'http' } } },
+          {
+            name: 'a',
+            ports: [
+              { name: 'http', containerPort: 8080 },
+              { containerPort: 53, protocol: 'UDP' },
+            ],
+            readinessProbe: { httpGet: { port: 'http' } },
+          },
           { name: 'b', livenessProbe: { tcpSocket: { port: 9000 } }, startupProbe: { grpc: { port: 9001 } } },
         ],
       },

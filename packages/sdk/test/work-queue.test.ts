@@ -167,16 +167,17 @@ describe('WorkQueue', () => {
 
   it('stop aborts with the reason itself, waits for what runs, and leaves no sleeper', async () => {
     const reason = new BifrostError({ code: 'MANAGER_STOPPED', message: 'stopped' });
-    let seen: unknown;
+    const seen: unknown[] = [];
     const { queue, runs, clock } = queueOf((key, { signal }) => {
       if (key === 'waits') return { kind: 'waiting', recheckMs: 1_000 };
-      return new Promise((_, reject) => signal.addEventListener('abort', () => reject((seen = signal.reason))));
+      signal.addEventListener('abort', () => seen.push(signal.reason));
+      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
     });
     queue.add('waits');
     queue.add('runs');
     await clock.advance(0);
     await Promise.all([queue.stop(reason), queue.stop(reason)]); // bug: the first of two stops never resolved
-    expect(seen).toBe(reason);
+    expect(seen[0]).toBe(reason);
     expect(clock.sleepers).toBe(0);
     queue.add('late');
     await clock.advance(10_000);

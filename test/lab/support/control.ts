@@ -151,3 +151,27 @@ export class ControlClient implements AsyncDisposable {
     return body.access_token;
   }
 }
+
+/** One fault of the control server: what goes wrong with the next `count` API calls that fit. @see modules/control/faults.go */
+export interface Fault {
+  readonly method?: string;
+  /** How the path after `/api/v2` begins. */
+  readonly path?: string;
+  readonly status?: number;
+  readonly hang?: boolean;
+  readonly reset?: boolean;
+  /** @default 1 */
+  readonly count?: number;
+}
+
+/** Makes API calls go wrong until disposed, whoever makes them. */
+export async function plantFault(fault: Fault, url = 'http://10.244.0.1:9911'): Promise<AsyncDisposable> {
+  const { statusCode, body } = await request(`${url}/lab/faults`, { method: 'POST', body: JSON.stringify(fault) });
+  await body.dump();
+  if (statusCode !== 200) throw new Error(`the fault was refused: ${statusCode}`);
+  return {
+    async [Symbol.asyncDispose]() {
+      await (await request(`${url}/lab/faults`, { method: 'DELETE' })).body.dump();
+    },
+  };
+}

@@ -43,3 +43,21 @@ export async function throughout(
     await pause(intervalMs);
   }
 }
+
+/** Asks again and again while `action` runs, and rejects when the probe once did not hold; gives what the action gives. */
+export async function during<T>(what: string, action: () => Promise<T>, probe: () => Promise<boolean>, { intervalMs = 200 } = {}): Promise<T> {
+  const ended = new AbortController();
+  const running = action().finally(() => ended.abort());
+  let asked = 0;
+  const asking = async (): Promise<void> => {
+    do {
+      if (!(await probe())) throw new Error(`did not hold: ${what}, when asked for the ${++asked}. time`);
+      asked += 1;
+      await pause(intervalMs, undefined, { signal: ended.signal }).catch(() => undefined);
+    } while (!ended.signal.aborted);
+  };
+  const [result, held] = await Promise.allSettled([running, asking()]);
+  if (held.status === 'rejected') throw held.reason;
+  if (result.status === 'rejected') throw result.reason;
+  return result.value;
+}

@@ -119,11 +119,15 @@ export class Platform implements AsyncDisposable {
     );
   }
 
-  async tailnetReaches(tailnetName: string, status: string): Promise<void> {
-    await eventually(`tailnet ${tailnetName} is ${status}`, async () => {
-      const { status: http, body } = await this.call('GET', `/tailnets/${tailnetName}`);
-      return (http === 404 ? 'gone' : body.status) === status;
-    });
+  async tailnetReaches(tailnetName: string, status: string, timeoutMs = 75_000): Promise<void> {
+    await eventually(
+      `tailnet ${tailnetName} is ${status}`,
+      async () => {
+        const { status: http, body } = await this.call('GET', `/tailnets/${tailnetName}`);
+        return (http === 404 ? 'gone' : body.status) === status;
+      },
+      { timeoutMs },
+    );
   }
 
   managerPods(): Promise<readonly PodObject[]> {

@@ -1,6 +1,7 @@
 import { LABELS } from '../domain/names.ts';
 import type { Call, Context } from './context.ts';
 import { noticeSilence } from './ingest.ts';
+import { describeError } from './unexpected.ts';
 
 const REOPEN_MS = 1_000;
 
@@ -64,7 +65,7 @@ async function reopening(
       await watch();
     } catch (error) {
       if (signal.aborted) return;
-      context.logger.log('warn', 'a watch failed and is opened again', { what, error: error instanceof Error ? error.message : 'not an error' });
+      context.logger.log('warn', 'a watch failed and is opened again', { what, error: describeError(error) });
     }
     await context.clock.sleep(REOPEN_MS * (0.5 + context.clock.random()), { signal }).catch(() => {});
   }
@@ -75,7 +76,7 @@ async function every(context: Context, intervalMs: number, { signal, work }: Cal
     await context.clock.sleep(intervalMs, { signal }).catch(() => {});
     if (signal.aborted) return;
     await work().catch((error: unknown) => {
-      if (!signal.aborted) context.logger.log('warn', 'a round failed', { error: error instanceof Error ? error.message : 'not an error' });
+      if (!signal.aborted) context.logger.log('warn', 'a round failed', { error: describeError(error) });
     });
   }
 }

@@ -23,6 +23,7 @@ import { ingestReport } from './ingest.ts';
 import { Instances } from './instances.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { listLeftovers } from './leftovers.ts';
+import { linkedSignal } from './linked-signal.ts';
 import { runLoops } from './loops.ts';
 import { monitorConnectivity } from './monitor.ts';
 import { Observed } from './observed.ts';
@@ -32,6 +33,7 @@ import { type AttachPlan, attachSidecar, detachSidecar, planAttach, sidecarView 
 import { reconcileSidecar } from './sidecar-reconcile.ts';
 import { createTailnet, deleteTailnet, requireTailnet, tailnetView } from './tailnet-calls.ts';
 import { reconcileTailnet } from './tailnet-reconcile.ts';
+import { describeError } from './unexpected.ts';
 import { type Awaited, waitFor } from './wait-for.ts';
 import { WorkQueue } from './work-queue.ts';
 
@@ -41,7 +43,6 @@ export interface CallerOptions {
   readonly actor?: string;
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : 'not an error');
 const silent: Logger = { log: () => {} };
 const unrecorded: AuditSink = { append: async () => {} };
 
@@ -66,7 +67,7 @@ export class NetworkManager implements AsyncDisposable {
     const settings = resolveSettings(options);
     const clock = options.clock ?? systemClock();
     const logger = options.logger ?? silent;
-    const events = new EventBus((name, error) => logger.log('error', 'a listener threw', { name, error: messageOf(error) }));
+    const events = new EventBus((name, error) => logger.log('error', 'a listener threw', { name, error: describeError(error) }));
     this.#context = {
       settings,
       cluster: options.cluster,
@@ -146,7 +147,7 @@ export class NetworkManager implements AsyncDisposable {
     const { cluster, store, controlPlane, logger } = this.#context;
     const closed = await Promise.allSettled([cluster, store, controlPlane].map(async (adapter) => adapter[Symbol.asyncDispose]()));
     for (const result of closed) {
-      if (result.status === 'rejected') logger.log('error', 'an adapter did not close', { error: messageOf(result.reason) });
+      if (result.status === 'rejected') logger.log('error', 'an adapter did not close', { error: describeError(result.reason) });
     }
   }
 
@@ -279,11 +280,11 @@ export class NetworkManager implements AsyncDisposable {
    *
    * @throws {BifrostError} `REPORT_INVALID`, `REPORT_UNAUTHENTICATED`, `REPORT_FORBIDDEN`; `CLUSTER_UNAVAILABLE` when the cluster cannot vouch now
    */
-  async ingestReport({
-    token,
-    document,
-    ...options
-  }: CallerOptions & { readonly token: Secret; readonly document: unknown }): Promise<ReportAnswerV1> {
-    return ingestReport(this.#context, { token, document, ...this.#call(options) });
+  async ingestReport({ token, document, signal }: CallerOptions & { readonly token: Secret; readonly document: unknown }): Promise<ReportAnswerV1> {
+    this.#open();
+    const stopping = this.#stopping.signal;
+    if (signal === undefined) return ingestReport(this.#context, { token, document, signal: stopping });
+    using linked = linkedSignal(signal, stopping);
+    return await ingestReport(this.#context, { token, document, signal: linked.signal });
   }
 }

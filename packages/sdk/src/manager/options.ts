@@ -70,8 +70,8 @@ const tag = z.string().regex(/^tag:[a-zA-Z][a-zA-Z0-9-]*$/, 'must look like tag:
 const cidrs = z.array(z.string().refine((text) => parseCidr(text) !== undefined, 'must be a range such as 10.244.0.0/16'));
 const isLoopback = (host: string): boolean => host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 const ingestUrl = z.url({ protocol: /^https?$/ }).refine((value) => {
-  const { protocol, hostname } = new URL(value);
-  return protocol === 'https:' || isLoopback(hostname);
+  const url = URL.parse(value); // null for what the check before has refused already
+  return url === null || url.protocol === 'https:' || isLoopback(url.hostname);
 }, 'must be https (http is for loopback only)');
 
 const schema = z.object({

@@ -11,7 +11,7 @@ import type { Workload } from '../ports/index.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
 import { sameJson } from './same-json.ts';
-import { DEFAULT_ACTOR, requireTailnet } from './tailnet-calls.ts';
+import { DEFAULT_ACTOR, gone, requireTailnet } from './tailnet-calls.ts';
 
 /** What an attach would do, exactly: nothing of it has been written. */
 export interface AttachPlan {
@@ -251,7 +251,7 @@ async function createOrFind(context: Context, spec: SidecarSpec, call: Call): Pr
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'STORE_EXISTS') throw error;
     const winner = await context.store.sidecars.get(key, call);
-    if (winner === undefined) throw error;
+    if (winner === undefined) throw gone(error);
     return agreeing(winner, spec); // somebody else was quicker
   }
 }

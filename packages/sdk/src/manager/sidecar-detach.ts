@@ -1,9 +1,8 @@
 import type { StoredSidecar } from '../domain/model.ts';
 import type { TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar } from './context.ts';
-import { belongsTo } from './sidecar-devices.ts';
+import { belongsTo, podsOf } from './sidecar-devices.ts';
 import { attachmentSecret, revokeKeys } from './sidecar-keys.ts';
-import { podsOf } from './sidecar-reconcile.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
 /**

@@ -4,6 +4,12 @@ import type { Device, Pod, TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, keepSidecar } from './context.ts';
 import { sameJson } from './same-json.ts';
 
+/** Pods of the workload that carry this sidecar, by the owner walk. */
+export async function podsOf(context: Context, sidecar: StoredSidecar, call: Call): Promise<readonly Pod[]> {
+  const pods = await context.cluster.pods.list(call);
+  return pods.filter(({ workloadUid }) => workloadUid === sidecar.spec.workload.uid);
+}
+
 /** Our devices of one attachment at the control plane: they carry our tags and asked for its hostname, which is unique in the tailnet. */
 export const belongsTo = (context: Context, sidecar: StoredSidecar, device: Device): boolean =>
   device.hostname === sidecar.spec.config.hostname && context.settings.deviceTags.every((tag) => device.tags.includes(tag));

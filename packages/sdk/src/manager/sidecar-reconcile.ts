@@ -6,7 +6,7 @@ import { type Call, type Context, controlOf, keepSidecar, reasonOf } from './con
 import { instanceState } from './instances.ts';
 import { sameJson } from './same-json.ts';
 import { detachSidecarFully } from './sidecar-detach.ts';
-import { releaseDevices, settleRoutes } from './sidecar-devices.ts';
+import { podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
 import { ensureKey } from './sidecar-keys.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -59,12 +59,6 @@ async function release(context: Context, { key, spec }: StoredSidecar, call: Cal
   );
   await context.store.sidecars.remove(key, call);
   return { kind: 'waiting', recheckMs: 0 };
-}
-
-/** Pods of the workload that carry this sidecar, by the owner walk. */
-export async function podsOf(context: Context, sidecar: StoredSidecar, call: Call): Promise<readonly Pod[]> {
-  const pods = await context.cluster.pods.list(call);
-  return pods.filter(({ workloadUid }) => workloadUid === sidecar.spec.workload.uid);
 }
 
 function noticePods(context: Context, sidecar: StoredSidecar, pods: readonly Pod[]): void {

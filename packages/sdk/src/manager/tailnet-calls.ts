@@ -96,13 +96,17 @@ interface Wish {
   readonly spec: TailnetSpec;
 }
 
+/** It was there, and is not any more: the same call again finds its way. */
+export const gone = (cause: BifrostError): BifrostError =>
+  new BifrostError({ code: 'STORE_CONFLICT', message: 'What had this name has just gone: call again.', cause });
+
 async function createOrFind(context: Context, { tailnetName, spec }: Wish, call: Call): Promise<StoredTailnet> {
   try {
     return await context.store.tailnets.create(tailnetName, { spec, state: { phase: 'creating' } }, call);
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'STORE_EXISTS') throw error;
     const winner = await sameTailnet(context, { tailnetName, spec }, call); // somebody else was quicker; the same wish gets the same answer
-    if (winner === undefined) throw error;
+    if (winner === undefined) throw gone(error);
     return winner;
   }
 }

@@ -1,6 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import { backoffMs } from '../domain/backoff.ts';
 import type { Clock, Logger } from '../ports/index.ts';
+import { describeError } from './unexpected.ts';
 
 /** How one round of work on a key ended. Only the queue knows delays. */
 export type Outcome =
@@ -103,7 +104,7 @@ export class WorkQueue {
       if (this.#stopping.signal.aborted) return SETTLED;
       if (BifrostError.is(error)) return { kind: error.retry === 'backoff' ? 'retry' : 'stopped', error };
       // A bug of ours or of an adapter: seen in the log, tried again slowly, never fatal to the host process.
-      this.#options.logger.log('error', 'work failed unexpectedly', { key, error: error instanceof Error ? error.message : 'not an error' });
+      this.#options.logger.log('error', 'work failed unexpectedly', { key, error: describeError(error) });
       return { kind: 'retry', error: new BifrostError({ code: 'INTERNAL', message: 'Unexpected failure.', cause: error }) };
     }
   }

@@ -52,7 +52,7 @@ async function answer(manager: Ingest, request: IncomingMessage, signal: AbortSi
   return manager.ingestReport({ token: new Secret(token), document, signal });
 }
 
-/** The whole body. By listeners: leaving an iteration early would close the socket before its answer. */
+/** The whole body, or the time limit. By listeners: an iteration could not be left while it waits for the next piece. */
 function readBody(request: IncomingMessage, signal: AbortSignal): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const chunks: Buffer[] = [];
@@ -63,7 +63,10 @@ function readBody(request: IncomingMessage, signal: AbortSignal): Promise<string
     else reject(new BifrostError({ code: 'REPORT_TOO_LARGE', message: `A report has at most ${REPORT_LIMITS.maxBytes} bytes.` }));
   };
   const onEnd = (): void => resolve(Buffer.concat(chunks).toString('utf8'));
-  const onClose = (): void => reject(new BifrostError({ code: 'REPORT_INVALID', message: 'The body ended early.' }));
+  const onClose = (): void => {
+    // It closes after its end too; an error made for nothing would cost more than reading the body.
+    if (!request.readableEnded) reject(new BifrostError({ code: 'REPORT_INVALID', message: 'The body ended early.' }));
+  };
   const onAbort = (): void => reject(signal.reason);
   request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
   signal.addEventListener('abort', onAbort);

@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type PodRuntime, type RunningPod, type RuntimePod, idlePodRuntime } from '../adapters/memory/pod-runtime.ts';
+import { idlePodRuntime, type PodRuntime, type RunningPod, type RuntimePod } from '../adapters/memory/pod-runtime.ts';
 import { CONTAINERS } from '../domain/names.ts';
-import { SimulatedPod } from './simulated-pod.ts';
 import type { SimulatedControl } from './simulated-control.ts';
+import { SimulatedPod } from './simulated-pod.ts';
 
 /** Options of {@link SimulatedPodRuntime}. */
 export interface SimulatedPodRuntimeOptions {

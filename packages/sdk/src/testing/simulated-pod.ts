@@ -11,6 +11,8 @@ import type { ContainerState } from '../ports/cluster.ts';
 import type { SimulatedControl, SimulatedDevice } from './simulated-control.ts';
 import { type SimulatedPeer, TailscaledSimulator } from './tailscaled-simulator.ts';
 
+/** As in the agent's image. */
+const AGENT_FLAGS = ['--max-old-space-size=24', '--max-semi-space-size=1', '--lite-mode', '--optimize-for-size', '--v8-pool-size=0', '--expose-gc'] as const;
 const DEFAULT_RESTART_MS = 200;
 const GRACE_MS = 1_500;
 
@@ -148,7 +150,7 @@ export class SimulatedPod implements RunningPod {
       BIFROST_TAILSCALED_SOCKET: join(folder, 'tailscaled.sock'),
       BIFROST_LISTEN: `${this.ip}:0`, // all pods share this machine's address
     };
-    const agent = spawn(nodeProgram, ['--max-old-space-size=24', '--max-semi-space-size=1', agentProgram], { env: environment, stdio: 'ignore' });
+    const agent = spawn(nodeProgram, [...AGENT_FLAGS, agentProgram], { env: environment, stdio: 'ignore' });
     this.#agent = agent;
     agent.once('exit', () => void this.#agentEnded(agent));
     agent.once('error', () => {}); // told by its exit

@@ -7,8 +7,8 @@ export interface PortCall {
   /** Counts from 1, over all ports that share the hook. */
   readonly number: number;
 }
-/** What a hook wants of a call: that it fails before its effect, or that its reply is lost. */
-export type Verdict = 'before' | 'after' | undefined;
+/** What a hook wants of a call: that it fails before its effect, or that its reply is lost; a function is called between effect and loss. */
+export type Verdict = 'before' | 'after' | (() => void) | undefined;
 
 const UNAVAILABLE: Readonly<Record<string, ErrorCode>> = {
   store: 'STORE_UNAVAILABLE',
@@ -54,7 +54,8 @@ export class PortGuard {
     const code = UNAVAILABLE[name.split('.')[0] ?? ''] ?? 'INTERNAL';
     if (verdict === 'before') throw new BifrostError({ code, message: 'injected before the effect' });
     const result = await call();
-    if (verdict === 'after') throw new BifrostError({ code, message: 'injected after the effect: the reply is lost' });
-    return result;
+    if (verdict === undefined) return result;
+    if (typeof verdict === 'function') verdict();
+    throw new BifrostError({ code, message: 'injected after the effect: the reply is lost' });
   }
 }

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import type { AttachSidecarInput, CreateTailnetInput } from '@bifrost/types';
 import { BifrostError, type ManagerEventName, type ManagerEvents, type Secret, type WorkloadReference } from '@bifrost/types/core';
 import { MemoryAuditSink } from '../../src/adapters/memory/audit-sink.ts';
@@ -153,7 +152,7 @@ export class World implements AsyncDisposable {
 
   /** Lets what is under way, and needs no time, come to its end. */
   async quiet(): Promise<void> {
-    for (let turn = 0; turn < 10; turn += 1) await setImmediate();
+    for (let turn = 0; turn < 10; turn += 1) await this.clock.advance(0);
   }
 
   /** Moves time on until `condition`; fails when it does not come within `limitMs` of the world's time. */

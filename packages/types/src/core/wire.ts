@@ -3,8 +3,23 @@ const FREE_MAPS: ReadonlySet<string> = new Set(['details']);
 
 const UPPER = /[A-Z]/;
 const toSnake = (name: string): string => (UPPER.test(name) ? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) : name);
-// Most names are one word: asking first is several times faster than replacing (every report passes here).
-const toCamel = (name: string): string => (name.includes('_') ? name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()) : name);
+
+/** By hand, not by a regular expression: every report passes here, and this is several times faster. */
+function toCamel(name: string): string {
+  let at = name.indexOf('_');
+  if (at < 0) return name;
+  let out = '';
+  let from = 0;
+  for (; at >= 0; at = name.indexOf('_', at + 1)) {
+    const next = name.charCodeAt(at + 1);
+    const startsWord = (next >= 97 && next <= 122) || (next >= 48 && next <= 57); // a-z, 0-9
+    if (!startsWord) continue;
+    out += name.slice(from, at) + name.charAt(at + 1).toUpperCase();
+    from = at + 2;
+    at += 1;
+  }
+  return out + name.slice(from);
+}
 
 /**
  * The JSON form of one of our messages: snake_case names, RFC 3339 times, int64 as a decimal string (as proto3 JSON has it).

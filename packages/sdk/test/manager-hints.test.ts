@@ -1,0 +1,81 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Collection } from '../src/ports/store.ts';
+import { ACME, BOOK, openWorld, World } from './support/world.ts';
+
+type Fate = 'once' | 'twice' | 'never';
+
+/** A store whose hints are dropped or repeated as fate says. The first of each key is never dropped: that is what a watch promises. */
+function withFates(world: World, fates: readonly Fate[]): void {
+  let next = 0;
+  const meddle = (collection: object): object =>
+    new Proxy(collection, {
+      get: (target, member) => {
+        const value: unknown = Reflect.get(target, member, target);
+        if (member !== 'watch') return typeof value === 'function' ? value.bind(target) : value;
+        return async function* (options: { readonly signal: AbortSignal }) {
+          for await (const hint of (target as Collection<unknown, unknown>).watch(options)) {
+            const fate = fates[next++ % fates.length];
+            if (fate !== 'never') yield hint;
+            if (fate === 'twice') yield hint;
+          }
+        };
+      },
+    });
+  const { tailnets, sidecars } = world.store;
+  Object.assign(world.store, { tailnets: meddle(tailnets), sidecars: meddle(sidecars) });
+}
+
+async function life(world: World): Promise<unknown> {
+  await world.manager.start();
+  await world.addCustomer('acme-corp');
+  const book = await world.addBook({ replicas: 2 });
+  await world.manager.createTailnet(ACME);
+  await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+  const { sidecarId } = await world.manager.attachSidecar(BOOK);
+  await world.until(async () => (await world.sidecars())[0]?.state.deviceIds.length === 2);
+  await world.cluster.scale(book, 1);
+  await world.until(async () => (await world.sidecars())[0]?.state.deviceIds.length === 1, { limitMs: 130_000 });
+  const [attached] = await world.manager.listSidecars();
+  const seen = { status: attached?.status, instances: attached?.instances.length, outside: await world.outside() };
+  await world.manager.detachSidecar(sidecarId);
+  await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 130_000 });
+  await world.manager.deleteTailnet(ACME.tailnetName);
+  await world.until(async () => (await world.tailnet()) === undefined, { limitMs: 130_000 });
+  return { seen, outside: await world.outside(), events: [...world.names()].sort() };
+}
+
+describe('hints that are dropped or repeated', () => {
+  it('lead to the same end: only reading both sides counts', async () => {
+    await using plain = new World();
+    const expected = await life(plain);
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.constantFrom<Fate>('once', 'twice', 'never'), { minLength: 1, maxLength: 12 }), async (fates) => {
+        await using world = new World();
+        withFates(world, fates);
+        await world.restart();
+        await world.manager.stop();
+        world.manager = world.newManager();
+        expect(await life(world)).toEqual(expected);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('a watch that breaks is opened again, and what went meanwhile is noticed', async () => {
+    await using world = await openWorld();
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+    const { sidecars } = world.store;
+    const [stored] = await sidecars.list({ signal: AbortSignal.timeout(5_000) });
+    // Another manager takes it away while our watch is down.
+    await world.store[Symbol.asyncDispose]();
+    await world.run(100);
+    await sidecars.remove(stored?.key ?? '', { signal: AbortSignal.timeout(5_000) });
+    const removed = await sidecars.get(stored?.key ?? '', { signal: AbortSignal.timeout(5_000) });
+    if (removed) await sidecars.finalize(removed, { signal: AbortSignal.timeout(5_000) });
+    await world.until(() => world.names('sidecar:detached').length === 1, { limitMs: 70_000 });
+    await expect(world.manager.detachSidecar(sidecarId)).rejects.toMatchObject({ code: 'SIDECAR_NOT_FOUND' });
+    await expect(world.agents.one.report()).rejects.toMatchObject({ code: 'REPORT_FORBIDDEN' });
+  });
+});

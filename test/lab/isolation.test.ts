@@ -1,0 +1,169 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ContainerAddress, exec, requestFromBook } from './support/containers.ts';
+import { ControlClient, ORGANIZATION, plantFault } from './support/control.ts';
+import { type Customer, clientOfSecret, joinGateway } from './support/customer.ts';
+import { during } from './support/eventually.ts';
+import type { Named } from './support/kubernetes.ts';
+import { snapshot } from './support/snapshot.ts';
+import { Stage, sidecarWish } from './support/stage.ts';
+
+// Two customers whose networks have the same addresses: `iso-a` brought a tailnet, `iso-b` gets one that Bifrost makes. Tests build on each other.
+const stage = new Stage();
+const { platform, kubernetes } = stage;
+const organization = stage.use(new ControlClient(ORGANIZATION));
+const POLICY_OF_B = {
+  tagOwners: { 'tag:bifrost-book': [], 'tag:bifrost-router': [] },
+  autoApprovers: { routes: { '10.0.0.0/8': ['tag:bifrost-router'] } },
+  grants: [{ src: ['tag:bifrost-book'], dst: ['10.0.0.0/8'], ip: ['*'] }],
+};
+
+let one: Customer;
+let other: Customer;
+let controlOfB: ControlClient;
+let secretOfB = '';
+const workloads: Named[] = [];
+const specs = new Map<Named, string>();
+
+async function addBook(space: string, name: string): Promise<void> {
+  const workload = await stage.book({ name, namespace: space });
+  await stage.pods(space, name);
+  workloads.push(workload);
+  specs.set(workload, await stage.specOf(workload));
+}
+async function attached(space: string, name: string, tailnetName: string): Promise<ContainerAddress> {
+  const sidecarId = await stage.attach(`${space}/${name}`, tailnetName);
+  await platform.sidecarReaches(sidecarId, 'connected', 120_000);
+  return stage.inBook(space, name);
+}
+const hostnames = async (control: ControlClient): Promise<readonly string[]> => (await control.devices()).map(({ hostname }) => hostname).sort();
+
+beforeAll(async () => {
+  await stage.open();
+  one = await stage.customer({ name: 'iso-a' });
+  await stage.space('iso-a', 'iso-a');
+  await stage.space('iso-b', 'iso-b');
+  await Promise.all([addBook('iso-a', 'book-a'), addBook('iso-a', 'third'), addBook('iso-b', 'book-b')]);
+  await stage.tailnet({ customer_id: 'iso-a', tailnet_name: 'iso-a' });
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+describe('a tailnet that Bifrost makes', () => {
+  test('has its policy before its first key, also when the policy cannot be written at first', async () => {
+    const before = await organization.tailnets();
+    await using _fault = await plantFault({ method: 'POST', path: '/tailnet/-/acl', status: 503, count: 4 });
+    const { body: created } = await stage.createTailnet({ customer_id: 'iso-b', tailnet_name: 'iso-b', tenancy: 'organization' });
+    expect(created).toMatchObject({ tailnet_name: 'iso-b', status: 'creating' });
+    secretOfB = `bifrost-tailnet-${created.tailnet_id}`;
+    const seen = { keysWithoutPolicy: 0, withoutPolicy: 0 };
+    const attach = async (): Promise<void> => {
+      const sidecarId = await stage.attach('iso-b/book-b', 'iso-b');
+      await kubernetes.waitFor({ apiVersion: 'v1', kind: 'Secret', metadata: { name: secretOfB, namespace: 'bifrost' } }, 'is there', () => true);
+      controlOfB = stage.use(new ControlClient(await clientOfSecret(kubernetes, secretOfB)));
+      await during(
+        'no key without a policy',
+        async () => void (await platform.sidecarReaches(sidecarId, 'connected', 120_000)),
+        async () => {
+          const keys = await controlOfB.keys(); // first: a policy that comes between the two questions harms nothing
+          const hasPolicy = (await controlOfB.policy()).text !== '{}';
+          if (!hasPolicy) seen.withoutPolicy += 1;
+          if (!hasPolicy && keys.length > 0) seen.keysWithoutPolicy += 1;
+          return hasPolicy || keys.length === 0;
+        },
+      );
+    };
+    await attach();
+    expect(seen.withoutPolicy).toBeGreaterThan(0);
+    expect(JSON.parse((await controlOfB.policy()).text)).toEqual(POLICY_OF_B);
+    expect(await organization.tailnets()).toHaveLength(before.length + 1);
+  });
+
+  test('lets the customer’s router in with a key of the customer’s own, and approves what it announces', async () => {
+    const client = await clientOfSecret(kubernetes, secretOfB);
+    other = stage.use(await joinGateway(client, { name: 'iso-b', routes: ['10.0.0.0/8'], tags: ['tag:bifrost-router'] }));
+    expect(other.gateway.enabledRoutes).toEqual(['10.0.0.0/8']); // by the policy: nobody had approved it yet
+    await stage.reaches(await stage.inBook('iso-b', 'book-b'), other);
+  });
+});
+
+describe('two customers with the same private address', () => {
+  test('each book gets its own customer’s page, never the other’s, however many ask at once', async () => {
+    const [a, b] = [await attached('iso-a', 'book-a', 'iso-a'), await stage.inBook('iso-b', 'book-b')];
+    expect(one.pageUrl).toBe(other.pageUrl);
+    await stage.reaches(a, one);
+    const pagesOf = async (address: ContainerAddress): Promise<Set<string>> => {
+      const pages = new Set<string>();
+      for (let turn = 0; turn < 4; turn += 1) {
+        const answers = await Promise.all(Array.from({ length: 5 }, () => requestFromBook(address, { url: one.pageUrl, timeoutMs: 10_000 })));
+        for (const { body, kind } of answers) pages.add(body || `no answer: ${kind}`);
+      }
+      return pages;
+    };
+    const [ofA, ofB] = await Promise.all([pagesOf(a), pagesOf(b)]);
+    expect([...ofA]).toEqual([one.page]);
+    expect([...ofB]).toEqual([other.page]);
+  });
+
+  test('each tailnet has its own devices only, and each sidecar sees no others', async () => {
+    expect(await hostnames(one.control)).toEqual(['book-a', 'gateway-iso-a']);
+    expect(await hostnames(controlOfB)).toEqual(['book-b', 'gateway-iso-b']);
+    const peersOf = async (space: string, app: string): Promise<readonly string[]> => {
+      const { stdout } = await exec(await stage.inBook(space, app, 'tailscale'), [
+        'tailscale',
+        '--socket=/var/run/tailscale/tailscaled.sock',
+        'status',
+        '--json',
+      ]);
+      const { Peer } = JSON.parse(stdout) as { Peer?: Readonly<Record<string, { readonly HostName: string }>> | null };
+      return Object.values(Peer ?? {}).map(({ HostName }) => HostName);
+    };
+    expect(await peersOf('iso-a', 'book-a')).toEqual(['gateway-iso-a']);
+    expect(await peersOf('iso-b', 'book-b')).toEqual(['gateway-iso-b']);
+  });
+
+  test('a book of one customer cannot be attached to the other’s tailnet; with its own it gets its own page', async () => {
+    const before = await snapshot(kubernetes, [one.control, controlOfB]);
+    const refused = await platform.call('POST', '/sidecars', sidecarWish('iso-a/third', 'iso-b'));
+    expect(refused).toMatchObject({
+      status: 403,
+      body: { code: 'CUSTOMER_MISMATCH', issues: [{ path: expect.stringMatching(/^book_?deployment_?id$/i) }] },
+    });
+    expect(await snapshot(kubernetes, [one.control, controlOfB])).toEqual(before);
+    await stage.reaches(await attached('iso-a', 'third', 'iso-a'), one);
+    expect(await hostnames(controlOfB)).toEqual(['book-b', 'gateway-iso-b']);
+  });
+
+  test('the twin: the same book in a namespace with the other’s label gets the other’s page', async () => {
+    await stage.space('iso-b-too', 'iso-b');
+    await addBook('iso-b-too', 'third');
+    await stage.reaches(await attached('iso-b-too', 'third', 'iso-b'), other);
+    expect(await hostnames(controlOfB)).toEqual(['book-b', 'gateway-iso-b', 'third']);
+  });
+});
+
+describe('deleting a tailnet', () => {
+  test('that has sidecars is refused, and changes nothing', async () => {
+    const before = await snapshot(kubernetes, [one.control, controlOfB]);
+    for (const name of ['iso-a', 'iso-b']) {
+      expect(await platform.call('DELETE', `/tailnets/${name}`)).toMatchObject({ status: 409, body: { code: 'TAILNET_IN_USE' } });
+    }
+    expect(await snapshot(kubernetes, [one.control, controlOfB])).toEqual(before);
+  });
+
+  test('with cascade takes everything away: one that Bifrost made goes itself, the customer’s own stays with the customer’s things', async () => {
+    const made = (await organization.tailnets()).filter(({ displayName }) => displayName.startsWith('iso-b-'));
+    expect(made).toHaveLength(1);
+    for (const name of ['iso-a', 'iso-b']) expect((await platform.call('DELETE', `/tailnets/${name}?cascade=true`)).status).toBe(202);
+    for (const name of ['iso-a', 'iso-b']) await platform.tailnetReaches(name, 'gone');
+
+    expect((await organization.tailnets()).map(({ displayName }) => displayName)).not.toContain(made[0]?.displayName);
+    await expect(controlOfB.devices()).rejects.toThrow('401'); // with its client
+    expect(await hostnames(one.control)).toEqual(['gateway-iso-a']);
+    expect((await one.control.keys()).filter(({ description }) => description?.startsWith('bifrost-'))).toEqual([]);
+
+    const secrets = await kubernetes.list('v1', 'Secret');
+    expect(secrets.filter(({ metadata }) => metadata.labels?.['app.kubernetes.io/managed-by'] === 'bifrost')).toEqual([]);
+    expect(secrets.map(({ metadata }) => metadata.name)).toContain('bifrost-customer-iso-a');
+    for (const workload of workloads) expect(await stage.specOf(workload)).toBe(specs.get(workload));
+    expect((await platform.must('GET', '/leftovers')).leftovers).toEqual([]);
+  });
+});
