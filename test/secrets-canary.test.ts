@@ -22,7 +22,6 @@ const NAMES: readonly ManagerEventName[] = [
   'instance:disconnected',
   'instance:lost',
   'instance:removed',
-  'leftover:collected',
 ];
 const soon = () => ({ signal: AbortSignal.timeout(10_000) });
 

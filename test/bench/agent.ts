@@ -7,8 +7,8 @@ import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { type SimulatedPeer, TailscaledSimulator } from '@bifrost/sdk/testing';
+import { pause } from '../support/pause.ts';
 import { type BenchOptions, type BenchResult, median, rounded } from './harness.ts';
 
 const MIB = 1024 * 1024;

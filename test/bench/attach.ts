@@ -1,8 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { BifrostError, NetworkManager, streamLogger } from '@bifrost/sdk';
 import { kubernetes, kubernetesCluster, kubernetesStore } from '@bifrost/sdk/kubernetes';
 import { MemoryControlPlane, SimulatedControl } from '@bifrost/sdk/testing';
 import { type ApiServer, apiServerIsBuilt, applyManifest, startApiServer } from '../support/api-server.ts';
+import { pause } from '../support/pause.ts';
 import { alternating, type BenchOptions, type BenchResult, compared, rounded } from './harness.ts';
 import { Recorder, replay, type Target } from './recorder.ts';
 

@@ -172,10 +172,10 @@ describe('a StatefulSet with an init container that needs the customer’s netwo
     expect(await stage.specOf(ordered)).toBe(specBefore);
     const attachedId = await stage.attach(`${SPACE}/ordered`, 'replicas');
     await platform.sidecarReaches(attachedId, 'connected', 80_000);
-    const [running] = await stage.pods(SPACE, 'ordered');
-    const { initContainers } = running?.spec as { readonly initContainers: readonly { readonly name: string }[] };
+    const running = await stage.pod(SPACE, 'ordered');
+    const { initContainers } = running.spec as { readonly initContainers: readonly { readonly name: string }[] };
     expect(initContainers.map(({ name }) => name)).toEqual(['bifrost-guard', 'bifrost-agent', 'tailscale', 'first-request']);
-    expect(running && exitCode(running)).toBe(0);
+    expect(exitCode(running)).toBe(0);
     await stage.reaches(await stage.inBook(SPACE, 'ordered'), customer);
     expect((await customer.control.devices()).filter(({ hostname }) => hostname === 'ordered')).toHaveLength(1);
   });
@@ -184,13 +184,13 @@ describe('a StatefulSet with an init container that needs the customer’s netwo
     const [attached] = (await platform.must('GET', '/sidecars')).sidecars.filter(
       (sidecar: { workload: { name: string } }) => sidecar.workload.name === 'ordered',
     );
-    const [old] = await stage.pods(SPACE, 'ordered');
+    const old = await stage.pod(SPACE, 'ordered');
     await platform.must('DELETE', `/sidecars/${attached.sidecar_id}`);
     await platform.sidecarReaches(attached.sidecar_id, 'gone', 80_000);
     expect(await stage.specOf(ordered)).toBe(specBefore);
     expect((await customer.control.devices()).filter(({ hostname }) => hostname === 'ordered')).toEqual([]);
     const failed = await kubernetes.waitFor<PodObject, number>(pod, 'the next pod’s init container has failed', (now) =>
-      now.metadata.uid === old?.metadata.uid ? undefined : exitCode(now),
+      now.metadata.uid === old.metadata.uid ? undefined : exitCode(now),
     );
     expect(failed).toBe(1);
   });

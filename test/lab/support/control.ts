@@ -49,12 +49,12 @@ export const ORGANIZATION: OAuthClient = { id: 'org', secret: 'tskey-client-org'
  */
 export class ControlClient implements AsyncDisposable {
   readonly url: string;
-  readonly #client: OAuthClient;
+  readonly client: OAuthClient;
   readonly #agent = new Agent();
   #token: Promise<string> | undefined;
 
   constructor(client: OAuthClient, url = 'http://10.244.0.1:9911') {
-    this.#client = client;
+    this.client = client;
     this.url = url;
   }
 
@@ -144,10 +144,10 @@ export class ControlClient implements AsyncDisposable {
       dispatcher: this.#agent,
       method: 'POST',
       headers: { 'content-type': 'application/x-www-form-urlencoded' },
-      body: new URLSearchParams({ grant_type: 'client_credentials', client_id: this.#client.id, client_secret: this.#client.secret }).toString(),
+      body: new URLSearchParams({ grant_type: 'client_credentials', client_id: this.client.id, client_secret: this.client.secret }).toString(),
     });
     const body = (await answer.body.json()) as { access_token?: string };
-    if (body.access_token === undefined) throw new Error(`the control server refused the client ${this.#client.id}: ${answer.statusCode}`);
+    if (body.access_token === undefined) throw new Error(`the control server refused the client ${this.client.id}: ${answer.statusCode}`);
     return body.access_token;
   }
 }

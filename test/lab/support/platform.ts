@@ -85,13 +85,13 @@ export class Platform implements AsyncDisposable {
     return answer.body;
   }
 
-  /** One report to the ingest port, with the given token: what an agent, or somebody who stole a token, can send. */
-  async report(token: string, document: unknown): Promise<ApiAnswer> {
+  /** One report to the ingest port, with the given token or none: what an agent, or somebody who stole a token, can send. */
+  async report(token: string | undefined, document: unknown): Promise<ApiAnswer> {
     const { dispatcher } = this.#options('POST');
     const answer = await request(`https://${await this.#address()}:8443/v1/reports`, {
       dispatcher,
       method: 'POST',
-      headers: { authorization: `Bearer ${token}` },
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
       body: JSON.stringify(document),
     });
     return { status: answer.statusCode, body: JSON.parse(await answer.body.text()) };

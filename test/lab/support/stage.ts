@@ -113,9 +113,15 @@ export class Stage implements AsyncDisposable {
     return this.kubernetes.readyPods(space, `app=${app}`, { count, timeoutMs: 120_000 });
   }
 
-  async inBook(space: string, app: string, container = 'book'): Promise<ContainerAddress> {
+  /** The book's only pod, once it is ready. */
+  async pod(space: string, app: string): Promise<PodObject> {
     const [pod] = await this.pods(space, app);
-    return { namespace: space, pod: pod?.metadata.name ?? '', container };
+    if (!pod) throw new Error(`${app} has no pod`);
+    return pod;
+  }
+
+  async inBook(space: string, app: string, container = 'book'): Promise<ContainerAddress> {
+    return { namespace: space, pod: (await this.pod(space, app)).metadata.name, container };
   }
 
   /** Waits until the book gets this page. */

@@ -12,7 +12,14 @@ import type { SimulatedControl, SimulatedDevice } from './simulated-control.ts';
 import { type SimulatedPeer, TailscaledSimulator } from './tailscaled-simulator.ts';
 
 /** As in the agent's image. */
-const AGENT_FLAGS = ['--max-old-space-size=24', '--max-semi-space-size=1', '--lite-mode', '--optimize-for-size', '--v8-pool-size=0', '--expose-gc'] as const;
+const AGENT_FLAGS = [
+  '--max-old-space-size=24',
+  '--max-semi-space-size=1',
+  '--lite-mode',
+  '--optimize-for-size',
+  '--v8-pool-size=0',
+  '--expose-gc',
+] as const;
 const DEFAULT_RESTART_MS = 200;
 const GRACE_MS = 1_500;
 

@@ -42,7 +42,6 @@ const EVENT_NAMES = Object.keys({
   'instance:disconnected': 0,
   'instance:lost': 0,
   'instance:removed': 0,
-  'leftover:collected': 0,
 } satisfies Record<ManagerEventName, 0>) as readonly ManagerEventName[];
 
 export interface Happened {

@@ -33,7 +33,6 @@ export const ERROR_CODES = {
   CLUSTER_RANGES_UNKNOWN: { retry: 'never', http: 422, grpc: 9 },
   ROUTE_CONFLICT: { retry: 'never', http: 409, grpc: 9 },
   ATTACH_TIMEOUT: { retry: 'never', http: 504, grpc: 4 },
-  IMAGE_UNPINNED: { retry: 'never', http: 400, grpc: 3 },
   // Callers at a door.
   UNAUTHENTICATED: { retry: 'never', http: 401, grpc: 16 },
   PATH_NOT_FOUND: { retry: 'never', http: 404, grpc: 12 },

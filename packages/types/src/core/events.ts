@@ -35,7 +35,6 @@ export interface ManagerEvents {
   'instance:disconnected': InstanceEvent;
   'instance:lost': InstanceEvent;
   'instance:removed': SidecarEvent & { readonly podName: string; readonly podUid: string };
-  'leftover:collected': { readonly kind: string; readonly id: string; readonly place: string; readonly atMs: number };
 }
 export type ManagerEventName = keyof ManagerEvents;
 
