@@ -23,8 +23,9 @@ export interface Target {
 }
 
 const targetOf = ({ path, query }: Sent): string => {
-  const parameters = Object.entries(query ?? {}).filter(([, value]) => value !== undefined);
-  return parameters.length === 0 ? path : `${path}?${new URLSearchParams(parameters.map(([name, value]) => [name, String(value)]))}`;
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) if (value !== undefined) parameters.append(name, String(value));
+  return parameters.size === 0 ? path : `${path}?${parameters}`;
 };
 
 /** A connection that counts what passes through it, and writes it down while asked to. */

@@ -56,15 +56,17 @@ describe('counters', () => {
       one.restart();
       return [1, 2, 3].map((step) => one.document('heartbeat', { rx_bytes: step * 10 ** start, tx_bytes: 0 }));
     });
+    let run = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.nat(8), { minLength: 1, maxLength: 20 }), fc.nat(1_000_000), async (order, salt) => {
+      fc.asyncProperty(fc.array(fc.nat(8), { minLength: 1, maxLength: 20 }), async (order) => {
+        run += 1; // every run has starts of its own: one that was followed before counts no more
         const before = (await bytes(world))[0];
         const highest = new Map<number, number>();
         let current = -1;
         const over = new Set<number>();
         for (const pick of order) {
           const [start, step] = [Math.floor(pick / 3), pick % 3];
-          const document = { ...starts[start]?.[step], start_id: `${salt}-${start}` };
+          const document = { ...starts[start]?.[step], start_id: `${run}-${start}` };
           await world.manager.ingestReport({ token: one.pod.serviceAccountToken, document });
           if (over.has(start)) continue; // a start that another has followed counts no more
           if (current !== start && current >= 0) over.add(current);

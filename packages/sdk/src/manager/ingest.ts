@@ -64,9 +64,9 @@ export async function ingestReport(
   context: Context,
   { token, document, signal }: { readonly token: Secret; readonly document: unknown } & Call,
 ): Promise<ReportAnswerV1> {
-  const report = reportFromWire(document);
   const identity = await context.cluster.identities.reviewPodToken(token, { signal });
   if (identity === undefined) throw new BifrostError({ code: 'REPORT_UNAUTHENTICATED', message: 'The cluster does not vouch for this token.' });
+  const report = reportFromWire(document); // only now: strangers are told nothing about what they send
   const { pod, sidecar } = authorize(context.observed, identity, report);
   const nowMs = context.clock.nowMs();
   const instance = context.instances.ensure(sidecar, pod, nowMs);
