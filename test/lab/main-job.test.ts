@@ -50,7 +50,8 @@ afterAll(async () => {
   await platform.call('DELETE', `/tailnets/${TAILNET}?cascade=true`);
   await platform.tailnetReaches(TAILNET, 'gone');
   await acme?.control.deleteTailnet();
-  await acme?.control[Symbol.asyncDispose]();
+  await acme?.[Symbol.asyncDispose]();
+  await kubernetes.delete({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'bifrost-customer-customer-123', namespace: 'bifrost' } });
   await platform[Symbol.asyncDispose]();
 });
 

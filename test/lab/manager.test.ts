@@ -45,6 +45,8 @@ describe('the label that says whose a namespace is', () => {
       contentType: 'application/merge-patch+json',
       as,
     });
+  const customerOf = async (name: string): Promise<string | undefined> =>
+    (await kubernetes.get({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }))?.metadata.labels?.['bifrost.dev/customer-id'];
 
   beforeAll(async () => {
     const subjects = ['editor', 'book-controller'].map((name) => ({ kind: 'ServiceAccount', name, namespace: 'platform' }));
@@ -71,6 +73,8 @@ describe('the label that says whose a namespace is', () => {
     expect((await create('label-b', controller, label)).status).toBe(201);
     expect((await relabel('label-b', editor, 'globex')).status).toBe(403);
     expect((await relabel('label-b', editor, null)).status).toBe(403);
+    expect(await customerOf('label-b')).toBe('acme');
     expect((await relabel('label-b', controller, 'globex')).status).toBe(200);
+    expect(await customerOf('label-b')).toBe('globex');
   });
 });
