@@ -175,6 +175,20 @@ describe('a connected sidecar', () => {
     expect(world.events.at(-1)).toMatchObject({ name: 'sidecar:failed', event: { code: 'CUSTOMER_MISMATCH' } });
   });
 
+  it('bug: a namespace that changes hands keeps no key and no Secret, and gets both again when it comes back', async () => {
+    await using world = await openWorld();
+    await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world));
+    const ours = async () => [world.control.keys().length, (await world.cluster.secrets.list({ signal: AbortSignal.timeout(5_000) })).length];
+    expect(await ours()).toEqual([1, 1]);
+    await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'globex' });
+    await world.until(async () => (await world.sidecars())[0]?.state.reason?.code === 'CUSTOMER_MISMATCH', { limitMs: 70_000 });
+    expect(await ours()).toEqual([0, 0]);
+    await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'acme-corp' });
+    await world.until(connected(world), { limitMs: 130_000 });
+    expect(await ours()).toEqual([1, 1]);
+  });
+
   it('fails with a cause when no pod connects before the deadline, and recovers when one does', async () => {
     await using world = await openWorld({ settings: { attachDeadlineMs: 60_000 } });
     world.agents.speak = false;

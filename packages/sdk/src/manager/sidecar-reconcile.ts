@@ -1,5 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
-import type { SidecarState, StoredSidecar } from '../domain/model.ts';
+import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { planPhase } from '../domain/reconcile-plan.ts';
 import type { Pod } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar, reasonOf } from './context.ts';
@@ -7,7 +7,7 @@ import { instanceState } from './instances.ts';
 import { sameJson } from './same-json.ts';
 import { detachSidecarFully } from './sidecar-detach.ts';
 import { podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
-import { ensureKey } from './sidecar-keys.ts';
+import { attachmentSecret, ensureKey, revokeKeys } from './sidecar-keys.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
 /** Brings workload, keys and devices of one attachment to what is wanted. Level-triggered: reads both sides every time. */
@@ -33,12 +33,7 @@ async function keepAttached(context: Context, sidecar: StoredSidecar, call: Call
   if (workload === undefined) return release(context, sidecar, call);
   const tailnet = await context.store.tailnets.get(sidecar.spec.tailnetName, call);
   if (tailnet === undefined || tailnet.deleting) return release(context, sidecar, call);
-  if (workload.customerId !== sidecar.spec.customerId) {
-    throw new BifrostError({
-      code: 'CUSTOMER_MISMATCH',
-      message: 'The namespace has been given to another customer: enrolment has stopped. Detach the sidecar.',
-    });
-  }
+  if (workload.customerId !== sidecar.spec.customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
   if (tailnet.state.phase !== 'active') return SETTLED; // its activation is a hint for its sidecars
   const control = await controlOf(context, tailnet, call);
   const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
@@ -48,6 +43,23 @@ async function keepAttached(context: Context, sidecar: StoredSidecar, call: Call
   const released = await releaseDevices(context, keyed, { control, pods, ...call });
   const routes = await settleRoutes(context, { sidecar: released, tailnet, control }, call);
   return recordState(context, released, { reason: routes, ...call });
+}
+
+/** The namespace has changed hands: its key dies and its Secret goes, so that no further pod joins. Who has joined is for a person to judge. */
+async function stopEnrolment(
+  context: Context,
+  { sidecar, tailnet }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet },
+  call: Call,
+): Promise<never> {
+  const control = await controlOf(context, tailnet, call);
+  await revokeKeys(sidecar.spec.sidecarId, sidecar.state, { control, ...call });
+  await context.cluster.secrets.remove(attachmentSecret(sidecar), call);
+  if (sidecar.state.keys.length > 0) await keepSidecar(context, sidecar, { state: { ...sidecar.state, keys: [] }, ...call });
+  throw new BifrostError({
+    code: 'CUSTOMER_MISMATCH',
+    message: 'The namespace has been given to another customer: enrolment has stopped. Detach the sidecar.',
+    issues: [{ path: 'bookDeploymentId', message: 'lies in a namespace of another customer, or of none' }],
+  });
 }
 
 /** The loop's own decision to detach, recorded as such. */
