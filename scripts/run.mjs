@@ -10,7 +10,7 @@ const [first = '', ...rest] = process.argv.slice(2);
 const [command, args] = first === '--bin' ? [join(bin, rest[0] ?? ''), rest.slice(1)] : [join(bin, 'node'), [first, ...rest]];
 
 const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}` } });
-process.on('SIGTERM', () => child.kill('SIGTERM'));
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 process.on('SIGINT', () => {}); // the terminal tells the child as well: twice would cut its clean-up short
 child.on('error', (error) => {
   process.stderr.write(`bifrost: ${error.message}\n`);

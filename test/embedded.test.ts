@@ -1,5 +1,7 @@
-import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -56,6 +58,7 @@ describe('npm start -s -- --once --json', () => {
       { tailnet_name: 'globex-production', status: 'active' },
     ]);
     expect(document.sidecars).toHaveLength(3);
+    for (const sidecar of document.sidecars) expect(Object.keys(sidecar)).toEqual(['sidecar_id', 'tailnet_name', 'status', 'ip_address']);
     for (const sidecar of document.sidecars) expect(sidecar).toMatchObject({ status: 'connected', ip_address: expect.stringMatching(/^100\./) });
     expect(document.status).toMatchObject({ tailnet_name: 'acme-corp-production', status: 'active', connected_devices: 2 });
     expect(document.status.connected_sidecars).toHaveLength(2);
@@ -66,12 +69,14 @@ describe('npm start -s -- --once --json', () => {
     const [acme] = document.metrics;
     expect(acme).toMatchObject({ tailnet_name: 'acme-corp-production', is_connected: true });
     expect(Number(acme?.bytes_sent)).toBe(document.status.metrics['bytes_sent']);
+    for (const metric of document.metrics) expect(Number(metric.bytes_sent)).toBeGreaterThan(0);
   });
 
   it('tells of the cut link with its cause, of the killed agent as unknown, and of both recoveries', () => {
     const told = document.events.map(({ event_type, details }) =>
       [event_type, details['state'], details['cause']].filter((word) => word !== undefined).join(' '),
     );
+    for (const event of document.events) expect(Object.keys(event)).toEqual(['tailnet_name', 'event_type', 'timestamp', 'details']);
     expect(told).toEqual([
       'connected connected',
       'connected connected',
@@ -89,3 +94,47 @@ describe('npm start -s -- --once --json', () => {
     expect(agentProcesses(document.sidecars.map(({ sidecar_id }) => sidecar_id))).toEqual([]);
   });
 });
+
+describe('npm start, ended early', () => {
+  it('takes its agents and their files with it on SIGTERM', async () => {
+    const child = spawn('npm', ['start', '-s', '--', '--once'], { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] });
+    const ended = once(child, 'exit');
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    await expect.poll(() => said, { timeout: 30_000 }).toContain('is connected to');
+    const agents = agentsOf(child.pid ?? 0);
+    expect(agents.length).toBeGreaterThan(0);
+    child.kill('SIGTERM');
+    await ended;
+    await expect.poll(() => agents.filter(({ pid }) => isAlive(pid)), { timeout: 10_000 }).toEqual([]);
+    expect(agents.filter(({ folder }) => existsSync(folder))).toEqual([]);
+  }, 60_000);
+});
+
+interface AgentProcess {
+  readonly pid: number;
+  readonly folder: string;
+}
+
+const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}`);
+
+/** Agents below one process, with the folder that holds their token. */
+function agentsOf(ancestor: number): AgentProcess[] {
+  return readdirSync('/proc').flatMap((entry) => {
+    if (!/^\d+$/.test(entry) || !descendsFrom(Number(entry), ancestor)) return [];
+    const token = /BIFROST_TOKEN_FILE=([^\0]+)/.exec(readFileSync(`/proc/${entry}/environ`, 'utf8'))?.[1];
+    return token === undefined ? [] : [{ pid: Number(entry), folder: dirname(dirname(token)) }];
+  });
+}
+
+function descendsFrom(pid: number, ancestor: number): boolean {
+  try {
+    for (let at = pid; at > 1; at = Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${at}/status`, 'utf8'))?.[1] ?? 0))
+      if (at === ancestor) return true;
+  } catch {
+    // it has ended meanwhile
+  }
+  return false;
+}

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ConnectionMetric, ConnectivityEvent, NetworkStatus, Sidecar, Tailnet } from '@bifrost/sdk';
 import { type Leftovers, readBack, readIsolation } from './read-back.ts';
-import { addBook, addCustomerTailnet, openWorld, type World } from './world.ts';
+import { addBook, addCustomerTailnet, addRouter, openWorld, type World } from './world.ts';
 
 /** What the run saw; `main.ts` prints it. */
 export interface Outcome {
@@ -19,6 +19,8 @@ export interface StoryOptions {
   readonly say: (line: string) => void;
   /** Resolves when the person has seen enough; at once when nobody watches. */
   readonly linger: () => Promise<void>;
+  /** Ends the story early: it rejects with the reason, after everything that it started has ended. */
+  readonly signal: AbortSignal;
 }
 
 const ACME = 'acme-corp-production';
@@ -26,23 +28,29 @@ const GLOBEX = 'globex-production';
 const LIMIT_MS = 20_000;
 
 /** Two customers, three books, a cut link, a killed agent, and everything taken away again. */
-export async function tell({ say, linger }: StoryOptions): Promise<Outcome> {
+export async function tell({ say, linger, signal }: StoryOptions): Promise<Outcome> {
   const startedMs = performance.now();
   const timingsMs: Record<string, number> = {};
+  const interrupted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason));
+  });
+  interrupted.catch(() => {}); // told by whichever step it interrupts
   const timed = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+    signal.throwIfAborted();
     const fromMs = performance.now();
-    const result = await work();
+    const result = await Promise.race([work(), interrupted]);
     timingsMs[name] = Math.round(performance.now() - fromMs);
     return result;
   };
-  await using world = await timed('start', openWorld);
+  await using world = await openWorld();
+  timingsMs['start'] = Math.round(performance.now() - startedMs);
   const listener = listen(world, say);
   await timed('attach_to_connected', () => connect(world, say));
-  await traffic(world);
+  await timed('traffic', () => traffic(world));
   const { tailnets, sidecars, status, metrics, isolation } = await show(world, say);
   await timed('link_cut_to_recovered', () => cutLink(world, { say, listener }));
   await timed('agent_killed_to_recovered', () => killAgent(world, { say, listener }));
-  await linger();
+  await Promise.race([linger(), interrupted]);
   await timed('detach', () => leave(world, say));
   const leftovers = await readBack(world);
   say(`left over: ${JSON.stringify(leftovers)}`);
@@ -103,6 +111,7 @@ async function connect(world: World, say: (line: string) => void): Promise<void>
   await manager.createTailnet({ customerId: 'acme', tailnetName: ACME, config, tags: ['production', 'customer-acme'] });
   await manager.createTailnet({ customerId: 'globex', tailnetName: GLOBEX, config, tenancy: 'organization' });
   for (const tailnetName of [ACME, GLOBEX]) await manager.waitFor({ tailnetName, status: 'active' }, { signal });
+  addRouter(world, GLOBEX);
   say('two tailnets are active: one is the customer’s own, one was made for them');
   const books = [
     { customerId: 'acme', name: 'customer-support-book', tailnetName: ACME, hostname: 'book-customer-support' },
@@ -128,7 +137,13 @@ async function traffic({ manager, runtime, control }: World): Promise<void> {
     }
   }
   const deadline = AbortSignal.timeout(LIMIT_MS);
-  while ((await manager.getNetworkStatus(ACME)).metrics.bytesSent < 2 * 1_048_576) {
+  const expected = new Map([
+    [ACME, 2n * 1_048_576n],
+    [GLOBEX, 1_048_576n],
+  ]);
+  const counted = async (): Promise<boolean> =>
+    (await manager.getConnectionMetrics()).every(({ tailnetName, bytesSent }) => bytesSent >= (expected.get(tailnetName) ?? 0n));
+  while (!(await counted())) {
     deadline.throwIfAborted();
     await pause(100);
   }

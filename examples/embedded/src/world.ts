@@ -66,6 +66,13 @@ export async function addCustomerTailnet(world: World, { customerId, tags }: { c
   await putCredential(world, customerId, credential);
 }
 
+/** The router that a customer joins to a tailnet that was made for them. Its display name begins with the tailnet's. */
+export function addRouter({ control }: World, tailnetName: string): void {
+  const made = control.tailnets().find(({ displayName }) => displayName.startsWith(tailnetName));
+  if (made !== undefined)
+    control.addDevice({ controlId: made.controlId, hostname: 'router', advertiseRoutes: ['10.0.0.0/8'], tags: ['tag:bifrost-router'] });
+}
+
 const putCredential = (world: World, customerId: string, credential: { clientId: string; clientSecret: Secret }): Promise<void> =>
   world.cluster.createSecret({
     namespace: 'bifrost',

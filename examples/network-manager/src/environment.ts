@@ -15,6 +15,9 @@ export interface Environment {
   readonly apiPort: number;
 }
 
+/** An agent may need its time-out (5 s) to notice that a manager went away, and one and a half heartbeats until it tries the next. */
+const LEAST_SILENCE_MS = 8_000;
+
 export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { readonly missing: readonly string[] } {
   const missing: string[] = [];
   const needed = (name: string): string => {
@@ -37,7 +40,7 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
     loginServer: variables['BIFROST_LOGIN_SERVER'],
     organizationSecret: variables['BIFROST_ORGANIZATION_SECRET'],
     heartbeatMs,
-    silenceMs: number('BIFROST_SILENCE_MS', Math.round(heartbeatMs * 3.5)),
+    silenceMs: number('BIFROST_SILENCE_MS', Math.max(LEAST_SILENCE_MS, Math.round(heartbeatMs * 3.5))),
     apiSubjects: (variables['BIFROST_API_SUBJECTS'] ?? '').split(',').filter((subject) => subject !== ''),
     namespace: needed('BIFROST_NAMESPACE'),
     reportsPort: number('BIFROST_REPORTS_PORT', 8443),
