@@ -2,13 +2,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer } from 'node:https';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type SimulatedPeer, TailscaledSimulator } from '@bifrost/sdk/testing';
 import { pause } from '../support/pause.ts';
+import { certificate } from './certificate.ts';
 import { type BenchOptions, type BenchResult, median, rounded } from './harness.ts';
 
 const MIB = 1024 * 1024;
@@ -49,7 +50,7 @@ interface Beside extends AsyncDisposable {
   readonly reports: () => number;
 }
 
-/** A simulated tailscaled with 20 peers, and a server that takes reports. */
+/** A simulated tailscaled with 20 peers, and a server that takes reports: by https with a CA of its own, as deployed. */
 async function beside(): Promise<Beside> {
   const folder = await mkdtemp(join(tmpdir(), 'bifrost-bench-'));
   await writeFile(join(folder, 'token'), 'token');
@@ -58,7 +59,9 @@ async function beside(): Promise<Beside> {
   const daemon = new TailscaledSimulator({ socketPath, node, peers });
   await daemon.start({ signal: AbortSignal.timeout(5_000) });
   let reports = 0;
-  const server = createServer((request, response) => {
+  await certificate(folder);
+  const tls = { cert: readFileSync(join(folder, 'tls.crt')), key: readFileSync(join(folder, 'tls.key')) };
+  const server = createServer({ ...tls, keepAliveTimeout: 75_000 }, (request, response) => {
     request.resume().on('end', () => {
       reports += 1;
       response.writeHead(200, { 'content-type': 'application/json' }).end('{"v":1,"next_heartbeat_ms":10000}');
@@ -68,7 +71,8 @@ async function beside(): Promise<Beside> {
   const environment = {
     BIFROST_SIDECAR_ID: 'bench',
     BIFROST_POD_UID: 'bench',
-    BIFROST_INGEST_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/reports`,
+    BIFROST_INGEST_URL: `https://127.0.0.1:${(server.address() as AddressInfo).port}/v1/reports`,
+    BIFROST_CA_FILE: join(folder, 'tls.crt'),
     BIFROST_TOKEN_FILE: join(folder, 'token'),
     BIFROST_TAILSCALED_SOCKET: socketPath,
     BIFROST_LISTEN: '127.0.0.1:0',

@@ -7,13 +7,15 @@ import { join } from 'node:path';
 import { NetworkManager, systemClock } from '@bifrost/sdk';
 import { createReportHandler } from '@bifrost/sdk/server';
 import { MemoryCluster, MemoryControlPlane, MemoryStore, SimulatedControl } from '@bifrost/sdk/testing';
+import { type Reporter, withTokenReviews } from './ingest-cluster.ts';
 
 const [mode = 'baseline', folder = '.'] = process.argv.slice(2);
 
+const PODS = 200;
+
 interface Side {
   readonly handler: RequestListener;
-  readonly token: string;
-  readonly podUid: string;
+  readonly reporters: readonly Reporter[];
   readonly sidecarId: string;
 }
 
@@ -31,7 +33,8 @@ const bare: RequestListener = (request, response) => {
 async function ours(): Promise<Side> {
   const clock = systemClock();
   const control = new SimulatedControl();
-  const cluster = new MemoryCluster({ clock, ranges: { pods: ['10.244.0.0/16'], services: ['10.96.0.0/16'], nodes: ['10.250.0.1/32'] } });
+  const memory = new MemoryCluster({ clock, ranges: { pods: ['10.244.0.0/16'], services: ['10.96.0.0/16'], nodes: ['10.250.0.1/32'] } });
+  const { cluster, issue } = withTokenReviews(memory);
   const digest = `sha256:${'0'.repeat(64)}`;
   const manager = new NetworkManager({
     cluster,
@@ -42,14 +45,14 @@ async function ours(): Promise<Side> {
   });
   await manager.start();
   const { credential } = control.addTailnet({ displayName: 'acme', tags: ['tag:bifrost-book'] });
-  await cluster.createSecret({
+  await memory.createSecret({
     namespace: 'bifrost',
     name: 'bifrost-customer-acme',
     data: { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() },
   });
-  await cluster.createNamespace({ name: 'acme', customerId: 'acme' });
-  const workload = await cluster.createWorkload({ namespace: 'acme', name: 'book' });
-  const signal = AbortSignal.timeout(10_000);
+  await memory.createNamespace({ name: 'acme', customerId: 'acme' });
+  const workload = await memory.createWorkload({ namespace: 'acme', name: 'book', replicas: PODS });
+  const signal = AbortSignal.timeout(60_000);
   await manager.createTailnet({ customerId: 'acme', tailnetName: 'acme', config: { allowedNetworks: ['10.0.0.0/8'] } });
   await manager.waitFor({ tailnetName: 'acme', status: 'active' }, { signal });
   const { sidecarId } = await manager.attachSidecar({
@@ -57,16 +60,18 @@ async function ours(): Promise<Side> {
     tailnetName: 'acme',
     config: { hostname: 'book', acceptRoutes: true },
   });
-  while ((await manager.listSidecars())[0]?.instances.length !== 1) await clock.sleep(20, { signal });
-  const podUid = cluster.podsOf(workload).find(({ labels }) => labels['bifrost.dev/sidecar-id'] === sidecarId)?.uid ?? '';
-  return { handler: createReportHandler(manager), token: (await cluster.issuePodToken(podUid, 'bifrost')).reveal(), podUid, sidecarId };
+  while ((await manager.listSidecars())[0]?.instances.length !== PODS) await clock.sleep(20, { signal });
+  await memory.settled({ signal });
+  const pods = memory.podsOf(workload).filter(({ labels, deleting }) => labels['bifrost.dev/sidecar-id'] === sidecarId && !deleting);
+  return { handler: createReportHandler(manager), reporters: pods.map(issue), sidecarId };
 }
 
-const side: Side = mode === 'ours' ? await ours() : { handler: bare, token: 'token', podUid: 'pod', sidecarId: 'sidecar' };
+const pretended = (): readonly Reporter[] => Array.from({ length: PODS }, (_, index) => ({ token: 'x'.repeat(1_144), podUid: `pod-${index}` }));
+const side: Side = mode === 'ours' ? await ours() : { handler: bare, reporters: pretended(), sidecarId: crypto.randomUUID() };
 const tls = { cert: readFileSync(join(folder, 'tls.crt')), key: readFileSync(join(folder, 'tls.key')) };
 const server = createServer(tls, side.handler).listen(0, '127.0.0.1', () => {
   const { port } = server.address() as AddressInfo;
-  process.send?.({ port, token: side.token, podUid: side.podUid, sidecarId: side.sidecarId });
+  process.send?.({ port, reporters: side.reporters, sidecarId: side.sidecarId });
 });
 process.on('message', () => {
   const { user, system } = process.cpuUsage();

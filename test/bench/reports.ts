@@ -1,7 +1,15 @@
 import { type ReportV1, toWire } from '@bifrost/types/core';
 
+interface Heartbeat {
+  readonly sidecarId: string;
+  readonly podUid: string;
+  /** The pod's number: its device and addresses are its own. */
+  readonly pod: number;
+  readonly seq: number;
+}
+
 /** A typical heartbeat: one router, three other peers. As on the wire. */
-export function heartbeat({ sidecarId, podUid, seq }: { readonly sidecarId: string; readonly podUid: string; readonly seq: number }): unknown {
+export function heartbeat({ sidecarId, podUid, pod, seq }: Heartbeat): unknown {
   const peers = Array.from({ length: 4 }, (_, index) => ({
     id: `n00000${index}CNTRL`,
     name: `machine-${index}.tail1000.ts.net`,
@@ -27,8 +35,8 @@ export function heartbeat({ sidecarId, podUid, seq }: { readonly sidecarId: stri
       reachable: true,
       backendState: 'Running',
       usable: true,
-      deviceId: 'n000009CNTRL',
-      ips: ['100.64.0.9', 'fd7a:115c:a1e0::9'],
+      deviceId: `n9${String(pod).padStart(5, '0')}CNTRL`,
+      ips: [`100.64.9.${pod}`, `fd7a:115c:a1e0::9:${pod}`],
       health: [],
       homeDerp: 'lab',
     },

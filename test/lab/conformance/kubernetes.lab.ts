@@ -14,9 +14,10 @@ import { KubernetesAdmin } from './kubernetes-admin.ts';
 
 /**
  * Both Kubernetes adapters under their ports' suites, on a real API server, as the ServiceAccount of examples/deploy/rbac.yaml with its rights and
- * no others. With KUBECONFIG (an admin's, by token): that cluster, where controllers run. Without: etcd and kube-apiserver of the lab's cache.
+ * no others. With CONFORMANCE_KUBECONFIG (an admin's, by token): that cluster, where controllers run and no manager.
+ * Without: etcd and kube-apiserver of the lab's cache. Not KUBECONFIG, which on many machines leads to a cluster that is no place for tests.
  */
-const kubeconfigPath = process.env['KUBECONFIG'];
+const kubeconfigPath = process.env['CONFORMANCE_KUBECONFIG'];
 const controllers = kubeconfigPath !== undefined;
 const stack = new AsyncDisposableStack();
 let call: AdminCall;

@@ -50,13 +50,6 @@ export async function lookupFromBook(book: ContainerAddress, name: string, timeo
   return answerOf(await exec(book, ['/book', 'lookup', name, String(timeoutMs)]));
 }
 
-/** A file of the book's container, e.g. a projected token. */
-export async function readFromBook(book: ContainerAddress, file: string): Promise<string> {
-  const { code, stdout, stderr } = await exec(book, ['/book', 'cat', file]);
-  if (code !== 0) throw new Error(`${file} cannot be read in ${book.container}: ${stderr}`);
-  return stdout;
-}
-
 /** One HTTP request from a customer's machine (see customer.ts), e.g. to a pod's address from outside the pod range. */
 export async function requestFromCustomer(customer: string, request: BookRequest): Promise<BookAnswer> {
   return answerOf(await runLab(['customer', customer, '--', 'book', ...requestArguments(request)]));
