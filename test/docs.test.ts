@@ -23,6 +23,26 @@ describe('README', () => {
   });
 });
 
+describe('docs/events.md', () => {
+  const source = textOf('packages/types/src/core/events.ts');
+  const rows = [...textOf('docs/events.md').matchAll(/^\| `([\w:]+)` \|(.*)\|$/gm)].map(([, name = '', rest = '']) => ({
+    name,
+    cells: rest.split('|'),
+  }));
+
+  it('has one row for every event, in their order', () => {
+    const names = [...source.matchAll(/^ {2}'(\w+:\w+)': .*Event/gm)].map(([, name]) => name);
+    expect(names.length).toBeGreaterThan(5);
+    expect(rows.map(({ name }) => name)).toEqual(names);
+  });
+
+  it('words connectivity as monitorConnectivity does', async () => {
+    const { CONNECTIVITY_WORDS } = await import('@bifrost/types/core');
+    const worded = rows.map(({ name, cells }) => [name, /`(\w+)`/.exec(cells.at(-1) ?? '')?.[1]] as const).filter(([, word]) => word !== undefined);
+    expect(Object.fromEntries(worded)).toEqual(CONNECTIVITY_WORDS);
+  });
+});
+
 describe('every page', () => {
   it.each(['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'LICENSE'])('%s is there', (page) => {
     expect(existsSync(join(root, page))).toBe(true);

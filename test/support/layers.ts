@@ -105,7 +105,7 @@ export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   undici: /^packages\/sdk\/src\/adapters\/(kubernetes|tailscale)\//,
   '@kubernetes/client-node': /^packages\/sdk\/src\/adapters\/kubernetes\//,
   eventemitter3: /^packages\/sdk\/src\/manager\/event-bus\.ts$/,
-  'ipaddr.js': /^packages\/sdk\/src\/(domain|adapters)\//,
+  'ipaddr.js': /^packages\/sdk\/src\/adapters\/memory\//,
   vitest: /^packages\/sdk\/src\/testing\/conformance\//,
 };
 

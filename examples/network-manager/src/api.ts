@@ -4,10 +4,13 @@ import {
   BifrostError,
   type CreateTailnetInput,
   ERROR_CODES,
+  type ErrorCode,
   fromWire,
   type NetworkManager,
   Secret,
+  type StatusReason,
   toWire,
+  wirePath,
 } from '@bifrost/sdk';
 
 /** Says who holds a bearer token, or undefined. */
@@ -28,6 +31,15 @@ interface Answer {
 
 const ok = (body: unknown): Answer => ({ status: 200, body });
 
+/** With the path of its reason as callers write it. */
+function seen<T extends { readonly reason?: StatusReason }>(value: T): T {
+  const path = value.reason?.path;
+  return path === undefined ? value : { ...value, reason: { ...value.reason, path: wirePath(path) } };
+}
+
+/** What is wrong with the request itself: a part of it, or the whole body (an empty path). */
+const wrong = (code: ErrorCode, path: string, message: string): BifrostError => new BifrostError({ code, message, issues: [{ path, message }] });
+
 /** The specification's REST paths, in their simplest form. `toWire` gives the bodies their snake_case names. */
 const ROUTES: readonly { readonly method: string; readonly path: RegExp; readonly run: (request: Request) => Promise<Answer> }[] = [
   {
@@ -38,11 +50,11 @@ const ROUTES: readonly { readonly method: string; readonly path: RegExp; readonl
       body: await manager.createTailnet(body as CreateTailnetInput, { actor, signal }),
     }),
   },
-  { method: 'GET', path: /^\/tailnets$/, run: async ({ manager, signal }) => ok({ tailnets: await manager.listTailnets({ signal }) }) },
+  { method: 'GET', path: /^\/tailnets$/, run: async ({ manager, signal }) => ok({ tailnets: (await manager.listTailnets({ signal })).map(seen) }) },
   {
     method: 'GET',
     path: /^\/tailnets\/([^/]+)$/,
-    run: async ({ manager, parameters: [name = ''], signal }) => ok(await manager.getTailnet(name, { signal })),
+    run: async ({ manager, parameters: [name = ''], signal }) => ok(seen(await manager.getTailnet(name, { signal }))),
   },
   {
     method: 'DELETE',
@@ -73,7 +85,7 @@ const ROUTES: readonly { readonly method: string; readonly path: RegExp; readonl
       body: { plan: JSON.stringify(await manager.planAttach(body as AttachSidecarInput, { signal })) },
     }),
   },
-  { method: 'GET', path: /^\/sidecars$/, run: async ({ manager, signal }) => ok({ sidecars: await manager.listSidecars({ signal }) }) },
+  { method: 'GET', path: /^\/sidecars$/, run: async ({ manager, signal }) => ok({ sidecars: (await manager.listSidecars({ signal })).map(seen) }) },
   {
     method: 'DELETE',
     path: /^\/sidecars\/([^/]+)$/,
@@ -93,7 +105,7 @@ const MAX_BODY_BYTES = 262_144;
 /** The service's own door: the specification's REST calls for callers whose token is vouched for. `GET /events` streams events as lines of JSON. */
 export function createApiHandler(manager: NetworkManager, authenticate: Authenticate): (request: IncomingMessage, response: ServerResponse) => void {
   return (request, response) => {
-    handle({ manager, authenticate }, request, response).catch((error: unknown) => refuse(response, error));
+    handle({ manager, authenticate }, request, response).catch((error: unknown) => refuse(request, response, error));
   };
 }
 
@@ -104,26 +116,32 @@ async function handle(
 ): Promise<void> {
   const gone = new AbortController();
   response.on('close', () => gone.abort(new Error('the caller left')));
-  const url = new URL(request.url ?? '/', 'https://api');
+  const url = URL.parse(request.url ?? '/', 'https://api');
+  if (url === null) throw wrong('INVALID_ARGUMENT', 'path', 'The path is not well-formed.');
   if (url.pathname === '/healthz') return send(response, ok({ status: 'ok' }));
   const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
   const actor = bearer === undefined ? undefined : await authenticate(new Secret(bearer), gone.signal);
   if (actor === undefined)
-    throw new BifrostError({
-      code: 'UNAUTHENTICATED',
-      message: 'Show the projected token (audience bifrost) of a pod whose service account may call.',
-    });
+    throw wrong('UNAUTHENTICATED', 'authorization', 'Show the projected token (audience bifrost) of a pod whose service account may call.');
   const path = url.pathname.startsWith(PREFIX) ? url.pathname.slice(PREFIX.length) : '';
   if (request.method === 'GET' && path === '/events')
     return streamEvents(manager, response, { tailnetName: url.searchParams.get('tailnet_name') ?? undefined, signal: gone.signal });
   for (const route of ROUTES) {
     const match = route.method === request.method ? route.path.exec(path) : null;
     if (!match) continue;
+    const parameters = match.slice(1).map(decoded);
     const body = request.method === 'POST' ? fromWire(await readJson(request)) : undefined;
-    const parameters = match.slice(1).map(decodeURIComponent);
     return send(response, await route.run({ manager, parameters, query: url.searchParams, body, actor, signal: gone.signal }));
   }
-  throw new BifrostError({ code: 'PATH_NOT_FOUND', message: 'There is no such path.' });
+  throw wrong('PATH_NOT_FOUND', 'path', 'There is no such path.');
+}
+
+function decoded(parameter: string): string {
+  try {
+    return decodeURIComponent(parameter);
+  } catch {
+    throw wrong('INVALID_ARGUMENT', 'path', 'The path has a malformed percent escape.');
+  }
 }
 
 async function streamEvents(
@@ -145,15 +163,16 @@ async function streamEvents(
 async function readJson(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // Without destroying what is left: the refusal goes out on the same connection.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_BODY_BYTES) throw new BifrostError({ code: 'BODY_TOO_LARGE', message: `A body has at most ${MAX_BODY_BYTES} bytes.` });
+    if (size > MAX_BODY_BYTES) throw wrong('BODY_TOO_LARGE', '', `A body has at most ${MAX_BODY_BYTES} bytes.`);
     chunks.push(chunk);
   }
   try {
     return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
   } catch {
-    throw new BifrostError({ code: 'INVALID_ARGUMENT', message: 'The body is not JSON.' });
+    throw wrong('INVALID_ARGUMENT', '', 'The body is not JSON.');
   }
 }
 
@@ -162,8 +181,13 @@ function send(response: ServerResponse, { status, body }: Answer): void {
   response.end(JSON.stringify(toWire(body)));
 }
 
-function refuse(response: ServerResponse, error: unknown): void {
+function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
   if (response.headersSent || response.destroyed) return;
   const told = BifrostError.is(error) ? error : new BifrostError({ code: 'INTERNAL', message: 'The call failed.' });
-  send(response, { status: ERROR_CODES[told.code].http, body: { code: told.code, message: told.message, issues: told.issues } });
+  if (!request.complete) {
+    response.setHeader('connection', 'close'); // nobody waits for the rest of the body
+    request.resume(); // what is under way is drained, or its end would reset the connection under the answer
+  }
+  const issues = told.issues.map(({ path, message }) => ({ path: wirePath(path), message }));
+  send(response, { status: ERROR_CODES[told.code].http, body: { code: told.code, message: told.message, issues } });
 }

@@ -133,7 +133,11 @@ describe('workloads and Secrets', () => {
     bench(async ({ server, cluster }) => {
       const item = { metadata: { name: 'b', namespace: 'n', uid: 'u', resourceVersion: '1' } };
       server.otherwise((received, response) => list(received.path.endsWith(`/${plural}`) ? [item] : [], '1')(received, response));
-      await expect(cluster.workloads.find('book', call())).rejects.toMatchObject({ code: 'WORKLOAD_UNSUPPORTED', details: { kind } });
+      await expect(cluster.workloads.find('book', call())).rejects.toMatchObject({
+        code: 'WORKLOAD_UNSUPPORTED',
+        details: { kind },
+        issues: [{ path: 'bookDeploymentId' }],
+      });
     }),
   );
 

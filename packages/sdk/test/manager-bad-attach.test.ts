@@ -16,7 +16,7 @@ describe('attachSidecar refuses', () => {
     ['bad ranges', attach({ config: { ...BOOK.config, advertiseRoutes: ['10.244.0.0/16', 'x'] } }), 'INVALID_ARGUMENT', ['config.advertiseRoutes.1']],
     ['no request at all', (world) => world.manager.attachSidecar(undefined as never), 'INVALID_ARGUMENT', ['']],
     ['no config', attach({ config: undefined as never }), 'INVALID_ARGUMENT', ['config']],
-    ['a workload that is not there', attach({ bookDeploymentId: 'nobody' }), 'WORKLOAD_NOT_FOUND', []],
+    ['a workload that is not there', attach({ bookDeploymentId: 'nobody' }), 'WORKLOAD_NOT_FOUND', ['bookDeploymentId']],
   ];
   it.each(cases)('%s', async (_, call, code, paths) => {
     await using world = await openWorld();
@@ -26,7 +26,7 @@ describe('attachSidecar refuses', () => {
   it('an id that two workloads have, until one is named by its uid', async () => {
     await using world = await openWorld();
     const twin = await world.addBook({ kind: 'StatefulSet' });
-    await expectRefused(world, () => attach({})(world), { code: 'WORKLOAD_AMBIGUOUS' });
+    await expectRefused(world, () => attach({})(world), { code: 'WORKLOAD_AMBIGUOUS', paths: ['bookDeploymentId'] });
     await expect(attach({ bookDeploymentId: twin.uid })(world)).resolves.toMatchObject({ status: 'attaching' });
   });
 
@@ -106,7 +106,7 @@ describe('attachSidecar refuses', () => {
   it('a namespace whose pod security forbids NET_ADMIN; twin: one that does not', async () => {
     await using world = await openWorld();
     await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'acme-corp', enforce: 'baseline' });
-    await expectRefused(world, () => attach({})(world), { code: 'POD_SECURITY_FORBIDDEN' });
+    await expectRefused(world, () => attach({})(world), { code: 'POD_SECURITY_FORBIDDEN', paths: ['bookDeploymentId'] });
     await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'acme-corp', enforce: 'privileged' });
     await expect(attach({})(world)).resolves.toMatchObject({ status: 'attaching' });
   });
@@ -140,7 +140,7 @@ describe('attachSidecar refuses', () => {
 
   it('a cluster that does not tell its ranges; twin: the option', async () => {
     await using world = await openWorld({ knowsRanges: false });
-    await expectRefused(world, () => attach({})(world), { code: 'CLUSTER_RANGES_UNKNOWN' });
+    await expectRefused(world, () => attach({})(world), { code: 'CLUSTER_RANGES_UNKNOWN', paths: ['clusterRanges'] });
     await world.restart({ clusterRanges: { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: [] } });
     await expect(attach({})(world)).resolves.toMatchObject({ status: 'attaching' });
   });

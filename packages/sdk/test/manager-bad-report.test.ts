@@ -11,11 +11,17 @@ describe('ingestReport refuses', () => {
   const ingest = (world: Opened, token: Secret, document: unknown) => world.manager.ingestReport({ token, document });
   const deep = (): unknown => JSON.parse(`${'['.repeat(30_000)}${']'.repeat(30_000)}`);
   const cases: readonly [string, (world: Opened, agent: Fake) => Promise<unknown>, string, (readonly string[])?][] = [
-    ['a token that nobody issued', async (world, agent) => ingest(world, new Secret('nobody'), agent.document('change')), 'REPORT_UNAUTHENTICATED'],
+    [
+      'a token that nobody issued',
+      async (world, agent) => ingest(world, new Secret('nobody'), agent.document('change')),
+      'REPORT_UNAUTHENTICATED',
+      ['authorization'],
+    ],
     [
       'a token for another audience',
       async (world, agent) => ingest(world, await world.cluster.issuePodToken(agent.pod.uid, 'vault'), agent.document('change')),
       'REPORT_UNAUTHENTICATED',
+      ['authorization'],
     ],
     [
       'a pod without a sidecar',
@@ -25,9 +31,20 @@ describe('ingestReport refuses', () => {
         return ingest(world, await world.token(world.cluster.podsOf(other)[0]?.uid ?? ''), agent.document('change'));
       },
       'REPORT_FORBIDDEN',
+      ['podUid'],
     ],
-    ['a wrong sidecar id', async (_, agent) => agent.report('change', { sidecar_id: '0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1' }), 'REPORT_FORBIDDEN'],
-    ['a wrong pod uid', async (_, agent) => agent.report('change', { pod_uid: '0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1' }), 'REPORT_FORBIDDEN'],
+    [
+      'a wrong sidecar id',
+      async (_, agent) => agent.report('change', { sidecar_id: '0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1' }),
+      'REPORT_FORBIDDEN',
+      ['sidecarId'],
+    ],
+    [
+      'a wrong pod uid',
+      async (_, agent) => agent.report('change', { pod_uid: '0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1' }),
+      'REPORT_FORBIDDEN',
+      ['podUid'],
+    ],
     ['no object', async (world, agent) => ingest(world, agent.pod.serviceAccountToken, 'x'), 'REPORT_INVALID', ['']],
     ['an unknown version', async (_, agent) => agent.report('change', { v: 2 }), 'REPORT_INVALID', ['v']],
     ['counters below nothing', async (_, agent) => agent.report('change', { rx_bytes: -1, tx_bytes: 1.5 }), 'REPORT_INVALID', ['rxBytes', 'txBytes']],
@@ -38,7 +55,7 @@ describe('ingestReport refuses', () => {
       'REPORT_INVALID',
       ['node.backendState'],
     ],
-    ['deep JSON', async (world, agent) => ingest(world, agent.pod.serviceAccountToken, deep()), 'REPORT_INVALID'],
+    ['deep JSON', async (world, agent) => ingest(world, agent.pod.serviceAccountToken, deep()), 'REPORT_INVALID', ['']],
   ];
   it.each(cases)('%s', async (_, call, code, paths) => {
     await using world = await openWorld();
@@ -61,12 +78,14 @@ describe('ingestReport refuses', () => {
     const document = ours?.document('change', { node: { usable: false } });
     await expectRefused(world, () => ingest(world, theirs?.pod.serviceAccountToken ?? new Secret(''), document), {
       code: 'REPORT_FORBIDDEN',
+      paths: ['podUid', 'sidecarId'],
       audited: false,
     });
     await world.cluster.deletePod(ours?.pod.uid ?? '');
     await world.until(async () => world.agents.all.length === 2 && !world.agents.all.includes(ours as never));
     await expectRefused(world, () => ingest(world, ours?.pod.serviceAccountToken ?? new Secret(''), document), {
       code: 'REPORT_UNAUTHENTICATED',
+      paths: ['authorization'],
       audited: false,
     });
   });

@@ -10,7 +10,7 @@ describe('wrong credentials', () => {
     await world.until(async () => (await world.tailnet())?.state.phase === 'failed');
     expect(await world.manager.getTailnet('acme-corp-production')).toMatchObject({
       status: 'failed',
-      reason: { code: 'CONTROL_CREDENTIALS_INVALID' },
+      reason: { code: 'CONTROL_CREDENTIALS_INVALID', path: 'credential.secretName' },
     });
     await world.run(300_000);
     expect(world.names()).toEqual(['tailnet:created', 'tailnet:failed']);
@@ -27,6 +27,7 @@ describe('wrong credentials', () => {
     await world.until(async () => (await world.tailnet('globex-production'))?.state.phase === 'active');
     await world.cluster.createSecret({ namespace: 'bifrost', name: 'bifrost-customer-acme-corp', data: { client_id: 'x', client_secret: 'wrong' } });
     await world.until(async () => (await world.tailnet())?.state.phase === 'failed');
+    expect((await world.tailnet())?.state.reason).toMatchObject({ code: 'CONTROL_CREDENTIALS_INVALID', path: 'credential.secretName' });
     expect((await world.tailnet('globex-production'))?.state.phase).toBe('active');
     expect(world.names('tailnet:failed')).toHaveLength(1);
   });
@@ -43,7 +44,10 @@ describe('wrong credentials', () => {
     const calls = world.guard.calls;
     await world.run(120_000);
     expect(world.guard.calls - calls).toBeLessThan(100);
-    expect((await world.manager.listSidecars())[0]).toMatchObject({ status: 'detaching', reason: { code: 'CONTROL_CREDENTIALS_INVALID' } });
+    expect((await world.manager.listSidecars())[0]).toMatchObject({
+      status: 'detaching',
+      reason: { code: 'CONTROL_CREDENTIALS_INVALID', path: 'credential.secretName' },
+    });
     await world.cluster.createSecret({ ...secret, data: Object.fromEntries([...(data ?? [])].map(([key, value]) => [key, value.reveal()])) });
     await world.until(async () => (await world.sidecars()).length === 0);
     expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });

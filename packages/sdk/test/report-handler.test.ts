@@ -71,19 +71,19 @@ describe('the report door', () => {
     expect(taker.taken).toMatchObject([{ token: 'token-1', document: { v: 1 } }, { token: 'token-1' }]);
   });
 
-  it.each<[string, Parameters<Awaited<ReturnType<typeof open>>['post']>[0], number, ErrorCode]>([
-    ['another path', { path: '/v1/report', headers: bearer }, 404, 'PATH_NOT_FOUND'],
-    ['another method', { method: 'PUT', headers: bearer }, 400, 'REPORT_INVALID'],
-    ['no token', {}, 401, 'REPORT_UNAUTHENTICATED'],
-    ['another scheme', { headers: { authorization: 'Basic dXNlcjpwYXNz' } }, 401, 'REPORT_UNAUTHENTICATED'],
-    ['an empty token', { headers: { authorization: 'Bearer ' } }, 401, 'REPORT_UNAUTHENTICATED'],
-    ['no JSON', { body: '{"v":', headers: bearer }, 400, 'REPORT_INVALID'],
-    ['nothing', { body: '', headers: bearer }, 400, 'REPORT_INVALID'],
-  ])('refuses %s', async (_, sent, status, code) => {
+  it.each<[string, Parameters<Awaited<ReturnType<typeof open>>['post']>[0], number, ErrorCode, string]>([
+    ['another path', { path: '/v1/report', headers: bearer }, 404, 'PATH_NOT_FOUND', 'path'],
+    ['another method', { method: 'PUT', headers: bearer }, 400, 'REPORT_INVALID', 'method'],
+    ['no token', {}, 401, 'REPORT_UNAUTHENTICATED', 'authorization'],
+    ['another scheme', { headers: { authorization: 'Basic dXNlcjpwYXNz' } }, 401, 'REPORT_UNAUTHENTICATED', 'authorization'],
+    ['an empty token', { headers: { authorization: 'Bearer ' } }, 401, 'REPORT_UNAUTHENTICATED', 'authorization'],
+    ['no JSON', { body: '{"v":', headers: bearer }, 400, 'REPORT_INVALID', ''],
+    ['nothing', { body: '', headers: bearer }, 400, 'REPORT_INVALID', ''],
+  ])('refuses %s', async (_, sent, status, code, path) => {
     const taker = new Taker();
     await using door = await open(taker);
     const answer = await door.post({ body: '{}', ...sent });
-    expect([answer.status, answer.body['code']]).toEqual([status, code]);
+    expect(answer).toMatchObject({ status, body: { code, issues: [{ path }] } });
     expect(taker.taken).toEqual([]);
   });
 
@@ -176,7 +176,10 @@ describe('the report door before a real manager', () => {
       door.post({ body: JSON.stringify(document), headers: { authorization: `Bearer ${token.reveal()}` } });
     const own = one.pod.serviceAccountToken;
     expect(await send(one.document('heartbeat'), own)).toMatchObject({ status: 200, body: { v: 1, next_heartbeat_ms: 10_000 } });
-    expect(await send({ ...one.document('heartbeat'), pod_uid: 'another' }, own)).toMatchObject({ status: 403, body: { code: 'REPORT_FORBIDDEN' } });
+    expect(await send({ ...one.document('heartbeat'), pod_uid: 'another' }, own)).toMatchObject({
+      status: 403,
+      body: { code: 'REPORT_FORBIDDEN', issues: [{ path: 'pod_uid' }] },
+    });
     expect(await send({ ...one.document('heartbeat'), node: { reachable: 'yes' } }, own)).toMatchObject({
       status: 400,
       body: { issues: expect.arrayContaining([expect.objectContaining({ path: 'node.reachable' })]) },

@@ -70,7 +70,9 @@ describe('tailscale adapter: tokens', () => {
       expect(await plane.listTailnets(options())).toEqual([]);
       expect(tokenCalls(api)).toBe(2);
       api.failNext({ path: '/organizations', status: 401, count: 2 });
-      await expect(plane.listTailnets(options())).rejects.toMatchObject({ code: 'CONTROL_CREDENTIALS_INVALID', details: { status: '401' } });
+      await expect(plane.listTailnets(options())).rejects.toMatchObject({
+        ...{ code: 'CONTROL_CREDENTIALS_INVALID', details: { status: '401' }, issues: [{ path: 'organization' }] },
+      });
       expect([tokenCalls(api), calls(api, '/organizations')]).toEqual([3, 5]);
       control.revokeClient(control.organization.clientId);
       await expect(plane.listTailnets(options())).rejects.toMatchObject({ code: 'CONTROL_CREDENTIALS_INVALID' });

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { BifrostError, CONNECTIVITY_EVENT_TYPES, CONNECTIVITY_WORDS, ERROR_CODES, fromWire, Secret, toWire } from '../src/core/index.ts';
+import { BifrostError, CONNECTIVITY_EVENT_TYPES, CONNECTIVITY_WORDS, ERROR_CODES, fromWire, Secret, toWire, wirePath } from '../src/core/index.ts';
 
 const GRPC_CODES = 16;
 
@@ -80,6 +80,18 @@ describe('the wire form', () => {
     expect(fromWire({ rx_bytes: 1, node: { home_derp: 'fra' }, peers: [{ last_handshake_at_ms: 2 }] })).toEqual({
       ...{ rxBytes: 1, node: { homeDerp: 'fra' }, peers: [{ lastHandshakeAtMs: 2 }] },
     });
+  });
+  it.each([
+    ['', ''],
+    ['tailnetName', 'tailnet_name'],
+    ['config.allowedNetworks.0', 'config.allowed_networks.0'],
+    ['credential.secretName', 'credential.secret_name'],
+    ['config.accept_route', 'config.accept_route'],
+    ['details.podName', 'details.podName'],
+    ['spec.template.spec.initContainers.0.name', 'spec.template.spec.initContainers.0.name'],
+    ['spec', 'spec'],
+  ])('writes the path %j as %j: ours as toWire does, those into a workload as they are', (path, wire) => {
+    expect(wirePath(path)).toBe(wire);
   });
   it('an arriving prototype changes nothing', () => {
     const read = fromWire(JSON.parse('{"__proto__":{"polluted":1},"a_b":1}')) as Record<string, unknown>;

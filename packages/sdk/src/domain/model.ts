@@ -13,6 +13,8 @@ import type { SidecarFragment } from './pod-shape.ts';
 export interface Reason {
   readonly code: string;
   readonly message: string;
+  /** The field at fault, where there is one: `credential.secretName`. */
+  readonly path?: string;
 }
 
 /** What is wanted of a tailnet. Written by calls; read by the reconcile loop. */

@@ -1,5 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
-import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import type { Reason, SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { AuditSink, Clock, Cluster, ControlCredential, ControlPlane, Logger, Store, TailnetControl } from '../ports/index.ts';
 import type { Announcer } from './announcer.ts';
 import type { EventBus } from './event-bus.ts';
@@ -58,13 +58,15 @@ export async function controlOf(context: Context, tailnet: StoredTailnet, { sign
     code: 'CONTROL_CREDENTIALS_INVALID',
     message: `Put client_id and client_secret into Secret ${secret.namespace}/${secret.name}: the tailnet cannot be reached without them.`,
     details: { namespace: secret.namespace, secretName: secret.name },
+    issues: [{ path: 'credential.secretName', message: 'names no Secret with both keys' }],
   });
 }
 
-/** A reason as it is stored: the code and our own sentence, without the code in front of it twice. */
-export const reasonOf = (error: BifrostError): { code: string; message: string } => ({
-  code: error.code,
-  message: error.message.replace(`[${error.code}] `, ''),
+/** A reason as it is stored: the code, our own sentence without the code in front of it twice, and the first field at fault. */
+export const reasonOf = ({ code, message, issues }: BifrostError): Reason => ({
+  code,
+  message: message.replace(`[${code}] `, ''),
+  ...(issues[0]?.path ? { path: issues[0].path } : {}), // an empty path is the whole: it says nothing
 });
 
 /** Writes the state and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */

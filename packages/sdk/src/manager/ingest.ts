@@ -41,17 +41,18 @@ export function applyFact(context: Context, instance: Instance, assessment: Asse
   context.events.emit(EVENT_OF[after.state], event);
 }
 
-const forbidden = (message: string): BifrostError => new BifrostError({ code: 'REPORT_FORBIDDEN', message });
+const forbidden = (message: string, paths: readonly string[]): BifrostError =>
+  new BifrostError({ code: 'REPORT_FORBIDDEN', message, issues: paths.map((path) => ({ path, message: 'is not that of the token' })) });
 
 /** Which attachment a pod belongs to is told by the uid of its workload, never by what a label or a report says. */
 function authorize(observed: Observed, identity: PodIdentity, report: ReportV1): { pod: Pod; sidecar: StoredSidecar } {
   const pod = observed.podOf(identity.podUid);
   if (pod === undefined || pod.namespace !== identity.namespace)
-    throw forbidden('The pod of this token is not there any more, or carries no sidecar.');
+    throw forbidden('The pod of this token is not there any more, or carries no sidecar.', ['podUid']);
   const sidecar = pod.workloadUid === undefined ? undefined : observed.sidecarOf(pod.workloadUid);
-  if (sidecar === undefined) throw forbidden("The pod's workload has no sidecar of ours.");
-  if (report.podUid !== identity.podUid || report.sidecarId !== sidecar.spec.sidecarId)
-    throw forbidden('The report speaks for another pod or sidecar than its token.');
+  if (sidecar === undefined) throw forbidden("The pod's workload has no sidecar of ours.", ['sidecarId']);
+  const wrong = [...(report.podUid === identity.podUid ? [] : ['podUid']), ...(report.sidecarId === sidecar.spec.sidecarId ? [] : ['sidecarId'])];
+  if (wrong.length > 0) throw forbidden('The report speaks for another pod or sidecar than its token.', wrong);
   return { pod, sidecar };
 }
 
@@ -65,7 +66,12 @@ export async function ingestReport(
   { token, document, signal }: { readonly token: Secret; readonly document: unknown } & Call,
 ): Promise<ReportAnswerV1> {
   const identity = await context.cluster.identities.reviewPodToken(token, { signal });
-  if (identity === undefined) throw new BifrostError({ code: 'REPORT_UNAUTHENTICATED', message: 'The cluster does not vouch for this token.' });
+  if (identity === undefined)
+    throw new BifrostError({
+      code: 'REPORT_UNAUTHENTICATED',
+      message: 'The cluster does not vouch for this token.',
+      issues: [{ path: 'authorization', message: 'is no token of a running pod for us' }],
+    });
   const report = reportFromWire(document); // only now: strangers are told nothing about what they send
   const { pod, sidecar } = authorize(context.observed, identity, report);
   const nowMs = context.clock.nowMs();

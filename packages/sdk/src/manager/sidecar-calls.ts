@@ -152,6 +152,7 @@ async function render(
     throw new BifrostError({
       code: 'CLUSTER_RANGES_UNKNOWN',
       message: "Tell the manager the cluster's ranges (option clusterRanges): without them customer routes could swallow the cluster.",
+      issues: [{ path: 'clusterRanges', message: 'is needed, since the cluster does not tell its ranges' }],
     });
   }
   return renderSidecar({

@@ -58,5 +58,6 @@ export async function settleRoutes(
   const { approvals, refused } = planRoutes({ wanted, allowedNetworks: tailnet.spec.config.allowedNetworks, ours, otherRoutes });
   for (const { deviceId, routes } of approvals) await control.approveRoutes(deviceId, routes, { signal });
   if (refused.length === 0) return undefined;
-  return { code: 'ROUTE_CONFLICT', message: `Not approved, because it overlaps an allowed network or another router: ${refused.join(', ')}.` };
+  const message = `Not approved, because it overlaps an allowed network or another router: ${refused.join(', ')}.`;
+  return { code: 'ROUTE_CONFLICT', message, path: 'config.advertiseRoutes' };
 }

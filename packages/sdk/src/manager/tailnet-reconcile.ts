@@ -114,7 +114,7 @@ function failedPhase({ deleting, state }: StoredTailnet, error: BifrostError): T
 async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Call): Promise<Outcome> {
   const sidecars = (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnet.key);
   if (sidecars.length > 0) {
-    const reason = { code: 'TAILNET_IN_USE', message: `Waits for ${sidecars.length} sidecars to be detached.` };
+    const reason = { code: 'TAILNET_IN_USE', message: `Waits for ${sidecars.length} sidecars to be detached.`, path: 'tailnetName' };
     const state: TailnetState = { ...tailnet.state, phase: 'deleting', reason };
     if (!sameJson(state, tailnet.state)) saw(context, tailnet.key, await context.store.tailnets.replaceState(tailnet, state, call));
     // The call that deletes may have ended between its writes: a sidecar of a deleting tailnet removes itself.

@@ -39,6 +39,7 @@ export async function waitFor(context: Context, awaited: Awaited, { signal }: Ca
       throw new BifrostError({
         code: 'WAIT_FAILED',
         message: `Waited for ${awaited.status}, but it is ${status}${reason === undefined ? '' : `: ${reason}`}.`,
+        issues: [{ path: 'status', message: 'will not come about by waiting' }],
         details: { wanted: awaited.status, status, ...(reason === undefined ? {} : { reason }) },
       });
     }

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { BifrostError, ERROR_CODES, REPORT_LIMITS, Secret, toWire } from '@bifrost/types/core';
+import { BifrostError, ERROR_CODES, type ErrorCode, REPORT_LIMITS, Secret, toWire, wirePath } from '@bifrost/types/core';
 import type { NetworkManager } from '../manager/network-manager.ts';
 
 type Ingest = Pick<NetworkManager, 'ingestReport'>;
@@ -37,17 +37,20 @@ export function createReportHandler(
 const late = (): BifrostError =>
   new BifrostError({ code: 'CLUSTER_UNAVAILABLE', message: 'The report could not be taken in time: send it again.', retryAfterMs: 1_000 });
 
+/** What is wrong with the request itself: a part of it, or the whole body (an empty path). */
+const wrong = (code: ErrorCode, path: string, message: string): BifrostError => new BifrostError({ code, message, issues: [{ path, message }] });
+
 async function answer(manager: Ingest, request: IncomingMessage, signal: AbortSignal): Promise<unknown> {
-  if (request.url?.split('?')[0] !== '/v1/reports') throw new BifrostError({ code: 'PATH_NOT_FOUND', message: 'Reports are posted to /v1/reports.' });
-  if (request.method !== 'POST') throw new BifrostError({ code: 'REPORT_INVALID', message: 'Reports are posted.' });
+  if (request.url?.split('?')[0] !== '/v1/reports') throw wrong('PATH_NOT_FOUND', 'path', 'Reports are posted to /v1/reports.');
+  if (request.method !== 'POST') throw wrong('REPORT_INVALID', 'method', 'Reports are posted.');
   const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
-  if (token === undefined) throw new BifrostError({ code: 'REPORT_UNAUTHENTICATED', message: 'Show the pod token as a bearer token.' });
+  if (token === undefined) throw wrong('REPORT_UNAUTHENTICATED', 'authorization', 'Show the pod token as a bearer token.');
   const text = await readBody(request, signal);
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch {
-    throw new BifrostError({ code: 'REPORT_INVALID', message: 'The body is not JSON.' }); // without the cause: it quotes the body
+    throw wrong('REPORT_INVALID', '', 'The body is not JSON.'); // without the cause: it quotes the body
   }
   return manager.ingestReport({ token: new Secret(token), document, signal });
 }
@@ -60,12 +63,12 @@ function readBody(request: IncomingMessage, signal: AbortSignal): Promise<string
   const onData = (chunk: Buffer): void => {
     size += chunk.length;
     if (size <= REPORT_LIMITS.maxBytes) chunks.push(chunk);
-    else reject(new BifrostError({ code: 'REPORT_TOO_LARGE', message: `A report has at most ${REPORT_LIMITS.maxBytes} bytes.` }));
+    else reject(wrong('REPORT_TOO_LARGE', '', `A report has at most ${REPORT_LIMITS.maxBytes} bytes.`));
   };
   const onEnd = (): void => resolve(Buffer.concat(chunks).toString('utf8'));
   const onClose = (): void => {
     // It closes after its end too; an error made for nothing would cost more than reading the body.
-    if (!request.readableEnded) reject(new BifrostError({ code: 'REPORT_INVALID', message: 'The body ended early.' }));
+    if (!request.readableEnded) reject(wrong('REPORT_INVALID', '', 'The body ended early.'));
   };
   const onAbort = (): void => reject(signal.reason);
   request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
@@ -90,5 +93,6 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
     request.resume(); // what is under way is drained, or its end would reset the connection under the answer
   }
   if (told.retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(told.retryAfterMs / 1000));
-  send(response, ERROR_CODES[told.code].http, { code: told.code, message: told.message, issues: told.issues });
+  const issues = told.issues.map(({ path, message }) => ({ path: wirePath(path), message }));
+  send(response, ERROR_CODES[told.code].http, { code: told.code, message: told.message, issues });
 }

@@ -22,14 +22,24 @@ export interface CreateTailnetResponse {
   readonly createdAt: Date;
 }
 
+/** Why an object is not as it was wanted. */
+export interface StatusReason {
+  /** An error code. */
+  readonly code: string;
+  /** A sentence that says what to do. */
+  readonly message: string;
+  /** The field at fault, where there is one, as in the caller's own object: `credential.secretName`. */
+  readonly path?: string;
+}
+
 /** A tailnet as read back. */
 export interface Tailnet extends CreateTailnetResponse {
   readonly customerId: string;
   readonly config: NetworkConfiguration;
   readonly tags: readonly string[];
   readonly tenancy: Tenancy;
-  /** Why it is not active: an error code and a sentence. */
-  readonly reason?: { readonly code: string; readonly message: string };
+  /** Why it is not active. */
+  readonly reason?: StatusReason;
 }
 
 export interface AttachSidecarRequest {
@@ -72,7 +82,7 @@ export interface Sidecar extends AttachSidecarResponse {
   /** Its oldest connected instance's address. */
   readonly ipAddress?: string;
   readonly instances: readonly SidecarInstance[];
-  readonly reason?: { readonly code: string; readonly message: string };
+  readonly reason?: StatusReason;
 }
 
 /** The specification's status answer; bytes are as the books see them, since the manager first saw each agent. */

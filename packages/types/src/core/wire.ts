@@ -37,6 +37,23 @@ export function toWire(value: unknown): unknown {
   return out;
 }
 
+/** Roots of paths into a Kubernetes object: its names are not ours to write otherwise. None of our messages has such a member. */
+const FOREIGN_ROOTS: ReadonlySet<string> = new Set(['spec', 'metadata', 'status']);
+
+/**
+ * A path of an {@link Issue} as it is written on the wire: `config.allowedNetworks.0` is `config.allowed_networks.0`. Paths into a workload
+ * (`spec.template.spec.hostNetwork`) and what lies inside a free map stay as they are.
+ *
+ * @example
+ * error.issues.map(({ path, message }) => ({ path: wirePath(path), message }));
+ */
+export function wirePath(path: string): string {
+  const segments = path.split('.');
+  if (segments.length > 1 && FOREIGN_ROOTS.has(segments[0] ?? '')) return path;
+  const freeMap = segments.findIndex((segment) => FREE_MAPS.has(segment));
+  return segments.map((segment, index) => (freeMap >= 0 && index > freeMap ? segment : toSnake(segment))).join('.');
+}
+
 /** The reverse of names only: what the values mean is the schema's business. `__proto__` is dropped. */
 export function fromWire(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;

@@ -67,6 +67,10 @@ function camelCased(json: unknown): unknown {
     return fromWire(json);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause; // a few kilobytes of "[" exhaust the stack
-    throw new BifrostError({ code: 'REPORT_INVALID', message: 'the report is nested too deeply' });
+    throw new BifrostError({
+      code: 'REPORT_INVALID',
+      message: 'the report is nested too deeply',
+      issues: [{ path: '', message: 'is nested too deeply' }],
+    });
   }
 }

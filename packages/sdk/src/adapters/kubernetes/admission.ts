@@ -43,6 +43,7 @@ export async function admitPod(connection: KubernetesConnection, { workload, fra
   throw new BifrostError({
     code: 'POD_SECURITY_FORBIDDEN',
     message: `namespace ${namespace} ${level === undefined ? 'has an admission rule that' : `enforces pod security level ${JSON.stringify(level)}, which`} forbids the sidecar; use a namespace labelled ${ENFORCE_LABEL}=privileged, or a sidecar that needs no tun device (${merged.problem.message})`,
+    issues: [{ path: 'bookDeploymentId', message: 'lies in a namespace that forbids the sidecar' }],
     details: level === undefined ? { namespace } : { namespace, enforce: level },
     cause: denied,
   });

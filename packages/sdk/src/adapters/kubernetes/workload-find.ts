@@ -74,6 +74,7 @@ export class WorkloadFinder {
       throw new BifrostError({
         code: 'WORKLOAD_AMBIGUOUS',
         message: 'more than one workload has this id; give each its own label, or name one by its uid',
+        issues: [{ path: 'bookDeploymentId', message: 'more than one workload has it' }],
         details: Object.fromEntries(found.slice(0, 5).map(({ kind, object }, index) => [`workload${index + 1}`, nameOf(kind, object)])),
       });
     }
@@ -83,12 +84,14 @@ export class WorkloadFinder {
       throw new BifrostError({
         code: 'WORKLOAD_UNSUPPORTED',
         message: `a ${unsupported} cannot be given a sidecar; use a Deployment or a StatefulSet`,
+        issues: [{ path: 'bookDeploymentId', message: `is a ${unsupported}` }],
         details: { kind: unsupported },
       });
     }
     throw new BifrostError({
       code: 'WORKLOAD_NOT_FOUND',
       message: `no Deployment or StatefulSet has this value of the label ${LABELS.bookDeploymentId}, this uid, or this namespace/name`,
+      issues: [{ path: 'bookDeploymentId', message: 'no workload has it' }],
     });
   }
 

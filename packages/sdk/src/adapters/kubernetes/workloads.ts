@@ -143,7 +143,11 @@ const patchError = (problem: ApiProblem, subject: string): BifrostError =>
 const subjectOf = ({ kind, namespace, name }: WorkloadReference): string => `${kind} ${namespace}/${name}`;
 
 const notFound = (workload: WorkloadReference): BifrostError =>
-  new BifrostError({ code: 'WORKLOAD_NOT_FOUND', message: `${subjectOf(workload)} is gone, or another one of its name came` });
+  new BifrostError({
+    code: 'WORKLOAD_NOT_FOUND',
+    message: `${subjectOf(workload)} is gone, or another one of its name came`,
+    issues: [{ path: 'bookDeploymentId', message: 'its workload is gone' }],
+  });
 
 function toWorkload({ kind, object: { metadata, spec } }: FoundObject, customerId: string | undefined): Workload {
   return {

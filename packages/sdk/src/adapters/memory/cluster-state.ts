@@ -62,7 +62,11 @@ export class ClusterState {
     const found = this.workload(reference);
     if (found !== undefined) return found;
     const { kind, namespace, name } = reference;
-    throw new BifrostError({ code: 'WORKLOAD_NOT_FOUND', message: `there is no ${kind} ${namespace}/${name} with that uid` });
+    throw new BifrostError({
+      code: 'WORKLOAD_NOT_FOUND',
+      message: `there is no ${kind} ${namespace}/${name} with that uid`,
+      issues: [{ path: 'bookDeploymentId', message: 'its workload is gone' }],
+    });
   }
 
   named(kind: WorkloadKind, namespace: string, name: string): WorkloadRecord | undefined {

@@ -33,10 +33,18 @@ export class MemoryWorkloads implements Workloads {
       const [first, ...others] = all.filter(matches);
       if (first !== undefined && others.length === 0) return this.#state.shown(first);
       if (first !== undefined) {
-        throw new BifrostError({ code: 'WORKLOAD_AMBIGUOUS', message: `${others.length + 1} workloads answer to this id: name one by its uid.` });
+        throw new BifrostError({
+          code: 'WORKLOAD_AMBIGUOUS',
+          message: `${others.length + 1} workloads answer to this id: name one by its uid.`,
+          issues: [{ path: 'bookDeploymentId', message: 'more than one workload has it' }],
+        });
       }
     }
-    throw new BifrostError({ code: 'WORKLOAD_NOT_FOUND', message: 'No workload has this label, uid or namespace/name: check the id.' });
+    throw new BifrostError({
+      code: 'WORKLOAD_NOT_FOUND',
+      message: 'No workload has this label, uid or namespace/name: check the id.',
+      issues: [{ path: 'bookDeploymentId', message: 'no workload has it' }],
+    });
   }
 
   async get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined> {
@@ -73,6 +81,7 @@ export class MemoryWorkloads implements Workloads {
       throw new BifrostError({
         code: 'POD_SECURITY_FORBIDDEN',
         message: `The namespace enforces pod security level ${enforce}, which forbids the sidecar: ${violations.join('; ')}.`,
+        issues: [{ path: 'bookDeploymentId', message: 'lies in a namespace that forbids the sidecar' }],
         details: { level: enforce },
       });
     }

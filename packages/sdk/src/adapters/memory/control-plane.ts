@@ -63,7 +63,11 @@ export class MemoryControlPlane implements ControlPlane {
     const signIn = (): SimulatedGrant => {
       if (access.credential) return this.control.signIn(access.credential);
       if (access.controlId !== undefined) return this.control.signIn(this.#organizationClient(), access.controlId);
-      throw new BifrostError({ code: 'CONTROL_CREDENTIALS_INVALID', message: 'give the OAuth client of the tailnet, or its control id' });
+      throw new BifrostError({
+        code: 'CONTROL_CREDENTIALS_INVALID',
+        message: 'give the OAuth client of the tailnet, or its control id',
+        issues: [{ path: 'credential.secretName', message: 'is needed' }],
+      });
     };
     /** True when the organization, asked, no longer has the tailnet. */
     const isAbsent = (): boolean => {
@@ -86,7 +90,11 @@ export class MemoryControlPlane implements ControlPlane {
 
   #organizationClient(): ControlCredential {
     if (this.#organization) return this.#organization;
-    throw new BifrostError({ code: 'CONTROL_CREDENTIALS_INVALID', message: "configure the organization's OAuth client (option organization)" });
+    throw new BifrostError({
+      code: 'CONTROL_CREDENTIALS_INVALID',
+      message: "configure the organization's OAuth client (option organization)",
+      issues: [{ path: 'organization', message: 'is needed' }],
+    });
   }
 
   async #enter<T>({ signal }: CallOptions, work: () => T): Promise<T> {

@@ -41,6 +41,9 @@ export interface CustomerTailnet {
   readonly credential: ControlCredential;
 }
 
+const refusedClient = (message: string): BifrostError =>
+  new BifrostError({ code: 'CONTROL_CREDENTIALS_INVALID', message, issues: [{ path: 'credential.secretName', message: 'is refused' }] });
+
 const CUSTOMER_SCOPES = ['auth_keys', 'devices:core', 'devices:routes', 'policy_file'];
 
 /**
@@ -80,7 +83,7 @@ export class SimulatedControl {
   signIn(credential: ControlCredential, controlId?: string): SimulatedGrant {
     const client = this.#clients.get(credential.clientId);
     if (client === undefined || client.secret !== credential.clientSecret.reveal()) {
-      throw new BifrostError({ code: 'CONTROL_CREDENTIALS_INVALID', message: 'no such OAuth client' });
+      throw refusedClient('no such OAuth client');
     }
     const { secret: _, ...grant } = client;
     if (controlId === undefined || controlId === grant.controlId) return grant;
@@ -96,7 +99,7 @@ export class SimulatedControl {
 
   /** The grant's tailnet, if the grant covers `scope`. @throws {BifrostError} `CONTROL_CREDENTIALS_INVALID`, `CONTROL_DENIED`, `CONTROL_NOT_FOUND` (the organization has none) */
   open(grant: SimulatedGrant, scope: string, access: 'read' | 'write'): SimulatedTailnet {
-    if (!this.isAlive(grant)) throw new BifrostError({ code: 'CONTROL_CREDENTIALS_INVALID', message: 'this client is revoked' });
+    if (!this.isAlive(grant)) throw refusedClient('this client is revoked');
     const fitting = access === 'read' ? [scope, `${scope}:read`, 'all', 'all:read'] : [scope, 'all'];
     if (!grant.scopes.some((held) => fitting.includes(held)))
       throw new BifrostError({ code: 'CONTROL_DENIED', message: `the client lacks the scope ${scope}` });
@@ -238,7 +241,7 @@ export class SimulatedControl {
   }
 
   #requireOrganization(grant: SimulatedGrant, message: string): void {
-    if (!this.isAlive(grant)) throw new BifrostError({ code: 'CONTROL_CREDENTIALS_INVALID', message: 'this client is revoked' });
+    if (!this.isAlive(grant)) throw refusedClient('this client is revoked');
     if (grant.controlId !== undefined) throw new BifrostError({ code: 'CONTROL_DENIED', message });
   }
 

@@ -64,15 +64,21 @@ function judge(request: ApiRequest, { status, text }: ApiAnswer): Pick<BifrostEr
   return { code: 'CONTROL_ANSWER_INVALID', advice: 'check that baseUrl leads to API v2' };
 }
 
+/** Who called: where its credential was set, as a path, and the time. */
+export interface Caller {
+  readonly credentialPath: string;
+  readonly clock: Clock;
+}
+
 /** An answer that is not a success, as our error. */
-export function refusal(request: ApiRequest, answer: ApiAnswer, clock: Clock): BifrostError {
+export function refusal(request: ApiRequest, answer: ApiAnswer, { credentialPath, clock }: Caller): BifrostError {
   const { code, advice } = judge(request, answer);
   const { said, issues } = explanation(answer);
   const pause = answer.status === 429 || answer.status >= 500 ? retryAfterMs(answer.header('retry-after'), clock) : undefined;
   return new BifrostError({
     code,
     message: `${request.action} was refused (HTTP ${answer.status}${said}); ${advice}`,
-    issues,
+    issues: code === 'CONTROL_CREDENTIALS_INVALID' ? [{ path: credentialPath, message: 'is refused by the control plane' }] : issues,
     details: { status: String(answer.status) },
     cause: { status: answer.status, method: request.method, path: request.path },
     ...(pause === undefined ? {} : { retryAfterMs: pause }),

@@ -78,7 +78,11 @@ class TailscaleControlPlane implements ControlPlane {
     const session = (): ApiSession => {
       if (credential) return this.#sessions.of(credential);
       if (controlId !== undefined) return this.#sessions.of(this.#organization(), controlId);
-      throw new BifrostError({ code: 'CONTROL_CREDENTIALS_INVALID', message: 'give the OAuth client of the tailnet, or its control id' });
+      throw new BifrostError({
+        code: 'CONTROL_CREDENTIALS_INVALID',
+        message: 'give the OAuth client of the tailnet, or its control id',
+        issues: [{ path: 'credential.secretName', message: 'is needed' }],
+      });
     };
     const recover = async (options: CallOptions): Promise<ApiSession | undefined> => {
       const known = await this.listTailnets(options);
@@ -95,7 +99,11 @@ class TailscaleControlPlane implements ControlPlane {
   #organization(): ControlCredential {
     const { organization } = this.#options;
     if (organization) return organization;
-    throw new BifrostError({ code: 'CONTROL_CREDENTIALS_INVALID', message: "configure the organization's OAuth client (option organization)" });
+    throw new BifrostError({
+      code: 'CONTROL_CREDENTIALS_INVALID',
+      message: "configure the organization's OAuth client (option organization)",
+      issues: [{ path: 'organization', message: 'is needed' }],
+    });
   }
 
   async #list(organization: ControlCredential, options: CallOptions): Promise<readonly ControlTailnet[]> {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Secret } from '@bifrost/types/core';
 import type { ControlCredential } from '../../ports/control-plane.ts';
 import type { CallOptions } from '../../ports/store.ts';
-import { refusal } from './answers.ts';
+import { type Caller, refusal } from './answers.ts';
 import { Gate } from './gate.ts';
 import type { ResolvedTailscaleOptions } from './options.ts';
 import { TokenSource } from './token.ts';
@@ -13,15 +13,16 @@ const MOST_SESSIONS = 1_024;
 /** One credential's way into the API: its token and its share of the connections. */
 export class ApiSession {
   readonly #transport: ApiTransport;
-  readonly #options: ResolvedTailscaleOptions;
+  readonly #caller: Caller;
   readonly #token: TokenSource;
   readonly #gate: Gate;
   #calls = 0;
 
   constructor(init: { transport: ApiTransport; options: ResolvedTailscaleOptions; credential: ControlCredential; tailnet: string | undefined }) {
     this.#transport = init.transport;
-    this.#options = init.options;
-    this.#token = new TokenSource({ ...init, clock: init.options.clock });
+    const { clock, organization } = init.options;
+    this.#caller = { clock, credentialPath: init.credential === organization ? 'organization' : 'credential.secretName' };
+    this.#token = new TokenSource({ ...init, caller: this.#caller });
     this.#gate = new Gate(init.options.maxConcurrent);
   }
 
@@ -34,7 +35,7 @@ export class ApiSession {
     this.#calls += 1;
     try {
       const answer = await this.#gate.run(() => this.#sendSigned(request, options), options);
-      if (answer.status < 200 || answer.status > 299) throw refusal(request, answer, this.#options.clock);
+      if (answer.status < 200 || answer.status > 299) throw refusal(request, answer, this.#caller);
       return read(request, answer);
     } finally {
       this.#calls -= 1;

@@ -1,8 +1,7 @@
 import { BifrostError, Secret } from '@bifrost/types/core';
-import type { Clock } from '../../ports/clock.ts';
 import type { ControlCredential } from '../../ports/control-plane.ts';
 import type { CallOptions } from '../../ports/store.ts';
-import { readJson, refusal } from './answers.ts';
+import { type Caller, readJson, refusal } from './answers.ts';
 import { orAbort } from './gate.ts';
 import { TokenAnswer } from './schemas.ts';
 import type { ApiRequest, ApiTransport } from './transport.ts';
@@ -23,15 +22,15 @@ interface Flight {
 /** The access token of one OAuth client: cached until shortly before it expires, fetched once for all who wait. */
 export class TokenSource {
   readonly #transport: ApiTransport;
-  readonly #clock: Clock;
+  readonly #caller: Caller;
   readonly #credential: ControlCredential;
   readonly #tailnet: string | undefined;
   #token: Token | undefined;
   #flight: Flight | undefined;
 
-  constructor(init: { transport: ApiTransport; clock: Clock; credential: ControlCredential; tailnet: string | undefined }) {
+  constructor(init: { transport: ApiTransport; caller: Caller; credential: ControlCredential; tailnet: string | undefined }) {
     this.#transport = init.transport;
-    this.#clock = init.clock;
+    this.#caller = init.caller;
     this.#credential = init.credential;
     this.#tailnet = init.tailnet;
   }
@@ -39,7 +38,7 @@ export class TokenSource {
   /** Joins the fetch under way; the fetch itself is aborted only when the last who waits for it leaves. */
   async get(options: CallOptions): Promise<Secret> {
     options.signal.throwIfAborted();
-    if (this.#token && this.#clock.nowMs() < this.#token.refreshAtMs) return this.#token.value;
+    if (this.#token && this.#caller.clock.nowMs() < this.#token.refreshAtMs) return this.#token.value;
     this.#flight ??= this.#launch();
     const flight = this.#flight;
     flight.waiters += 1;
@@ -85,12 +84,13 @@ export class TokenSource {
         code: 'CONTROL_CREDENTIALS_INVALID',
         message: `${TOKEN.action} was refused (HTTP ${answer.status}); check client_id and client_secret, or make a new OAuth client`,
         details: { status: String(answer.status) },
+        issues: [{ path: this.#caller.credentialPath, message: 'is refused by the control plane' }],
       });
     }
-    if (answer.status !== 200) throw refusal(TOKEN, answer, this.#clock);
+    if (answer.status !== 200) throw refusal(TOKEN, answer, this.#caller);
     const { access_token, expires_in } = readJson(TOKEN, answer, TokenAnswer);
     const lifetimeMs = expires_in * 1_000;
-    const refreshAtMs = this.#clock.nowMs() + lifetimeMs - Math.min(REFRESH_BEFORE_MS, lifetimeMs / 2);
+    const refreshAtMs = this.#caller.clock.nowMs() + lifetimeMs - Math.min(REFRESH_BEFORE_MS, lifetimeMs / 2);
     return { value: new Secret(access_token), refreshAtMs };
   }
 }

@@ -7,12 +7,12 @@ import {
   call,
   carrying,
   change,
-  code,
   fresh,
   namesOf,
   type OpenCluster,
   ownInitContainer,
   present,
+  refusedBook,
   type WorkloadRequest,
 } from './cluster-support.ts';
 import { exampleFragment } from './store-examples.ts';
@@ -162,11 +162,11 @@ export function describeConflicts(open: OpenCluster): void {
         const first = await workload(form === 'prepend' ? own : {});
         const wanted: WorkloadChange = change(first, { form });
         await admin.deleteWorkload(first);
-        await expect(cluster.workloads.attach(wanted, call())).rejects.toMatchObject(code('WORKLOAD_NOT_FOUND'));
-        await expect(cluster.workloads.attach(wanted, { ...call(), dryRun: true })).rejects.toMatchObject(code('WORKLOAD_NOT_FOUND'));
+        await expect(cluster.workloads.attach(wanted, call())).rejects.toMatchObject(refusedBook('WORKLOAD_NOT_FOUND'));
+        await expect(cluster.workloads.attach(wanted, { ...call(), dryRun: true })).rejects.toMatchObject(refusedBook('WORKLOAD_NOT_FOUND'));
         await cluster.workloads.detach(wanted, call());
         const second = await workload({ ...(form === 'prepend' ? own : {}), namespace: first.namespace, name: first.name });
-        await expect(cluster.workloads.attach(wanted, call())).rejects.toMatchObject(code('WORKLOAD_NOT_FOUND'));
+        await expect(cluster.workloads.attach(wanted, call())).rejects.toMatchObject(refusedBook('WORKLOAD_NOT_FOUND'));
         await cluster.workloads.attach(change(second, { form, fragment: wanted.fragment }), call());
         const carried = await admin.readWorkload(second);
         await cluster.workloads.detach(wanted, call());
@@ -192,7 +192,7 @@ export function describeAdmit(open: OpenCluster): void {
       const enforcing = await namespace({ customerId: 'acme-corp', enforce: 'baseline' });
       for (const kind of ['Deployment', 'StatefulSet'] as const) {
         const book = await present(cluster, await workload({ kind, namespace: enforcing, name: fresh('book') }));
-        await expect(cluster.workloads.admit(book, netAdmin, call())).rejects.toMatchObject(code('POD_SECURITY_FORBIDDEN'));
+        await expect(cluster.workloads.admit(book, netAdmin, call())).rejects.toMatchObject(refusedBook('POD_SECURITY_FORBIDDEN'));
         await cluster.workloads.admit(book, harmless, call());
       }
     }));

@@ -1,6 +1,6 @@
 import { expect, it, vi } from 'vitest';
 import { LABELS } from '../../domain/names.ts';
-import { bench, call, code, found, fresh, type OpenCluster, present } from './cluster-support.ts';
+import { bench, call, found, fresh, type OpenCluster, present, refusedBook } from './cluster-support.ts';
 
 export function describeFind(open: OpenCluster): void {
   it('C1: finds a workload by its label, its uid, and namespace/name', () =>
@@ -49,7 +49,7 @@ export function describeFind(open: OpenCluster): void {
       ];
       for (const bookDeploymentId of [...absent, ...hostile]) {
         await expect(cluster.workloads.find(bookDeploymentId, call()), JSON.stringify(bookDeploymentId)).rejects.toMatchObject(
-          code('WORKLOAD_NOT_FOUND'),
+          refusedBook('WORKLOAD_NOT_FOUND'),
         );
       }
     }));
@@ -62,7 +62,7 @@ export function describeAmbiguous(open: OpenCluster): void {
       const first = await workload({ labels });
       const second = await workload({ labels, namespace: await namespace({ customerId: 'other-corp' }) });
       await vi.waitFor(
-        () => expect(cluster.workloads.find(labels[LABELS.bookDeploymentId] ?? '', call())).rejects.toMatchObject(code('WORKLOAD_AMBIGUOUS')),
+        () => expect(cluster.workloads.find(labels[LABELS.bookDeploymentId] ?? '', call())).rejects.toMatchObject(refusedBook('WORKLOAD_AMBIGUOUS')),
         { timeout: 10_000 },
       );
       expect((await found(cluster, first.uid)).reference).toEqual(first);
@@ -73,9 +73,12 @@ export function describeAmbiguous(open: OpenCluster): void {
     bench(open, async ({ cluster, workload }) => {
       const { namespace, name } = await workload();
       await workload({ kind: 'StatefulSet', namespace, name });
-      await vi.waitFor(() => expect(cluster.workloads.find(`${namespace}/${name}`, call())).rejects.toMatchObject(code('WORKLOAD_AMBIGUOUS')), {
-        timeout: 10_000,
-      });
+      await vi.waitFor(
+        () => expect(cluster.workloads.find(`${namespace}/${name}`, call())).rejects.toMatchObject(refusedBook('WORKLOAD_AMBIGUOUS')),
+        {
+          timeout: 10_000,
+        },
+      );
     }));
 }
 
