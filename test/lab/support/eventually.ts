@@ -48,11 +48,9 @@ export async function throughout(
 export async function during<T>(what: string, action: () => Promise<T>, probe: () => Promise<boolean>, { intervalMs = 200 } = {}): Promise<T> {
   const ended = new AbortController();
   const running = action().finally(() => ended.abort());
-  let asked = 0;
   const asking = async (): Promise<void> => {
     do {
-      if (!(await probe())) throw new Error(`did not hold: ${what}, when asked for the ${++asked}. time`);
-      asked += 1;
+      if (!(await probe())) throw new Error(`did not hold: ${what}`);
       await pause(intervalMs, undefined, { signal: ended.signal }).catch(() => undefined);
     } while (!ended.signal.aborted);
   };

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Secret } from '@bifrost/types/core';
 import { TOKEN_AUDIENCE } from '../../domain/names.ts';
 import type { Identities, PodIdentity } from '../../ports/cluster.ts';
@@ -36,7 +36,7 @@ export class KubernetesIdentities implements Identities {
     signal.throwIfAborted();
     const text = token.reveal();
     if (text === '' || text.length > MAX_TOKEN_LENGTH) return undefined;
-    const key = createHash('sha256').update(text).digest('base64');
+    const key = hash('sha256', text, 'base64');
     const remembered = this.#remembered.get(key);
     if (remembered !== undefined && this.#nowMs() < remembered.untilMs) return remembered.identity;
     const askedAtMs = this.#nowMs();

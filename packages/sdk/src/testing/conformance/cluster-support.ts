@@ -71,7 +71,6 @@ export interface ClusterBench extends ClusterUnderTest {
 }
 
 export const call = (): CallOptions => ({ signal: AbortSignal.timeout(20_000) });
-export const code = (expected: string): { readonly code: string } => ({ code: expected });
 /** A refusal that names the caller's field. */
 export const refusedBook = (expected: string): object => ({ code: expected, issues: [{ path: 'bookDeploymentId' }] });
 export const fresh = (prefix: string): string => `${prefix}-${crypto.randomUUID().slice(0, 13)}`;
