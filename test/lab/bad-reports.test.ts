@@ -67,31 +67,47 @@ afterAll(async () => {
 });
 
 describe('a report is refused', () => {
-  const cases: readonly [what: string, status: number, token: () => Promise<string | undefined> | string | undefined, document?: () => unknown][] = [
-    ['with the token of another customer’s pod', 403, () => tokenOf(stranger)],
-    ['with the token of another customer’s pod that names itself and our sidecar', 403, () => tokenOf(stranger), () => report(stranger)],
-    ['with the token of a pod that has no sidecar', 403, platformToken],
-    ['with its own token, about another sidecar', 403, () => tokenOf(pod), () => report(pod, randomUUID())],
-    ['with its own token, about another pod', 403, () => tokenOf(pod), () => report(stranger)],
-    ['with its own token for another audience', 401, () => tokenOf(pod, 'another')],
-    [
-      'with a token of the service account that is bound to no pod',
-      401,
-      () => kubernetes.serviceAccountToken({ namespace: OURS, name: 'default' }, 'bifrost'),
-    ],
-    ['with garbage for a token', 401, () => 'garbage'],
-    ['without a token', 401, () => undefined],
-    ['with its own token, when it is no report', 400, () => tokenOf(pod), () => ({ ...report(pod), tx_bytes: -1 })],
+  interface Case {
+    readonly what: string;
+    readonly status: number;
+    /** As on the wire. */
+    readonly paths: readonly string[];
+    readonly token: () => Promise<string> | string | undefined;
+    /** @default one about our pod and our sidecar */
+    readonly document?: () => unknown;
+  }
+  const own = () => tokenOf(pod);
+  const theirs = () => tokenOf(stranger);
+  const unbound = () => kubernetes.serviceAccountToken({ namespace: OURS, name: 'default' }, 'bifrost');
+  const cases: readonly Case[] = [
+    { what: 'with the token of another customer’s pod', status: 403, paths: ['pod_uid', 'sidecar_id'], token: theirs },
+    {
+      what: 'with the token of another customer’s pod, about itself',
+      status: 403,
+      paths: ['sidecar_id'],
+      token: theirs,
+      document: () => report(stranger),
+    },
+    { what: 'with the token of a pod that has no sidecar', status: 403, paths: ['pod_uid'], token: platformToken },
+    { what: 'about another sidecar', status: 403, paths: ['sidecar_id'], token: own, document: () => report(pod, randomUUID()) },
+    { what: 'about another pod', status: 403, paths: ['pod_uid'], token: own, document: () => report(stranger) },
+    { what: 'with a token for another audience', status: 401, paths: ['authorization'], token: () => tokenOf(pod, 'another') },
+    { what: 'with a token that is bound to no pod', status: 401, paths: ['authorization'], token: unbound },
+    { what: 'with garbage for a token', status: 401, paths: ['authorization'], token: () => 'garbage' },
+    { what: 'without a token', status: 401, paths: ['authorization'], token: () => undefined },
+    { what: 'when it is no report', status: 400, paths: ['tx_bytes'], token: own, document: () => ({ ...report(pod), tx_bytes: -1 }) },
   ];
   async function platformToken(): Promise<string> {
     const [caller] = await kubernetes.readyPods('platform', 'app=book-controller');
     return kubernetes.serviceAccountToken({ namespace: 'platform', name: 'book-controller' }, 'bifrost', caller);
   }
 
-  test.each(cases)('%s', async (_, status, token, document = () => report(pod)) => {
+  test.each(cases)('$what', async ({ status, paths, token, document = () => report(pod) }) => {
     const [before, seen, sent] = [await snapshot(kubernetes, controls), await view(), await bytesSent()];
     const code = { 400: 'REPORT_INVALID', 401: 'REPORT_UNAUTHENTICATED', 403: 'REPORT_FORBIDDEN' }[status];
-    expect(await platform.report(await token(), document())).toMatchObject({ status, body: { code } });
+    const answer = await platform.report(await token(), document());
+    expect(answer).toMatchObject({ status, body: { code } });
+    expect(answer.body.issues.map(({ path }: { path: string }) => path).sort()).toEqual(paths);
     expect(await view()).toEqual(seen);
     expect((await bytesSent()) - sent).toBeLessThan(1_000_000);
     expect(await snapshot(kubernetes, controls)).toEqual(before);
