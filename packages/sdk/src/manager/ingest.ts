@@ -1,6 +1,7 @@
 import { reportFromWire } from '@bifrost/types';
 import { BifrostError, type InstanceEvent, type ReportAnswerV1, type ReportV1, type Secret } from '@bifrost/types/core';
 import { type Assessment, advance, assess } from '../domain/connectivity.ts';
+import { mean } from '../domain/mean.ts';
 import type { StoredSidecar } from '../domain/model.ts';
 import type { Pod, PodIdentity } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
@@ -85,8 +86,7 @@ export async function ingestReport(
     instance.deviceId !== (report.node.deviceId ?? instance.deviceId) || instance.ipAddress !== (report.node.ips[0] ?? instance.ipAddress);
   instance.deviceId = report.node.deviceId ?? instance.deviceId;
   instance.ipAddress = report.node.ips[0] ?? instance.ipAddress;
-  const latencies = report.peers.map(({ latencyMs }) => latencyMs).filter((latency) => latency !== undefined);
-  instance.latencyMs = latencies.length === 0 ? undefined : latencies.reduce((sum, latency) => sum + latency, 0) / latencies.length;
+  instance.latencyMs = mean(report.peers.map(({ latencyMs }) => latencyMs));
   if (identityChanged) context.touch('sidecar', sidecar.key);
   applyFact(context, instance, assess(report, nowMs, context.settings.thresholds));
   return answer;

@@ -1,4 +1,5 @@
 import type { ConnectionMetric, NetworkStatus } from '@bifrost/types/core';
+import { mean } from '../domain/mean.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Call, Context } from './context.ts';
 import type { Instance } from './instances.ts';
@@ -19,13 +20,12 @@ function sum(context: Context, sidecars: readonly StoredSidecar[]): Sums {
   const instances = sidecars.flatMap(({ key }) => context.instances.of(key));
   const traffic = sidecars.map(({ key }) => context.instances.traffic(key));
   const connected = instances.filter(isUp);
-  const latencies = connected.map(({ latencyMs }) => latencyMs).filter((latency) => latency !== undefined);
   const times = traffic.map(({ lastActivityMs }) => lastActivityMs).filter((time) => time !== undefined);
   return {
     connected,
     bytesSent: traffic.reduce((total, { bytesSent }) => total + bytesSent, 0n),
     bytesReceived: traffic.reduce((total, { bytesReceived }) => total + bytesReceived, 0n),
-    averageLatencyMs: latencies.length === 0 ? 0 : latencies.reduce((total, latency) => total + latency, 0) / latencies.length,
+    averageLatencyMs: mean(connected.map(({ latencyMs }) => latencyMs)) ?? 0,
     lastActivity: times.length === 0 ? undefined : new Date(Math.max(...times)),
   };
 }
