@@ -19,17 +19,25 @@ async function bench(
   await using connection = kubernetes({ kubeconfig: server.kubeconfig(), ...options });
   await run({ server, connection });
 }
-const get = (connection: KubernetesConnection, signal = call()): Promise<unknown> => connection.send({ method: 'GET', path: '/api/v1/pods', signal });
+const get = (connection: KubernetesConnection, signal = call()): Promise<unknown> =>
+  connection.send({ operation: 'pods.list', method: 'GET', path: '/api/v1/pods', signal });
 
 describe('Kubernetes connection', () => {
   it('sends method, query, body and headers, and gives refusals as answers', () =>
     bench(async ({ server, connection }) => {
       server.next(good, status(409, 'Conflict', { causes: [{ reason: 'X', message: 'y', field: '.z' }] }, 'no'));
-      const request = { method: 'PATCH', path: '/api/v1/x', query: { a: 'b c', d: true, e: undefined, f: 2 }, body: { g: 1 } } as const;
+      const request = {
+        operation: 'workloads.attach',
+        method: 'PATCH',
+        path: '/api/v1/x',
+        query: { a: 'b c', d: true, e: undefined, f: 2 },
+        body: { g: 1 },
+      } as const;
       expect(await connection.send({ ...request, contentType: 'application/apply-patch+yaml', signal: call() })).toMatchObject({ ok: true });
       expect(server.received[0]).toMatchObject({ method: 'PATCH', path: '/api/v1/x', body: { g: 1 } });
       expect(String(server.received[0]?.query)).toBe('a=b+c&d=true&f=2');
       expect(server.received[0]?.headers).toMatchObject({ authorization: 'Bearer canary-token', 'content-type': 'application/apply-patch+yaml' });
+      expect(server.received[0]?.headers['user-agent']).toBe('bifrost (workloads.attach)');
       const refused = await connection.send({ ...request, signal: call() });
       expect(refused).toMatchObject({ ok: false, problem: { status: 409, reason: 'Conflict', causes: [{ field: '.z' }] } });
     }));

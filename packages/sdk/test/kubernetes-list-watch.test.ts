@@ -28,7 +28,15 @@ async function open(options: Partial<ListWatchOptions<ApiObject, string>> = {}):
   const connection = kubernetes({ kubeconfig: server.kubeconfig(), logger: { log } });
   const backoff = { minMs: 1, maxMs: 5 };
   const project = ({ metadata }: ApiObject): string => `${metadata.uid}@${metadata.resourceVersion}`;
-  const watch = new ListWatch<ApiObject, string>({ connection, path: '/api/v1/pods', labelSelector: 'l', project, backoff, ...options });
+  const watch = new ListWatch<ApiObject, string>({
+    connection,
+    operations: { list: 'pods.list', watch: 'pods.watch' },
+    path: '/api/v1/pods',
+    labelSelector: 'l',
+    project,
+    backoff,
+    ...options,
+  });
   stack.push(server, connection, watch);
   return { server, watch, seen: [], logged };
 }

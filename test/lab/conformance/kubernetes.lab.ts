@@ -57,6 +57,7 @@ describe.skipIf(!controllers && !apiServerIsBuilt())('Kubernetes adapters on a r
     await using _closed = connection;
     const create = (query: Record<string, string>) =>
       connection.send({
+        operation: 'pods.admit',
         method: 'POST',
         path: '/api/v1/namespaces/bifrost/pods',
         query,

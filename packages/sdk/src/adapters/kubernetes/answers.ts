@@ -2,8 +2,11 @@ import { BifrostError } from '@bifrost/types/core';
 import type { Dispatcher } from 'undici';
 import type { StatusBody } from './api-types.ts';
 import { type ApiProblem, problemOf, unavailable } from './errors.ts';
+import type { KubernetesOperation } from './operations.ts';
 
 export interface ApiRequest {
+  /** What it is for; goes out in `User-Agent`. */
+  readonly operation: KubernetesOperation;
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Built of literals and {@link segment}s. */
   readonly path: string;
@@ -33,7 +36,7 @@ export function targetOf({ path, query }: ApiRequest): string {
 }
 
 export function headersOf(request: ApiRequest, credentials: Readonly<Record<string, string>>, json: string): Record<string, string> {
-  const headers: Record<string, string> = { ...credentials, accept: request.accept ?? json, 'user-agent': 'bifrost' };
+  const headers: Record<string, string> = { ...credentials, accept: request.accept ?? json, 'user-agent': `bifrost (${request.operation})` };
   if (request.body !== undefined) headers['content-type'] = request.contentType ?? json;
   return headers;
 }

@@ -41,6 +41,7 @@ export class KubernetesIdentities implements Identities {
     if (remembered !== undefined && this.#nowMs() < remembered.untilMs) return remembered.identity;
     const askedAtMs = this.#nowMs();
     const answer = await this.#connection.send<TokenReview>({
+      operation: 'tokenreviews.create',
       method: 'POST',
       path: '/apis/authentication.k8s.io/v1/tokenreviews',
       body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token: text, audiences: [TOKEN_AUDIENCE] } },

@@ -3,12 +3,15 @@ import type { Logger } from '../../ports/logger.ts';
 import { type ApiList, type ApiObject, METADATA_ONLY, type StatusBody } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { clusterError, problemOf, unavailable } from './errors.ts';
+import type { KubernetesOperation } from './operations.ts';
 import { Backoff, pause } from './pause.ts';
 
 export type Change<Item> = { readonly kind: 'present' | 'gone'; readonly uid: string; readonly item: Item };
 
 export interface ListWatchOptions<Source extends ApiObject, Item> {
   readonly connection: KubernetesConnection;
+  /** Names of its two requests. */
+  readonly operations: { readonly list: KubernetesOperation; readonly watch: KubernetesOperation };
   /** The collection's path. */
   readonly path: string;
   readonly labelSelector?: string;
@@ -132,10 +135,10 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
   }
 
   async #page(next: string | undefined, signal: AbortSignal): Promise<ApiList<Source>> {
-    const { connection, path, labelSelector, metadataOnly, pageSize = 500 } = this.#options;
+    const { connection, operations, path, labelSelector, metadataOnly, pageSize = 500 } = this.#options;
     const query = { labelSelector, limit: pageSize, continue: next };
     const accept = metadataOnly ? { accept: METADATA_ONLY.list } : {};
-    const answer = await connection.send<ApiList<Source>>({ method: 'GET', path, query, ...accept, signal });
+    const answer = await connection.send<ApiList<Source>>({ operation: operations.list, method: 'GET', path, query, ...accept, signal });
     if (!answer.ok) throw clusterError(answer.problem, `list ${path}`);
     return answer.body;
   }
@@ -149,12 +152,12 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
 
   /** Follows until the server ends the stream; true when it brought a change. */
   async #watch(from: string, signal: AbortSignal): Promise<boolean> {
-    const { connection, path, labelSelector, metadataOnly, idleTimeoutMs = 150_000 } = this.#options;
+    const { connection, operations, path, labelSelector, metadataOnly, idleTimeoutMs = 150_000 } = this.#options;
     const timeoutSeconds = Math.round(240 + Math.random() * 120);
     const query = { watch: true, allowWatchBookmarks: true, resourceVersion: from, labelSelector, timeoutSeconds };
     const accept = metadataOnly ? { accept: METADATA_ONLY.object } : {};
     let brought = false;
-    for await (const line of connection.stream({ path, query, ...accept, signal, idleTimeoutMs })) {
+    for await (const line of connection.stream({ operation: operations.watch, path, query, ...accept, signal, idleTimeoutMs })) {
       const event = line as WatchEvent<Source>;
       if (event.type === 'ERROR') {
         const status = event.object as StatusBody;

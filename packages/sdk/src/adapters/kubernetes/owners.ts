@@ -48,7 +48,13 @@ export class OwnerWalk implements AsyncDisposable {
   async #ask(namespace: string, replicaSet: OwnerReference): Promise<OwnerAnswer> {
     const path = `/apis/apps/v1/namespaces/${segment(namespace)}/replicasets/${segment(replicaSet.name)}`;
     try {
-      const answer = await this.#connection.send<ApiObject>({ method: 'GET', path, accept: METADATA_ONLY.object, signal: this.#stop.signal });
+      const answer = await this.#connection.send<ApiObject>({
+        operation: 'replicasets.get',
+        method: 'GET',
+        path,
+        accept: METADATA_ONLY.object,
+        signal: this.#stop.signal,
+      });
       if (!answer.ok && !isAbsent(answer.problem)) throw clusterError(answer.problem, 'read a ReplicaSet');
       const metadata = answer.ok ? answer.body.metadata : undefined;
       // Gone, or a successor of its name: whose it was can no longer be told. Without an owner it is the workload itself.

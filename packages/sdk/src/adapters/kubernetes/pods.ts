@@ -39,7 +39,13 @@ export class KubernetesPods implements Pods, AsyncDisposable {
   readonly #owners: OwnerWalk;
 
   constructor(connection: KubernetesConnection) {
-    this.#watch = new ListWatch({ connection, path: '/api/v1/pods', labelSelector: LABELS.sidecarId, project: toRecord });
+    this.#watch = new ListWatch({
+      connection,
+      operations: { list: 'pods.list', watch: 'pods.watch' },
+      path: '/api/v1/pods',
+      labelSelector: LABELS.sidecarId,
+      project: toRecord,
+    });
     this.#owners = new OwnerWalk(connection);
   }
 

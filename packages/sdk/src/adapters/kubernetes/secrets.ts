@@ -25,7 +25,7 @@ export class KubernetesSecrets implements Secrets {
 
   async get(secret: SecretReference, { signal }: CallOptions): Promise<ReadonlyMap<string, Secret> | undefined> {
     signal.throwIfAborted();
-    const answer = await this.#connection.send<SecretObject>({ method: 'GET', path: pathOf(secret), signal });
+    const answer = await this.#connection.send<SecretObject>({ operation: 'secrets.get', method: 'GET', path: pathOf(secret), signal });
     if (answer.ok) return decoded(answer.body.data ?? {});
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read ${subjectOf(secret)}`);
@@ -34,14 +34,21 @@ export class KubernetesSecrets implements Secrets {
   async put(secret: SecretContent, { signal }: CallOptions): Promise<void> {
     signal.throwIfAborted();
     const query = { fieldManager: FIELD_MANAGER };
-    const created = await this.#connection.send({ method: 'POST', path: collectionOf(secret), query, body: document(secret), signal });
+    const created = await this.#connection.send({
+      operation: 'secrets.create',
+      method: 'POST',
+      path: collectionOf(secret),
+      query,
+      body: document(secret),
+      signal,
+    });
     if (created.ok) return;
     if (created.problem.reason !== 'AlreadyExists') throw clusterError(created.problem, `create ${subjectOf(secret)}`);
     const present = await this.#metadata(secret, { signal });
     if (present === undefined) throw new BifrostError({ code: 'CLUSTER_CONFLICT', message: `${subjectOf(secret)} came and went; repeat` });
     if (!isOurs(present)) throw foreign(secret);
     const body = document(secret, present);
-    const replaced = await this.#connection.send({ method: 'PUT', path: pathOf(secret), query, body, signal });
+    const replaced = await this.#connection.send({ operation: 'secrets.replace', method: 'PUT', path: pathOf(secret), query, body, signal });
     if (!replaced.ok) throw clusterError(replaced.problem, `replace ${subjectOf(secret)}`);
   }
 
@@ -51,7 +58,7 @@ export class KubernetesSecrets implements Secrets {
     if (present === undefined || !isOurs(present)) return;
     const { uid, resourceVersion } = present;
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } };
-    const answer = await this.#connection.send({ method: 'DELETE', path: pathOf(secret), body, signal });
+    const answer = await this.#connection.send({ operation: 'secrets.delete', method: 'DELETE', path: pathOf(secret), body, signal });
     if (!answer.ok && !isAbsent(answer.problem)) throw clusterError(answer.problem, `delete ${subjectOf(secret)}`);
   }
 
@@ -62,7 +69,14 @@ export class KubernetesSecrets implements Secrets {
     do {
       const query = { labelSelector: `${LABELS.managedBy}=${MANAGED_BY}`, limit: 500, continue: next };
       const path = '/api/v1/secrets';
-      const answer = await this.#connection.send<ApiList<ApiObject>>({ method: 'GET', path, query, accept: METADATA_ONLY.list, signal });
+      const answer = await this.#connection.send<ApiList<ApiObject>>({
+        operation: 'secrets.list',
+        method: 'GET',
+        path,
+        query,
+        accept: METADATA_ONLY.list,
+        signal,
+      });
       if (!answer.ok) throw clusterError(answer.problem, 'list secrets');
       for (const { metadata } of answer.body.items ?? []) {
         found.push({ namespace: metadata.namespace ?? '', name: metadata.name, labels: metadata.labels ?? {} });
@@ -73,7 +87,13 @@ export class KubernetesSecrets implements Secrets {
   }
 
   async #metadata(secret: SecretReference, { signal }: CallOptions): Promise<ObjectMeta | undefined> {
-    const answer = await this.#connection.send<ApiObject>({ method: 'GET', path: pathOf(secret), accept: METADATA_ONLY.object, signal });
+    const answer = await this.#connection.send<ApiObject>({
+      operation: 'secrets.metadata',
+      method: 'GET',
+      path: pathOf(secret),
+      accept: METADATA_ONLY.object,
+      signal,
+    });
     if (answer.ok) return answer.body.metadata;
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read ${subjectOf(secret)}`);

@@ -12,7 +12,7 @@ export interface CustomResource extends ApiObject {
 /** What one kind of custom resource needs to be a collection of the Store port. */
 export interface ResourceCodec<Spec, State> {
   readonly kind: string;
-  readonly plural: string;
+  readonly plural: 'tailnets' | 'sidecarattachments';
   /** The path of one object and of the collection that it is created in; undefined: no object can have this key. */
   place(
     key: string,

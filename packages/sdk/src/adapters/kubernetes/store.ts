@@ -52,6 +52,13 @@ export function kubernetesStore({ connection }: KubernetesStoreOptions): Store {
   };
 }
 
+interface PatchStep {
+  readonly step: 'replace' | 'state' | 'guard' | 'finalize';
+  readonly operations: readonly object[];
+  readonly subresource?: string;
+  readonly signal: AbortSignal;
+}
+
 class ResourceCollection<Spec, State extends object> implements Collection<Spec, State>, AsyncDisposable {
   readonly #connection: KubernetesConnection;
   readonly #codec: ResourceCodec<Spec, State>;
@@ -60,7 +67,9 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
   constructor(connection: KubernetesConnection, codec: ResourceCodec<Spec, State>) {
     this.#connection = connection;
     this.#codec = codec;
-    this.#watch = new ListWatch({ connection, path: `${API_ROOT}/${codec.plural}`, metadataOnly: true, project: codec.keyOf });
+    const { plural } = codec;
+    const operations = { list: `${plural}.list`, watch: `${plural}.watch` } as const;
+    this.#watch = new ListWatch({ connection, operations, path: `${API_ROOT}/${plural}`, metadataOnly: true, project: codec.keyOf });
   }
 
   async get(key: string, { signal }: CallOptions): Promise<Stored<Spec, State> | undefined> {
@@ -71,12 +80,19 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
 
   async list({ signal }: CallOptions): Promise<readonly Stored<Spec, State>[]> {
     signal.throwIfAborted();
+    const { plural } = this.#codec;
     const found: Stored<Spec, State>[] = [];
     let next: string | undefined;
     do {
       const query = { limit: 500, continue: next };
-      const answer = await this.#send<ApiList<CustomResource>>({ method: 'GET', path: `${API_ROOT}/${this.#codec.plural}`, query, signal });
-      if (!answer.ok) throw storeError(answer.problem, `list ${this.#codec.plural}`);
+      const answer = await this.#send<ApiList<CustomResource>>({
+        operation: `${plural}.list`,
+        method: 'GET',
+        path: `${API_ROOT}/${plural}`,
+        query,
+        signal,
+      });
+      if (!answer.ok) throw storeError(answer.problem, `list ${plural}`);
       found.push(...(answer.body.items ?? []).map((object) => storedOf(this.#codec, object)));
       next = answer.body.metadata?.continue || undefined;
     } while (next !== undefined);
@@ -90,7 +106,14 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
       throw new BifrostError({ code: 'INVALID_ARGUMENT', message: `${this.#codec.kind} cannot have this name; use DNS labels` });
     const metadata = { ...place.metadata, finalizers: [FINALIZER] };
     const body = { apiVersion: `${GROUP}/${VERSION}`, kind: this.#codec.kind, metadata, spec };
-    const answer = await this.#send<CustomResource>({ method: 'POST', path: place.collection, query: { fieldManager: FIELD_MANAGER }, body, signal });
+    const answer = await this.#send<CustomResource>({
+      operation: `${this.#codec.plural}.create`,
+      method: 'POST',
+      path: place.collection,
+      query: { fieldManager: FIELD_MANAGER },
+      body,
+      signal,
+    });
     if (!answer.ok) throw storeError(answer.problem, `create ${this.#subject(key)}`);
     const created = storedOf(this.#codec, answer.body);
     // The server keeps no status on create. The state of a new object is what an absent status reads as, so mostly that is all.
@@ -99,26 +122,26 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
 
   async replaceSpec(current: Stored<Spec, State>, spec: Spec, { signal }: CallOptions): Promise<Stored<Spec, State>> {
     signal.throwIfAborted();
-    const object = await this.#patch(current, { operations: [{ op: 'add', path: '/spec', value: spec }], signal });
+    const object = await this.#patch(current, { step: 'replace', operations: [{ op: 'add', path: '/spec', value: spec }], signal });
     return storedOf(this.#codec, object);
   }
 
   async replaceState(current: Stored<Spec, State>, state: State, { signal }: CallOptions): Promise<Stored<Spec, State>> {
     signal.throwIfAborted();
     const operations = [{ op: 'add', path: '/status', value: statusOf(state, current.generation) }];
-    const object = await this.#patch(current, { operations, subresource: '/status', signal });
+    const object = await this.#patch(current, { step: 'state', operations, subresource: '/status', signal });
     const stored = storedOf(this.#codec, object);
     const finalizers = object.metadata.finalizers ?? [];
     if (stored.deleting || finalizers.includes(FINALIZER)) return stored;
     const guarded = [{ op: 'add', path: '/metadata/finalizers', value: [...finalizers, FINALIZER] }];
-    return storedOf(this.#codec, await this.#patch(stored, { operations: guarded, signal }));
+    return storedOf(this.#codec, await this.#patch(stored, { step: 'guard', operations: guarded, signal }));
   }
 
   async remove(key: string, { signal }: CallOptions): Promise<void> {
     signal.throwIfAborted();
     const place = this.#codec.place(key);
     if (place === undefined) return;
-    const answer = await this.#send({ method: 'DELETE', path: place.path, signal });
+    const answer = await this.#send({ operation: `${this.#codec.plural}.remove`, method: 'DELETE', path: place.path, signal });
     if (!answer.ok && !isAbsent(answer.problem)) throw storeError(answer.problem, `remove ${this.#subject(key)}`);
   }
 
@@ -136,7 +159,7 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
       { op: 'remove', path },
     ];
     try {
-      await this.#patch(current, { operations, signal });
+      await this.#patch(current, { step: 'finalize', operations, signal });
     } catch (error) {
       if (!BifrostError.is(error) || error.code !== 'STORE_NOT_FOUND') throw error;
     }
@@ -154,20 +177,18 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
   async #read(key: string, signal: AbortSignal): Promise<CustomResource | undefined> {
     const place = this.#codec.place(key);
     if (place === undefined) return undefined;
-    const answer = await this.#send<CustomResource>({ method: 'GET', path: place.path, signal });
+    const answer = await this.#send<CustomResource>({ operation: `${this.#codec.plural}.get`, method: 'GET', path: place.path, signal });
     if (answer.ok) return answer.body;
     if (isAbsent(answer.problem)) return undefined;
     throw storeError(answer.problem, `read ${this.#subject(key)}`);
   }
 
   /** Compare-and-swap: to set an old resourceVersion is a conflict, also to set it on a successor of the same name. */
-  async #patch(
-    current: Stored<Spec, State>,
-    { operations, subresource = '', signal }: { readonly operations: readonly object[]; readonly subresource?: string; readonly signal: AbortSignal },
-  ): Promise<CustomResource> {
+  async #patch(current: Stored<Spec, State>, { step, operations, subresource = '', signal }: PatchStep): Promise<CustomResource> {
     const place = this.#codec.place(current.key);
     if (place === undefined) throw new BifrostError({ code: 'STORE_NOT_FOUND', message: `${this.#codec.kind} cannot have this name` });
     const answer = await this.#send<CustomResource>({
+      operation: `${this.#codec.plural}.${step}`,
       method: 'PATCH',
       path: place.path + subresource,
       query: { fieldManager: FIELD_MANAGER },

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import type { ClusterRanges } from '../../domain/model.ts';
 import type { Topology } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
+import type { ApiRequest } from './answers.ts';
 import type { ApiList, ApiObject } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { clusterError } from './errors.ts';
@@ -35,8 +36,8 @@ export class KubernetesTopology implements Topology {
     options.signal.throwIfAborted();
     if (this.#known !== undefined && this.#nowMs() < this.#known.untilMs) return this.#known.ranges;
     const [serviceCidrs, nodes] = await Promise.all([
-      this.#list<ServiceCidr>('/apis/networking.k8s.io/v1/servicecidrs', options),
-      this.#list<Node>('/api/v1/nodes', options),
+      this.#list<ServiceCidr>({ operation: 'servicecidrs.list', path: '/apis/networking.k8s.io/v1/servicecidrs' }, options),
+      this.#list<Node>({ operation: 'nodes.list', path: '/api/v1/nodes' }, options),
     ]);
     const ranges = serviceCidrs && nodes && rangesOf(serviceCidrs, nodes);
     if (ranges !== undefined) this.#known = { ranges, untilMs: this.#nowMs() + KNOWN_FOR_MS };
@@ -44,11 +45,20 @@ export class KubernetesTopology implements Topology {
   }
 
   /** Undefined: the server does not know such objects. */
-  async #list<T extends ApiObject>(path: string, { signal }: CallOptions): Promise<readonly T[] | undefined> {
+  async #list<T extends ApiObject>(
+    { operation, path }: Pick<ApiRequest, 'operation' | 'path'>,
+    { signal }: CallOptions,
+  ): Promise<readonly T[] | undefined> {
     const items: T[] = [];
     let next: string | undefined;
     do {
-      const answer = await this.#connection.send<ApiList<T>>({ method: 'GET', path, query: { limit: 250, continue: next }, signal });
+      const answer = await this.#connection.send<ApiList<T>>({
+        operation,
+        method: 'GET',
+        path,
+        query: { limit: 250, continue: next },
+        signal,
+      });
       if (!answer.ok && answer.problem.status === 404) return undefined;
       if (!answer.ok) throw clusterError(answer.problem, `list ${path}`);
       items.push(...(answer.body.items ?? []));

@@ -173,13 +173,20 @@ export class WorkloadFinder {
 
   async #page<T extends ApiObject>({ collection, query, accept }: PageRequest, { signal }: CallOptions): Promise<ApiList<T>> {
     const path = `${collection.group}/${collection.plural}`;
-    const answer = await this.#connection.send<ApiList<T>>({ method: 'GET', path, query, signal, ...(accept === undefined ? {} : { accept }) });
+    const answer = await this.#connection.send<ApiList<T>>({
+      operation: 'workloads.list',
+      method: 'GET',
+      path,
+      query,
+      signal,
+      ...(accept === undefined ? {} : { accept }),
+    });
     if (!answer.ok) throw clusterError(answer.problem, `list ${collection.plural}`);
     return answer.body;
   }
 
   async #get<T extends ApiObject>(path: string, { signal }: CallOptions): Promise<T | undefined> {
-    const answer = await this.#connection.send<T>({ method: 'GET', path, signal });
+    const answer = await this.#connection.send<T>({ operation: 'workloads.get', method: 'GET', path, signal });
     if (answer.ok) return answer.body;
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read ${path}`);

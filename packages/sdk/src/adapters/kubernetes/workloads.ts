@@ -8,12 +8,14 @@ import { type Answer, segment } from './answers.ts';
 import { type ApiObject, CONTENT, METADATA_ONLY } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { type ApiProblem, clusterError, isAbsent, isFailedTest, ownedByOther } from './errors.ts';
+import type { KubernetesOperation } from './operations.ts';
 import { type FoundObject, WorkloadFinder, type WorkloadObject, workloadPath } from './workload-find.ts';
 import { type PatchSubject, planPrepend, planRemoval } from './workload-patch.ts';
 
 type AttachOptions = CallOptions & { readonly dryRun?: boolean };
 
 interface PatchRequest {
+  readonly operation: KubernetesOperation;
   readonly workload: WorkloadReference;
   readonly body: unknown;
   readonly contentType: string;
@@ -53,7 +55,7 @@ export class KubernetesWorkloads implements Workloads {
   async detach({ workload, form, fragment }: WorkloadChange, options: CallOptions): Promise<void> {
     options.signal.throwIfAborted();
     if (form === 'apply') {
-      const answer = await this.#patch({ workload, body: applied(workload), contentType: CONTENT.apply }, options);
+      const answer = await this.#patch({ operation: 'workloads.detach', workload, body: applied(workload), contentType: CONTENT.apply }, options);
       if (!answer.ok && (await this.#current(workload, options)) !== undefined)
         throw clusterError(answer.problem, `detach from ${subjectOf(workload)}`);
       return;
@@ -62,7 +64,7 @@ export class KubernetesWorkloads implements Workloads {
     if (object === undefined) return;
     const body = planRemoval(patchSubject(object), fragment);
     if (body.length === 0) return;
-    const answer = await this.#patch({ workload, body, contentType: CONTENT.jsonPatch }, options);
+    const answer = await this.#patch({ operation: 'workloads.detach', workload, body, contentType: CONTENT.jsonPatch }, options);
     if (!answer.ok && !isAbsent(answer.problem)) throw patchError(answer.problem, `detach from ${subjectOf(workload)}`);
   }
 
@@ -72,7 +74,10 @@ export class KubernetesWorkloads implements Workloads {
 
   /** Server-side apply of our fields and no others; what we applied before and leave out now goes. */
   async #apply({ workload, fragment }: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
-    const answer = await this.#patch({ workload, body: applied(workload, fragment), contentType: CONTENT.apply }, options);
+    const answer = await this.#patch(
+      { operation: 'workloads.attach', workload, body: applied(workload, fragment), contentType: CONTENT.apply },
+      options,
+    );
     if (answer.ok) return answer.body;
     const error = clusterError(answer.problem, `attach to ${subjectOf(workload)}`);
     if (error.code !== 'FIELD_CONFLICT' && (await this.#current(workload, options)) === undefined) throw notFound(workload);
@@ -85,13 +90,14 @@ export class KubernetesWorkloads implements Workloads {
     const plan = planPrepend(patchSubject(object), fragment);
     if (plan.kind === 'present') return object;
     if (plan.kind === 'conflict') throw ownedByOther(`attach to ${subjectOf(workload)}`, plan.manager, plan.paths);
-    const answer = await this.#patch({ workload, body: plan.operations, contentType: CONTENT.jsonPatch }, options);
+    const answer = await this.#patch({ operation: 'workloads.attach', workload, body: plan.operations, contentType: CONTENT.jsonPatch }, options);
     if (answer.ok) return answer.body;
     throw isAbsent(answer.problem) ? notFound(workload) : patchError(answer.problem, `attach to ${subjectOf(workload)}`);
   }
 
-  #patch({ workload, body, contentType }: PatchRequest, { signal, dryRun }: AttachOptions): Promise<Answer<WorkloadObject>> {
+  #patch({ operation, workload, body, contentType }: PatchRequest, { signal, dryRun }: AttachOptions): Promise<Answer<WorkloadObject>> {
     return this.#connection.send<WorkloadObject>({
+      operation: dryRun === true ? 'workloads.try' : operation,
       method: 'PATCH',
       path: workloadPath(workload.kind, workload.namespace, workload.name),
       query: { fieldManager: FIELD_MANAGER, dryRun: dryRun === true ? 'All' : undefined },
@@ -109,7 +115,7 @@ export class KubernetesWorkloads implements Workloads {
   /** Read each time: whose namespace it is decides who may reach what, so it is never remembered. */
   async #customerOf(namespace: string, { signal }: CallOptions): Promise<string | undefined> {
     const path = `/api/v1/namespaces/${segment(namespace)}`;
-    const answer = await this.#connection.send<ApiObject>({ method: 'GET', path, accept: METADATA_ONLY.object, signal });
+    const answer = await this.#connection.send<ApiObject>({ operation: 'namespaces.get', method: 'GET', path, accept: METADATA_ONLY.object, signal });
     if (answer.ok) return answer.body.metadata.labels?.[LABELS.customerId] || undefined;
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read namespace ${namespace}`);

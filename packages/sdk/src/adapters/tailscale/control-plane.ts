@@ -54,6 +54,7 @@ class TailscaleControlPlane implements ControlPlane {
     options.signal.throwIfAborted();
     const organization = this.#organization();
     const request: ApiRequest = {
+      operation: 'tailnets.create',
       action: 'creating a tailnet',
       scope: 'all, in the organization',
       method: 'POST',
@@ -111,7 +112,7 @@ class TailscaleControlPlane implements ControlPlane {
     let cursor: string | undefined;
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const path = `/organizations/-/tailnets?limit=${PAGE}${cursor === undefined ? '' : `&cursor=${encodeURIComponent(cursor)}`}`;
-      const request: ApiRequest = { action: 'listing tailnets', scope: 'all, in the organization', method: 'GET', path };
+      const request: ApiRequest = { operation: 'tailnets.list', action: 'listing tailnets', scope: 'all, in the organization', method: 'GET', path };
       const answer = await this.#sessions.of(organization).call(request, (sent, got) => readJson(sent, got, TailnetsAnswer), options);
       found.push(...answer.tailnets.map(({ id, displayName }) => ({ controlId: id, displayName })));
       if (!answer.cursor || answer.cursor === cursor) return found;

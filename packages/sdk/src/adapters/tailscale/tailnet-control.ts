@@ -40,7 +40,11 @@ export class TailscaleTailnet implements TailnetControl {
     // A DNS name may be changed by its owner; an id is for good.
     const id = this.#controlId?.includes('.') ? '-' : (this.#controlId ?? '-');
     const path = `/tailnet/${encodeURIComponent(id)}/devices`;
-    const { devices } = await this.#get({ action: 'describing the tailnet', scope: 'devices:core', path }, DevicesAnswer, options);
+    const { devices } = await this.#get(
+      { operation: 'tailnets.describe', action: 'describing the tailnet', scope: 'devices:core', path },
+      DevicesAnswer,
+      options,
+    );
     await this.#listKeys(options);
     const own = devices.find(({ isExternal, name }) => isExternal !== true && name.includes('.'));
     const dnsName = own?.name.replace(/^[^.]*\./, '').replace(/\.$/, '');
@@ -52,6 +56,7 @@ export class TailscaleTailnet implements TailnetControl {
     const capabilities = { devices: { create: { reusable, ephemeral, preauthorized: true, tags } } };
     const made = await this.#call(
       {
+        operation: 'keys.create',
         action: 'creating an auth key',
         scope: 'auth_keys',
         method: 'POST',
@@ -71,24 +76,38 @@ export class TailscaleTailnet implements TailnetControl {
   }
 
   async revokeKey(keyId: string, options: CallOptions): Promise<void> {
-    await this.#remove({ action: 'revoking an auth key', scope: 'auth_keys', path: `/tailnet/-/keys/${encodeURIComponent(keyId)}` }, options);
+    await this.#remove(
+      { operation: 'keys.revoke', action: 'revoking an auth key', scope: 'auth_keys', path: `/tailnet/-/keys/${encodeURIComponent(keyId)}` },
+      options,
+    );
   }
 
   async listDevices(options: CallOptions): Promise<readonly Device[]> {
-    const request = { action: 'listing devices', scope: 'devices:core', path: '/tailnet/-/devices?fields=all' };
+    const request = { operation: 'devices.list', action: 'listing devices', scope: 'devices:core', path: '/tailnet/-/devices?fields=all' } as const;
     const { devices } = await this.#get(request, DevicesAnswer, options);
     // Devices shared in from elsewhere belong to another tailnet and cannot be deleted here.
     return devices.filter(({ isExternal }) => isExternal !== true).map(toDevice);
   }
 
   async deleteDevice(deviceId: string, options: CallOptions): Promise<void> {
-    await this.#remove({ action: 'deleting a device', scope: 'devices:core', path: `/device/${encodeURIComponent(deviceId)}` }, options);
+    await this.#remove(
+      { operation: 'devices.delete', action: 'deleting a device', scope: 'devices:core', path: `/device/${encodeURIComponent(deviceId)}` },
+      options,
+    );
   }
 
   async approveRoutes(deviceId: string, routes: readonly string[], options: CallOptions): Promise<void> {
     const path = `/device/${encodeURIComponent(deviceId)}/routes`;
     await this.#call(
-      { action: 'approving routes', scope: 'devices:routes', method: 'POST', path, headers: JSON_BODY, body: JSON.stringify({ routes }) },
+      {
+        operation: 'routes.approve',
+        action: 'approving routes',
+        scope: 'devices:routes',
+        method: 'POST',
+        path,
+        headers: JSON_BODY,
+        body: JSON.stringify({ routes }),
+      },
       (sent, answer) => readJson(sent, answer, RoutesAnswer),
       options,
     );
@@ -97,7 +116,7 @@ export class TailscaleTailnet implements TailnetControl {
   async readPolicy(options: CallOptions): Promise<{ readonly text: string; readonly etag: string }> {
     const headers = { accept: 'application/hujson' };
     return this.#call(
-      { action: 'reading the policy', scope: 'policy_file', method: 'GET', path: '/tailnet/-/acl', headers },
+      { operation: 'policy.read', action: 'reading the policy', scope: 'policy_file', method: 'GET', path: '/tailnet/-/acl', headers },
       readPolicyText,
       options,
     );
@@ -109,14 +128,22 @@ export class TailscaleTailnet implements TailnetControl {
       throw new BifrostError({ code: 'CONTROL_CONFLICT', message: 'the etag is not one that readPolicy gave; read the policy again' });
     }
     const headers = { ...HUJSON_BODY, 'if-match': etag.startsWith('W/') ? etag : `"${etag}"` };
-    const request: ApiRequest = { action: 'writing the policy', scope: 'policy_file', method: 'POST', path: '/tailnet/-/acl', headers, body: text };
+    const request: ApiRequest = {
+      operation: 'policy.write',
+      action: 'writing the policy',
+      scope: 'policy_file',
+      method: 'POST',
+      path: '/tailnet/-/acl',
+      headers,
+      body: text,
+    };
     await this.#call(request, expectPolicy, options);
   }
 
   /** A deleted tailnet takes its client with it, so a refused client may mean "absent": the organization is asked. */
   async deleteTailnet(options: CallOptions): Promise<void> {
     const path = `/tailnet/${encodeURIComponent(this.#controlId ?? '-')}`;
-    const request: ApiRequest = { action: 'deleting the tailnet', scope: 'all', method: 'DELETE', path };
+    const request: ApiRequest = { operation: 'tailnets.delete', action: 'deleting the tailnet', scope: 'all', method: 'DELETE', path };
     try {
       await this.#remove(request, options);
     } catch (error) {
@@ -128,7 +155,11 @@ export class TailscaleTailnet implements TailnetControl {
 
   async #listKeys(options: CallOptions): Promise<readonly KeyAnswer[]> {
     // Without all=true an OAuth token is shown OAuth clients only.
-    const { keys } = await this.#get({ action: 'listing auth keys', scope: 'auth_keys', path: '/tailnet/-/keys?all=true' }, KeysAnswer, options);
+    const { keys } = await this.#get(
+      { operation: 'keys.list', action: 'listing auth keys', scope: 'auth_keys', path: '/tailnet/-/keys?all=true' },
+      KeysAnswer,
+      options,
+    );
     return keys;
   }
 

@@ -7,7 +7,7 @@ import { TokenAnswer } from './schemas.ts';
 import type { ApiRequest, ApiTransport } from './transport.ts';
 
 const REFRESH_BEFORE_MS = 60_000;
-const TOKEN: ApiRequest = { action: 'signing in with the OAuth client', scope: '', method: 'POST', path: '/oauth/token' };
+const TOKEN: ApiRequest = { operation: 'token.create', action: 'signing in with the OAuth client', scope: '', method: 'POST', path: '/oauth/token' };
 
 interface Token {
   readonly value: Secret;

@@ -1,12 +1,14 @@
 import { BifrostError } from '@bifrost/types/core';
 import { Agent } from 'undici';
 import type { CallOptions } from '../../ports/store.ts';
+import type { TailscaleOperation } from './operations.ts';
 import type { ResolvedTailscaleOptions } from './options.ts';
 
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
 
 /** One HTTP exchange, and the words for it in error messages. */
 export interface ApiRequest {
+  readonly operation: TailscaleOperation;
   /** What is being done: "listing devices". */
   readonly action: string;
   /** The OAuth scope that it needs. */
@@ -70,7 +72,7 @@ export class ApiTransport implements AsyncDisposable {
       origin: this.#origin,
       path: this.#prefix + request.path,
       method: request.method,
-      headers: { accept: 'application/json', 'user-agent': this.#options.userAgent, ...request.headers },
+      headers: { accept: 'application/json', 'user-agent': `${this.#options.userAgent} (${request.operation})`, ...request.headers },
       body: request.body ?? null,
       signal,
     });
