@@ -126,7 +126,6 @@ describe('topology', () => {
 
 describe('workloads and Secrets', () => {
   it.each([
-    ['daemonsets', 'DaemonSet'],
     ['jobs', 'Job'],
     ['cronjobs', 'CronJob'],
   ])('a book in %s is WORKLOAD_UNSUPPORTED', (plural, kind) =>

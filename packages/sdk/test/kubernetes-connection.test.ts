@@ -49,7 +49,7 @@ describe('Kubernetes connection', () => {
         for (let index = 0; index < 20; index += 1) await get(connection);
         expect(server.connections).toBeLessThanOrEqual(2); // the next request may begin a moment before the last answer's connection is free
         await Promise.all(Array.from({ length: 60 }, () => get(connection)));
-        expect(server.connections).toBeLessThanOrEqual(2 + 8);
+        expect(server.connections).toBeLessThanOrEqual(2 + 12);
       },
       { maxConnections: 2 },
     ));

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { carries, type PatchOperation, type PatchSubject, planPrepend, planRemoval } from '../src/adapters/kubernetes/workload-patch.ts';
+import { type PatchOperation, type PatchSubject, planPrepend, planRemoval } from '../src/adapters/kubernetes/workload-patch.ts';
+import { carries } from '../src/domain/carries.ts';
 import type { PodTemplateShape, SidecarFragment } from '../src/domain/pod-shape.ts';
 
 const FRAGMENT: SidecarFragment = {

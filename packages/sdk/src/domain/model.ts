@@ -1,6 +1,9 @@
 import type {
+  AttachMode,
   Cause,
+  Condition,
   NetworkConfiguration,
+  NetworkMode,
   SidecarConfiguration,
   SidecarStatus,
   TailnetStatus,
@@ -26,6 +29,26 @@ export interface TailnetSpec {
   readonly tenancy: Tenancy;
   /** Secret in the manager's namespace with `client_id` and `client_secret`; set by the caller (customer-owned) or by us (organization). */
   readonly credentialSecretName: string;
+  /** Nothing is changed outside for it and its sidecars. */
+  readonly paused?: boolean;
+  /** When it is deleted: what the control plane does not let us take away is left there. */
+  readonly abandon?: boolean;
+  /** What becomes of sidecars whose pods must restart for a changed configuration: `ask` waits for a call, `always` begins an upgrade. */
+  readonly rollout?: RolloutRule;
+  readonly upgrade?: UpgradeWish;
+}
+
+export type RolloutRule = 'ask' | 'always';
+export const ROLLOUT_RULES = ['ask', 'always'] as const satisfies readonly RolloutRule[];
+
+/** An upgrade of all sidecars of a tailnet, in waves: what is rendered now takes the place of what was rendered once. */
+export interface UpgradeWish {
+  readonly upgradeId: string;
+  readonly requestedAtMs: number;
+  /** Sidecars on trial at once. */
+  readonly waveSize: number;
+  /** Time for all pods of one sidecar to connect with the new fragment; later it is rolled back and the upgrade halts. Milliseconds. */
+  readonly trialMs: number;
 }
 
 /** What is known of a tailnet. Written by the reconcile loop only. */
@@ -35,7 +58,19 @@ export interface TailnetState {
   readonly controlId?: string;
   readonly dnsName?: string;
   readonly policyWritten?: boolean;
+  /** SHA-256 of the policy that we wrote last: what differs from it is somebody else's edit. */
+  readonly policyHash?: string;
+  readonly conditions?: readonly Condition[];
+  readonly upgrade?: UpgradeState;
   readonly reason?: Reason;
+}
+
+export interface UpgradeState {
+  readonly upgradeId: string;
+  readonly total: number;
+  readonly done: number;
+  readonly finished?: boolean;
+  readonly haltedBy?: Reason & { readonly sidecarId: string };
 }
 
 /** How the fragment is put into the workload: server-side apply, or prepended by JSON Patch where the pod has init containers of its own. */
@@ -49,9 +84,40 @@ export interface SidecarSpec {
   readonly bookDeploymentId: string;
   readonly workload: WorkloadReference;
   readonly config: SidecarConfiguration;
+  /** Default `apply`. */
+  readonly mode?: AttachMode;
   readonly form: AttachForm;
+  /** Default `kernel`. */
+  readonly networkMode?: NetworkMode;
   readonly fragment: SidecarFragment;
+  /** What came before `fragment`: where a roll-back leads. */
   readonly previousFragment?: SidecarFragment;
+  readonly previousConfig?: SidecarConfiguration;
+  /** The tailnet's configuration that the fragment was rendered for, as {@link UpgradeWish} needs it: a hash. */
+  readonly renderedFor?: string;
+  /** Set while `fragment` has to prove itself; the loop keeps it or puts its predecessor back. */
+  readonly trial?: Trial;
+  /** The last upgrade that reached it, whatever came of it. */
+  readonly upgradeId?: string;
+  /** Default `call`. */
+  readonly origin?: AttachOrigin;
+  /** When it is detached: what the control plane does not let us take away is left there. */
+  readonly abandon?: boolean;
+}
+
+/** What asked for the attachment: a call, or the annotation on the workload. */
+export type AttachOrigin = 'call' | 'annotation';
+export const ATTACH_ORIGINS = ['call', 'annotation'] as const satisfies readonly AttachOrigin[];
+
+export interface Trial {
+  readonly sinceMs: number;
+  readonly deadlineMs: number;
+}
+
+/** Drift that was put right: one per field manager, newest last. */
+export interface Repair {
+  readonly manager: string;
+  readonly atMs: number;
 }
 
 /** One pod of an attachment, kept at the rate of state changes, never at report rate. */
@@ -75,6 +141,14 @@ export interface SidecarState {
   readonly deviceIds: readonly string[];
   /** True once the fragment is in the workload. */
   readonly applied?: boolean;
+  /** When this fragment was first put in: the attach deadline counts from there. */
+  readonly appliedAtMs?: number;
+  /** True once any instance has connected: from then on trouble is a fault, not a failed attach. */
+  readonly everConnected?: boolean;
+  /** The failed attach has been taken back: the workload is as it was before. */
+  readonly rolledBack?: boolean;
+  readonly repairs?: readonly Repair[];
+  readonly conditions?: readonly Condition[];
   readonly reason?: Reason;
 }
 

@@ -10,7 +10,21 @@ export const LABELS = {
   /** On Secrets that hold a tailnet's credential. */
   tailnetId: 'bifrost.dev/tailnet-id',
   tailnetName: 'bifrost.dev/tailnet-name',
+  /** On pods with a sidecar: the hash of the fragment that they run. */
+  fragment: 'bifrost.dev/fragment',
   managedBy: 'app.kubernetes.io/managed-by',
+} as const;
+
+/** Under which people annotate workloads; every annotation of ours begins so. */
+export const ANNOTATION_PREFIX = 'bifrost.dev/';
+/** On a workload: attaches it to that tailnet by itself. The others say what `SidecarConfiguration` says; lists are comma-separated. */
+export const WORKLOAD_ANNOTATIONS = {
+  tailnet: 'bifrost.dev/tailnet',
+  hostname: 'bifrost.dev/hostname',
+  advertiseRoutes: 'bifrost.dev/advertise-routes',
+  acceptRoutes: 'bifrost.dev/accept-routes',
+  enableSsh: 'bifrost.dev/enable-ssh',
+  networkMode: 'bifrost.dev/network-mode',
 } as const;
 
 export const MANAGED_BY = 'bifrost';

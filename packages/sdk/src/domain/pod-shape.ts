@@ -47,6 +47,7 @@ export interface PodTemplateShape {
     readonly volumes?: readonly VolumeShape[];
     readonly hostNetwork?: boolean;
     readonly serviceAccountName?: string;
+    readonly shareProcessNamespace?: boolean;
     readonly [member: string]: unknown;
   };
 }
@@ -58,4 +59,11 @@ export interface SidecarFragment {
   /** In start order; they come before the book's own init containers. */
   readonly initContainers: readonly ContainerShape[];
   readonly volumes: readonly VolumeShape[];
+  /** What is added to the book's own containers, by name; absent: nothing. Only `env` is used: the proxy variables of userspace mode. */
+  readonly containers?: readonly ContainerAddition[];
+}
+
+export interface ContainerAddition {
+  readonly name: string;
+  readonly env: readonly EnvironmentVariable[];
 }

@@ -62,6 +62,9 @@ export const sidecarView = (context: Context, sidecar: StoredSidecar): Sidecar =
         ...(heardAtMs === undefined ? {} : { lastReportAt: new Date(heardAtMs) }),
       };
     }),
+    mode: sidecar.spec.mode ?? 'apply',
+    networkMode: sidecar.spec.networkMode ?? 'kernel',
+    conditions: sidecar.state.conditions ?? [],
     ...(sidecar.state.reason === undefined ? {} : { reason: sidecar.state.reason }),
   };
 };

@@ -30,6 +30,8 @@ export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
   config: tailnet.spec.config,
   tags: tailnet.spec.tags,
   tenancy: tailnet.spec.tenancy,
+  paused: tailnet.spec.paused ?? false,
+  conditions: tailnet.state.conditions ?? [],
   ...(tailnet.state.reason === undefined ? {} : { reason: tailnet.state.reason }),
 });
 

@@ -1,5 +1,6 @@
 import type { Secret, WorkloadReference } from '@bifrost/types/core';
 import type { AttachForm, ClusterRanges } from '../domain/model.ts';
+import type { NetworkPolicyShape } from '../domain/network-policy-shape.ts';
 import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
 import type { CallOptions } from './store.ts';
 
@@ -9,10 +10,25 @@ export interface Workload {
   /** The namespace's customer; undefined when the platform has not said. */
   readonly customerId: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
+  /** Those of the workload itself that begin with `bifrost.dev/`. */
+  readonly annotations: Readonly<Record<string, string>>;
   readonly template: PodTemplateShape;
+  /** Pods that are wanted now; of a DaemonSet, how many nodes want one. */
   readonly replicas: number;
+  /** A Job that has come to its end, either way: no pod will follow. */
+  readonly finished: boolean;
+  /** Who else last wrote the spec: a field manager's name, `unknown` when the cluster does not tell, undefined when only we did. */
+  readonly lastWriter: string | undefined;
   /** Changes with every write to the workload. */
   readonly version: string;
+}
+
+/** A workload came, changed or went. */
+export interface WorkloadHint {
+  readonly workload: WorkloadReference;
+  /** Those that begin with `bifrost.dev/`. */
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly gone: boolean;
 }
 
 /** What is to be in, or out of, a workload's pod template. */
@@ -29,17 +45,18 @@ export interface WorkloadChange {
  */
 export interface Workloads {
   /**
-   * Finds a workload by the value of its label `bifrost.dev/book-deployment-id`, its uid, or `namespace/name`, in that order.
+   * Finds a workload of an attachable kind by the value of its label `bifrost.dev/book-deployment-id`, its uid, or `namespace/name`, in that order.
    * @throws {BifrostError} `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED` (a kind that cannot carry a sidecar)
    */
   find(bookDeploymentId: string, options: CallOptions): Promise<Workload>;
-  /** The same workload (same uid) as it is now, or undefined when it is gone. */
+  /** The same workload (same uid) as it is now, or undefined when it is gone. An empty uid: whichever has that kind and name. */
   get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined>;
   /**
-   * Puts the fragment in. Already in: nothing changes. `dryRun`: the cluster judges and nothing is written. Answers with the workload as it then is.
+   * Puts the fragment in. Already in: nothing changes. `dryRun`: the cluster judges and nothing is written. `repair`: what others changed inside items
+   * of ours is taken back; what they own besides stays a conflict. Answers with the workload as it then is.
    * @throws {BifrostError} `FIELD_CONFLICT` with `details.manager` and `issues[].path`; `WORKLOAD_NOT_FOUND`; `CLUSTER_CONFLICT` (changed meanwhile; retry)
    */
-  attach(change: WorkloadChange, options: CallOptions & { readonly dryRun?: boolean }): Promise<Workload>;
+  attach(change: WorkloadChange, options: CallOptions & { readonly dryRun?: boolean; readonly repair?: boolean }): Promise<Workload>;
   /** Takes exactly the fragment out. Absent fragment or absent workload is success. @throws {BifrostError} `CLUSTER_CONFLICT` (changed meanwhile; retry) */
   detach(change: WorkloadChange, options: CallOptions): Promise<void>;
   /**
@@ -47,6 +64,8 @@ export interface Workloads {
    * @throws {BifrostError} `POD_SECURITY_FORBIDDEN` — the same pod without the fragment is admitted
    */
   admit(workload: Workload, fragment: SidecarFragment, options: CallOptions): Promise<void>;
+  /** Hints: a workload of any kind in `WORKLOAD_KINDS` came, changed or went. All at first. Ends with `signal.reason` on abort. */
+  watch(options: CallOptions): AsyncIterable<WorkloadHint>;
 }
 
 export interface SecretReference {
@@ -81,6 +100,8 @@ export interface Pod {
   readonly name: string;
   readonly uid: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Those that begin with `bifrost.dev/`. */
+  readonly annotations: Readonly<Record<string, string>>;
   /** Uid of the workload at the end of the owner walk; undefined when it cannot be told. */
   readonly workloadUid: string | undefined;
   readonly createdAtMs: number;
@@ -113,6 +134,8 @@ export interface Identities {
 export interface Topology {
   /** Ranges of pods, Services and nodes; undefined when they cannot be told. */
   ranges(options: CallOptions): Promise<ClusterRanges | undefined>;
+  /** All NetworkPolicies of a namespace, as they are now. */
+  networkPolicies(namespace: string, options: CallOptions): Promise<readonly NetworkPolicyShape[]>;
 }
 
 /** The cluster that books run in. `start` opens watches; disposing closes them. */

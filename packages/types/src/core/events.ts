@@ -10,6 +10,9 @@ interface SidecarEvent extends TailnetEvent {
   readonly sidecarId: string;
   readonly bookDeploymentId: string;
 }
+interface UpgradeEvent extends TailnetEvent {
+  readonly upgradeId: string;
+}
 /** A change of one instance's connection. */
 export interface InstanceEvent extends SidecarEvent {
   readonly podName: string;
@@ -27,9 +30,16 @@ export interface ManagerEvents {
   'tailnet:activated': TailnetEvent;
   'tailnet:failed': TailnetEvent & { readonly code: string };
   'tailnet:deleted': TailnetEvent;
+  'upgrade:started': UpgradeEvent;
+  'upgrade:finished': UpgradeEvent;
+  'upgrade:halted': UpgradeEvent & { readonly sidecarId: string; readonly code: string };
   'sidecar:attached': SidecarEvent;
   'sidecar:failed': SidecarEvent & { readonly code: string };
+  'sidecar:updated': SidecarEvent;
+  'sidecar:reverted': SidecarEvent & { readonly code: string };
+  'sidecar:drifted': SidecarEvent & { readonly manager: string; readonly repaired: boolean };
   'sidecar:detached': SidecarEvent;
+  'workload:refused': TailnetEvent & { readonly workload: string; readonly code: string };
   'instance:connected': InstanceEvent;
   'instance:degraded': InstanceEvent;
   'instance:disconnected': InstanceEvent;

@@ -1,4 +1,4 @@
-import type { NetworkConfiguration, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
+import type { NetworkConfiguration, NetworkMode, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
 
 /** Where the credentials of a customer's own tailnet are: a Secret in the manager's own namespace, keys `client_id` and `client_secret`. */
 export interface CredentialReference {
@@ -38,8 +38,22 @@ export interface Tailnet extends CreateTailnetResponse {
   readonly config: NetworkConfiguration;
   readonly tags: readonly string[];
   readonly tenancy: Tenancy;
+  /** True: nothing is changed outside for it and its sidecars until `resumeTailnet`. */
+  readonly paused: boolean;
+  readonly conditions: readonly Condition[];
+  /** The last upgrade of its sidecars that was asked for. */
+  readonly upgrade?: UpgradeProgress;
   /** Why it is not active. */
   readonly reason?: StatusReason;
+}
+
+/** How far an upgrade of a tailnet's sidecars has come. */
+export interface UpgradeProgress {
+  readonly upgradeId: string;
+  readonly total: number;
+  readonly done: number;
+  /** Set when a sidecar was rolled back: the rest stays as it is until another upgrade is asked for. */
+  readonly haltedBy?: StatusReason & { readonly sidecarId: string };
 }
 
 export interface AttachSidecarRequest {
@@ -55,12 +69,35 @@ export interface AttachSidecarResponse {
   readonly createdAt: Date;
 }
 
-export type WorkloadKind = 'Deployment' | 'StatefulSet';
+/** Kinds that a running workload can be attached to. */
+export type AttachableKind = 'Deployment' | 'StatefulSet' | 'DaemonSet';
+/** Jobs and CronJobs get their sidecar before they are created: see `injectSidecar`. */
+export type WorkloadKind = AttachableKind | 'Job' | 'CronJob';
+export const ATTACHABLE_KINDS = ['Deployment', 'StatefulSet', 'DaemonSet'] as const satisfies readonly AttachableKind[];
+export const WORKLOAD_KINDS = [...ATTACHABLE_KINDS, 'Job', 'CronJob'] as const satisfies readonly WorkloadKind[];
 export interface WorkloadReference {
   readonly kind: WorkloadKind;
   readonly namespace: string;
   readonly name: string;
+  /** Empty while an injected workload has not been created yet. */
   readonly uid: string;
+}
+
+/** Who owns the sidecar's fields in the workload: Bifrost (`apply`), or whoever created it with the sidecar in it (`inject`). */
+export type AttachMode = 'apply' | 'inject';
+export const ATTACH_MODES = ['apply', 'inject'] as const satisfies readonly AttachMode[];
+
+/** How one matter of an object stands, as Kubernetes words it. */
+export interface Condition {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  /** One word; an error code where something is wrong. */
+  readonly reason: string;
+  readonly message: string;
+  /** The generation of the wish that it speaks of. */
+  readonly observedGeneration: number;
+  /** RFC 3339. */
+  readonly lastTransitionTime: string;
 }
 
 /** One pod's sidecar, as last seen. */
@@ -82,6 +119,9 @@ export interface Sidecar extends AttachSidecarResponse {
   /** Its oldest connected instance's address. */
   readonly ipAddress?: string;
   readonly instances: readonly SidecarInstance[];
+  readonly mode: AttachMode;
+  readonly networkMode: NetworkMode;
+  readonly conditions: readonly Condition[];
   readonly reason?: StatusReason;
 }
 

@@ -21,7 +21,17 @@ export interface SidecarConfiguration {
   /** Use the routes that the customer's routers offer. */
   readonly acceptRoutes: boolean;
   readonly enableSsh: boolean;
+  /** Which form of sidecar. Default `auto`: `kernel` where pod security admits it, else `userspace` where nothing can leave in clear. */
+  readonly networkMode?: NetworkModeWish;
 }
+
+/**
+ * `kernel`: a tun device, routes and the guard; every connection of the book can use the network. `userspace`: no privileges; the book's containers
+ * get the usual proxy variables, and only what honours them reaches the network.
+ */
+export type NetworkMode = 'kernel' | 'userspace';
+export type NetworkModeWish = 'auto' | NetworkMode;
+export const NETWORK_MODE_WISHES = ['auto', 'kernel', 'userspace'] as const satisfies readonly NetworkModeWish[];
 
 /** Who owns the tailnet: the customer (their OAuth client by reference), or our organization (we create it). */
 export type Tenancy = 'customer-owned' | 'organization';

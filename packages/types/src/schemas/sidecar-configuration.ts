@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { SidecarConfiguration } from '../core/network.ts';
+import { NETWORK_MODE_WISHES, type SidecarConfiguration } from '../core/network.ts';
 import { dnsLabel, type Input, REQUEST_LIMITS, requestedCidr } from './fields.ts';
 
 /** What one book's sidecar asks for. Unset: no routes either way, no SSH. */
@@ -9,6 +9,7 @@ export const sidecarConfigurationSchema = z
     advertiseRoutes: z.array(requestedCidr).max(REQUEST_LIMITS.maxRoutes).default([]).readonly(),
     acceptRoutes: z.boolean().default(false),
     enableSsh: z.boolean().default(false),
+    networkMode: z.enum(NETWORK_MODE_WISHES).exactOptional(),
   })
   .readonly() satisfies z.ZodType<SidecarConfiguration>;
 

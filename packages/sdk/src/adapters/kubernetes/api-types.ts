@@ -9,6 +9,7 @@ export interface OwnerReference {
 
 export interface ManagedFields {
   readonly manager?: string;
+  readonly time?: string;
   readonly subresource?: string;
   readonly fieldsV1?: unknown;
 }
@@ -22,6 +23,7 @@ export interface ObjectMeta {
   readonly creationTimestamp?: string;
   readonly deletionTimestamp?: string;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly finalizers?: readonly string[];
   readonly ownerReferences?: readonly OwnerReference[];
   readonly managedFields?: readonly ManagedFields[];

@@ -24,17 +24,18 @@ export interface KubernetesClusterOptions {
  */
 export function kubernetesCluster({ connection, nowMs = () => performance.now() }: KubernetesClusterOptions): Cluster {
   const pods = new KubernetesPods(connection);
+  const workloads = new KubernetesWorkloads(connection);
   const use = connection.retain();
   return {
     kind: 'kubernetes',
-    workloads: new KubernetesWorkloads(connection),
+    workloads,
     secrets: new KubernetesSecrets(connection),
     pods,
     identities: new KubernetesIdentities(connection, nowMs),
     topology: new KubernetesTopology(connection, nowMs),
     start: (options: CallOptions) => pods.synced(options),
     async [Symbol.asyncDispose]() {
-      await pods[Symbol.asyncDispose]();
+      await Promise.all([pods[Symbol.asyncDispose](), workloads[Symbol.asyncDispose]()]);
       await use[Symbol.asyncDispose]();
     },
   };

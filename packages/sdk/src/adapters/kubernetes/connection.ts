@@ -36,8 +36,8 @@ export interface KubernetesConnection extends AsyncDisposable {
   retain(): AsyncDisposable;
 }
 
-/** Watches that can run beside `maxConnections` requests without taking their room: pods, tailnets, sidecars, and some to spare. */
-const WATCH_CONNECTIONS = 8;
+/** Watches that can run beside `maxConnections` requests without taking their room: pods, tailnets, sidecars, workloads of five kinds, and some to spare. */
+const WATCH_CONNECTIONS = 12;
 const MAX_LINE_BYTES = 16 * 1024 * 1024;
 const SILENT: Logger = { log: () => undefined };
 

@@ -1,4 +1,5 @@
 import { BifrostError, type BifrostErrorInit, type ErrorCode, type Issue } from '@bifrost/types/core';
+import type { SidecarFragment } from '../../domain/pod-shape.ts';
 import type { StatusBody, StatusCause } from './api-types.ts';
 
 /** A refusal by the API server. */
@@ -68,6 +69,29 @@ function fieldConflict(conflicts: readonly StatusCause[], subject: string): Bifr
     manager,
     conflicts.map((cause) => fieldPath(cause.field ?? '')),
   );
+}
+
+/** True when all that stands in the way lies inside items, labels and annotations of the fragment: others changed what we made. */
+export function isInsideOurs(problem: ApiProblem, fragment: SidecarFragment): boolean {
+  const items = (list: string, names: readonly string[]): string[] => names.map((name) => `.spec.template.spec.${list}[name="${name}"]`);
+  const entries = (map: 'labels' | 'annotations'): string[] => Object.keys(fragment[map]).map((key) => `.spec.template.metadata.${map}.${key}`);
+  const ours = [
+    ...items(
+      'initContainers',
+      fragment.initContainers.map(({ name }) => name),
+    ),
+    ...items(
+      'volumes',
+      fragment.volumes.map(({ name }) => name),
+    ),
+    ...(fragment.containers ?? []).flatMap(({ name, env }) =>
+      env.map((variable) => `.spec.template.spec.containers[name="${name}"].env[name="${variable.name}"]`),
+    ),
+    ...entries('labels'),
+    ...entries('annotations'),
+  ];
+  const conflicts = problem.causes.filter(isManagerConflict);
+  return conflicts.length > 0 && conflicts.every(({ field = '' }) => ours.some((place) => field === place || field.startsWith(`${place}.`)));
 }
 
 /** Someone else owns fields that we would write. */

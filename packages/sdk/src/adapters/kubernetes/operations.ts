@@ -3,7 +3,7 @@ export type OperationEffect = 'read' | 'write' | 'watch';
 
 /**
  * Every request that the Kubernetes adapters make, by name. The name goes out as a comment in `User-Agent` (`bifrost (secrets.create)`), so that
- * audit logs of the API server say what a request was for; `test/faults` breaks off at each of them. Dry runs are reads: nothing is written.
+ * audit logs of the API server say what a request was for; the fault suite breaks off at each of them. Dry runs are reads: nothing is written.
  */
 export const KUBERNETES_OPERATIONS = {
   'namespaces.get': 'read',
@@ -13,6 +13,7 @@ export const KUBERNETES_OPERATIONS = {
   'pods.watch': 'watch',
   'pods.admit': 'read',
   'replicasets.get': 'read',
+  'jobs.get': 'read',
   'tokenreviews.create': 'read',
   'secrets.get': 'read',
   'secrets.list': 'read',
@@ -20,8 +21,10 @@ export const KUBERNETES_OPERATIONS = {
   'secrets.create': 'write',
   'secrets.replace': 'write',
   'secrets.delete': 'write',
+  'networkpolicies.list': 'read',
   'workloads.get': 'read',
   'workloads.list': 'read',
+  'workloads.watch': 'watch',
   'workloads.try': 'read',
   'workloads.attach': 'write',
   'workloads.detach': 'write',

@@ -11,10 +11,16 @@ export interface OwnerAnswer {
   readonly settled: boolean;
 }
 
+/** What stands between a pod and the workload that it belongs to. */
+const BETWEEN = {
+  ReplicaSet: { operation: 'replicasets.get', group: '/apis/apps/v1', plural: 'replicasets' },
+  Job: { operation: 'jobs.get', group: '/apis/batch/v1', plural: 'jobs' },
+} as const;
+
 export const controllerOf = (references: readonly OwnerReference[] | undefined): OwnerReference | undefined =>
   references?.find(({ controller }) => controller === true);
 
-/** Pod -> ReplicaSet -> Deployment, by uid. A ReplicaSet's owner never changes, so each is asked for once. */
+/** Pod -> ReplicaSet -> Deployment and pod -> Job -> CronJob, by uid. The owner of what stands between never changes, so each is asked for once. */
 export class OwnerWalk implements AsyncDisposable {
   readonly #connection: KubernetesConnection;
   readonly #known: BoundedMap<string, { readonly uid: string | undefined }>;
@@ -28,7 +34,7 @@ export class OwnerWalk implements AsyncDisposable {
 
   /** The workload behind a pod's controller. Rejects only with `signal.reason`. */
   async workloadUid(namespace: string, owner: OwnerReference | undefined, signal: AbortSignal): Promise<OwnerAnswer> {
-    if (owner?.kind !== 'ReplicaSet') return { uid: owner?.uid, settled: true };
+    if (owner === undefined || !(owner.kind in BETWEEN)) return { uid: owner?.uid, settled: true };
     const known = this.#known.get(owner.uid);
     if (known !== undefined) return { uid: known.uid, settled: true };
     let asking = this.#asking.get(owner.uid);
@@ -45,25 +51,26 @@ export class OwnerWalk implements AsyncDisposable {
     await Promise.all(this.#asking.values());
   }
 
-  async #ask(namespace: string, replicaSet: OwnerReference): Promise<OwnerAnswer> {
-    const path = `/apis/apps/v1/namespaces/${segment(namespace)}/replicasets/${segment(replicaSet.name)}`;
+  async #ask(namespace: string, between: OwnerReference): Promise<OwnerAnswer> {
+    const { operation, group, plural } = BETWEEN[between.kind as keyof typeof BETWEEN];
+    const path = `${group}/namespaces/${segment(namespace)}/${plural}/${segment(between.name)}`;
     try {
       const answer = await this.#connection.send<ApiObject>({
-        operation: 'replicasets.get',
+        operation,
         method: 'GET',
         path,
         accept: METADATA_ONLY.object,
         signal: this.#stop.signal,
       });
-      if (!answer.ok && !isAbsent(answer.problem)) throw clusterError(answer.problem, 'read a ReplicaSet');
+      if (!answer.ok && !isAbsent(answer.problem)) throw clusterError(answer.problem, `read a ${between.kind}`);
       const metadata = answer.ok ? answer.body.metadata : undefined;
       // Gone, or a successor of its name: whose it was can no longer be told. Without an owner it is the workload itself.
-      const uid = metadata?.uid === replicaSet.uid ? (controllerOf(metadata.ownerReferences)?.uid ?? replicaSet.uid) : undefined;
-      this.#known.set(replicaSet.uid, { uid });
+      const uid = metadata?.uid === between.uid ? (controllerOf(metadata.ownerReferences)?.uid ?? between.uid) : undefined;
+      this.#known.set(between.uid, { uid });
       return { uid, settled: true };
     } catch (error) {
       const code = BifrostError.is(error) ? error.code : 'CLUSTER_UNAVAILABLE';
-      this.#connection.logger.log('warn', 'the owner of a ReplicaSet cannot be read', { namespace, code });
+      this.#connection.logger.log('warn', 'the owner of a pod cannot be read', { namespace, kind: between.kind, code });
       return { uid: undefined, settled: false };
     }
   }

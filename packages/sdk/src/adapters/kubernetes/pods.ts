@@ -1,4 +1,5 @@
 import { LABELS } from '../../domain/names.ts';
+import { ownAnnotations } from '../../domain/own-annotations.ts';
 import type { ContainerState, Pod, Pods } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import type { ApiObject, OwnerReference } from './api-types.ts';
@@ -110,6 +111,7 @@ function toRecord({ metadata, status = {} }: PodObject): PodRecord {
       name: metadata.name,
       uid: metadata.uid,
       labels: metadata.labels ?? {},
+      annotations: ownAnnotations(metadata.annotations),
       createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
       phase: status.phase ?? 'Unknown',
       deleting: metadata.deletionTimestamp !== undefined,

@@ -1,8 +1,9 @@
 import { isIP } from 'node:net';
 import type { ClusterRanges } from '../../domain/model.ts';
+import type { EgressRuleShape, LabelSelectorShape, NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
 import type { Topology } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
-import type { ApiRequest } from './answers.ts';
+import { type ApiRequest, segment } from './answers.ts';
 import type { ApiList, ApiObject } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { clusterError } from './errors.ts';
@@ -13,6 +14,14 @@ interface ServiceCidr extends ApiObject {
 interface Node extends ApiObject {
   readonly spec?: { readonly podCIDRs?: readonly string[] | null };
   readonly status?: { readonly addresses?: readonly { readonly type: string; readonly address: string }[] | null };
+}
+
+interface NetworkPolicy extends ApiObject {
+  readonly spec?: {
+    readonly podSelector?: LabelSelectorShape;
+    readonly policyTypes?: readonly string[];
+    readonly egress?: readonly EgressRuleShape[];
+  };
 }
 
 /** Nodes come and go; within this time a new one may be missing. */
@@ -42,6 +51,18 @@ export class KubernetesTopology implements Topology {
     const ranges = serviceCidrs && nodes && rangesOf(serviceCidrs, nodes);
     if (ranges !== undefined) this.#known = { ranges, untilMs: this.#nowMs() + KNOWN_FOR_MS };
     return ranges;
+  }
+
+  async networkPolicies(namespace: string, options: CallOptions): Promise<readonly NetworkPolicyShape[]> {
+    options.signal.throwIfAborted();
+    const path = `/apis/networking.k8s.io/v1/namespaces/${segment(namespace)}/networkpolicies`;
+    const policies = await this.#list<NetworkPolicy>({ operation: 'networkpolicies.list', path }, options);
+    return (policies ?? []).map(({ metadata, spec }) => ({
+      name: metadata.name,
+      podSelector: spec?.podSelector ?? {},
+      policyTypes: spec?.policyTypes ?? [],
+      egress: spec?.egress ?? [],
+    }));
   }
 
   /** Undefined: the server does not know such objects. */

@@ -1,4 +1,4 @@
-import { BifrostError, type WorkloadKind } from '@bifrost/types/core';
+import { ATTACHABLE_KINDS, type AttachableKind, BifrostError, type WorkloadKind } from '@bifrost/types/core';
 import { LABELS } from '../../domain/names.ts';
 import type { PodTemplateShape } from '../../domain/pod-shape.ts';
 import type { CallOptions } from '../../ports/store.ts';
@@ -9,7 +9,17 @@ import type { KubernetesConnection } from './connection.ts';
 import { clusterError, isAbsent } from './errors.ts';
 
 export interface WorkloadObject extends ApiObject {
-  readonly spec: { readonly replicas?: number; readonly template: PodTemplateShape };
+  readonly spec: {
+    readonly replicas?: number;
+    readonly parallelism?: number;
+    /** Of a CronJob it lies one level deeper: see `templateOf`. */
+    readonly template: PodTemplateShape;
+    readonly jobTemplate?: { readonly spec: { readonly template: PodTemplateShape } };
+  };
+  readonly status?: {
+    readonly desiredNumberScheduled?: number;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[] | null;
+  };
 }
 
 export interface FoundObject {
@@ -23,18 +33,17 @@ interface Collection {
   readonly plural: string;
 }
 
-const SUPPORTED = {
+export const COLLECTIONS = {
   Deployment: { kind: 'Deployment', group: '/apis/apps/v1', plural: 'deployments' },
   StatefulSet: { kind: 'StatefulSet', group: '/apis/apps/v1', plural: 'statefulsets' },
+  DaemonSet: { kind: 'DaemonSet', group: '/apis/apps/v1', plural: 'daemonsets' },
+  Job: { kind: 'Job', group: '/apis/batch/v1', plural: 'jobs' },
+  CronJob: { kind: 'CronJob', group: '/apis/batch/v1', plural: 'cronjobs' },
 } as const satisfies Record<WorkloadKind, Collection>;
 
 /** Looked at only when nothing else was found, to say WORKLOAD_UNSUPPORTED instead of WORKLOAD_NOT_FOUND. */
-const UNSUPPORTED: readonly Collection[] = [
-  { kind: 'DaemonSet', group: '/apis/apps/v1', plural: 'daemonsets' },
-  { kind: 'Job', group: '/apis/batch/v1', plural: 'jobs' },
-  { kind: 'CronJob', group: '/apis/batch/v1', plural: 'cronjobs' },
-];
-const KINDS = ['Deployment', 'StatefulSet'] as const satisfies readonly WorkloadKind[];
+const UNSUPPORTED: readonly Collection[] = [COLLECTIONS.Job, COLLECTIONS.CronJob];
+const KINDS: readonly AttachableKind[] = ATTACHABLE_KINDS;
 
 const LABEL_VALUE = /^[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 const UID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -42,7 +51,7 @@ const NAMESPACED_NAME = /^([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)\/([a-z0-9](?:[-
 
 const objectPath = ({ group, plural }: Collection, namespace: string, name: string): string =>
   `${group}/namespaces/${segment(namespace)}/${plural}/${segment(name)}`;
-export const workloadPath = (kind: WorkloadKind, namespace: string, name: string): string => objectPath(SUPPORTED[kind], namespace, name);
+export const workloadPath = (kind: WorkloadKind, namespace: string, name: string): string => objectPath(COLLECTIONS[kind], namespace, name);
 
 interface PageRequest {
   readonly collection: Collection;
@@ -83,14 +92,14 @@ export class WorkloadFinder {
     if (unsupported !== undefined) {
       throw new BifrostError({
         code: 'WORKLOAD_UNSUPPORTED',
-        message: `a ${unsupported} cannot be given a sidecar; use a Deployment or a StatefulSet`,
+        message: `a ${unsupported} cannot be given a sidecar while it exists; create it with its sidecar (injectSidecar)`,
         issues: [{ path: 'bookDeploymentId', message: `is a ${unsupported}` }],
         details: { kind: unsupported },
       });
     }
     throw new BifrostError({
       code: 'WORKLOAD_NOT_FOUND',
-      message: `no Deployment or StatefulSet has this value of the label ${LABELS.bookDeploymentId}, this uid, or this namespace/name`,
+      message: `no Deployment, StatefulSet or DaemonSet has this value of the label ${LABELS.bookDeploymentId}, this uid, or this namespace/name`,
       issues: [{ path: 'bookDeploymentId', message: 'no workload has it' }],
     });
   }
@@ -115,7 +124,7 @@ export class WorkloadFinder {
     const query = { labelSelector: `${LABELS.bookDeploymentId}=${value}`, limit: 2 };
     const lists = await Promise.all(
       KINDS.map(async (kind) => {
-        const page = await this.#page<WorkloadObject>({ collection: SUPPORTED[kind], query }, options);
+        const page = await this.#page<WorkloadObject>({ collection: COLLECTIONS[kind], query }, options);
         return (page.items ?? []).map((object): FoundObject => ({ kind, object }));
       }),
     );
@@ -138,7 +147,7 @@ export class WorkloadFinder {
   /** The API has no selector for uids: their metadata is paged through, once per uid. */
   async #placesOf(uid: string, options: CallOptions): Promise<readonly Place[]> {
     for (const kind of KINDS) {
-      const found = await this.#scan(SUPPORTED[kind], uid, options);
+      const found = await this.#scan(COLLECTIONS[kind], uid, options);
       if (found !== undefined) return [{ kind, namespace: found.metadata.namespace ?? '', name: found.metadata.name }];
     }
     return [];

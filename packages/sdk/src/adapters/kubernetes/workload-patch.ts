@@ -1,3 +1,4 @@
+import { carries } from '../../domain/carries.ts';
 import { FIELD_MANAGER } from '../../domain/names.ts';
 import type { PodTemplateShape, SidecarFragment } from '../../domain/pod-shape.ts';
 import type { ManagedFields } from './api-types.ts';
@@ -68,32 +69,6 @@ export function planRemoval(subject: PatchSubject, fragment: SidecarFragment): r
     ),
   ];
   return operations.length === 0 ? [] : [...testUnchanged(subject), ...operations];
-}
-
-/** True when the template has the whole fragment: our init containers first, everything as we wrote it, whatever defaults came to it. */
-export function carries(template: PodTemplateShape, fragment: SidecarFragment): boolean {
-  const init = template.spec.initContainers ?? [];
-  const volumes = template.spec.volumes ?? [];
-  return (
-    fragment.initContainers.every((wanted, index) => covers(init[index], wanted)) &&
-    fragment.volumes.every((wanted) =>
-      covers(
-        volumes.find(({ name }) => name === wanted.name),
-        wanted,
-      ),
-    ) &&
-    MAPS.every((map) => Object.entries(fragment[map]).every(([key, value]) => template.metadata?.[map]?.[key] === value))
-  );
-}
-
-/** True when `actual` has all of `wanted`; members that the API server added count for nothing. */
-function covers(actual: unknown, wanted: unknown): boolean {
-  if (Array.isArray(wanted)) {
-    return Array.isArray(actual) && actual.length === wanted.length && wanted.every((item, index) => covers(actual[index], item));
-  }
-  if (typeof wanted !== 'object' || wanted === null) return actual === wanted;
-  if (typeof actual !== 'object' || actual === null) return false;
-  return Object.entries(wanted).every(([key, value]) => value === undefined || covers((actual as Record<string, unknown>)[key], value));
 }
 
 type Ownership = Readonly<Record<MapName | ListName, ReadonlySet<string>>>;

@@ -1,34 +1,40 @@
 import { BifrostError, type WorkloadReference } from '@bifrost/types/core';
 import { FIELD_MANAGER, LABELS } from '../../domain/names.ts';
+import { ownAnnotations } from '../../domain/own-annotations.ts';
 import type { SidecarFragment } from '../../domain/pod-shape.ts';
-import type { Workload, WorkloadChange, Workloads } from '../../ports/cluster.ts';
+import type { Workload, WorkloadChange, WorkloadHint, Workloads } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { admitPod } from './admission.ts';
 import { type Answer, segment } from './answers.ts';
-import { type ApiObject, CONTENT, METADATA_ONLY } from './api-types.ts';
+import { type ApiObject, CONTENT, type ManagedFields, METADATA_ONLY } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
-import { type ApiProblem, clusterError, isAbsent, isFailedTest, ownedByOther } from './errors.ts';
+import { type ApiProblem, clusterError, isAbsent, isFailedTest, isInsideOurs, ownedByOther } from './errors.ts';
 import type { KubernetesOperation } from './operations.ts';
 import { type FoundObject, WorkloadFinder, type WorkloadObject, workloadPath } from './workload-find.ts';
 import { type PatchSubject, planPrepend, planRemoval } from './workload-patch.ts';
+import { WorkloadWatch } from './workload-watch.ts';
 
-type AttachOptions = CallOptions & { readonly dryRun?: boolean };
+type AttachOptions = CallOptions & { readonly dryRun?: boolean; readonly repair?: boolean };
 
 interface PatchRequest {
   readonly operation: KubernetesOperation;
   readonly workload: WorkloadReference;
   readonly body: unknown;
   readonly contentType: string;
+  /** Take fields from whoever holds them. */
+  readonly force?: boolean;
 }
 
-/** Deployments and StatefulSets. Reads are direct: an answer is never older than the call. */
-export class KubernetesWorkloads implements Workloads {
+/** Workloads of all kinds. Reads are direct: an answer is never older than the call. */
+export class KubernetesWorkloads implements Workloads, AsyncDisposable {
   readonly #connection: KubernetesConnection;
   readonly #finder: WorkloadFinder;
+  readonly #watch: WorkloadWatch;
 
   constructor(connection: KubernetesConnection) {
     this.#connection = connection;
     this.#finder = new WorkloadFinder(connection);
+    this.#watch = new WorkloadWatch(connection);
   }
 
   async find(bookDeploymentId: string, options: CallOptions): Promise<Workload> {
@@ -74,10 +80,10 @@ export class KubernetesWorkloads implements Workloads {
 
   /** Server-side apply of our fields and no others; what we applied before and leave out now goes. */
   async #apply({ workload, fragment }: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
-    const answer = await this.#patch(
-      { operation: 'workloads.attach', workload, body: applied(workload, fragment), contentType: CONTENT.apply },
-      options,
-    );
+    const patch: PatchRequest = { operation: 'workloads.attach', workload, body: applied(workload, fragment), contentType: CONTENT.apply };
+    let answer = await this.#patch(patch, options);
+    if (!answer.ok && options.repair === true && isInsideOurs(answer.problem, fragment))
+      answer = await this.#patch({ ...patch, force: true }, options);
     if (answer.ok) return answer.body;
     const error = clusterError(answer.problem, `attach to ${subjectOf(workload)}`);
     if (error.code !== 'FIELD_CONFLICT' && (await this.#current(workload, options)) === undefined) throw notFound(workload);
@@ -95,12 +101,20 @@ export class KubernetesWorkloads implements Workloads {
     throw isAbsent(answer.problem) ? notFound(workload) : patchError(answer.problem, `attach to ${subjectOf(workload)}`);
   }
 
-  #patch({ operation, workload, body, contentType }: PatchRequest, { signal, dryRun }: AttachOptions): Promise<Answer<WorkloadObject>> {
+  watch(options: CallOptions): AsyncIterable<WorkloadHint> {
+    return this.#watch.hints(options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#watch[Symbol.asyncDispose]();
+  }
+
+  #patch({ operation, workload, body, contentType, force }: PatchRequest, { signal, dryRun }: AttachOptions): Promise<Answer<WorkloadObject>> {
     return this.#connection.send<WorkloadObject>({
       operation: dryRun === true ? 'workloads.try' : operation,
       method: 'PATCH',
       path: workloadPath(workload.kind, workload.namespace, workload.name),
-      query: { fieldManager: FIELD_MANAGER, dryRun: dryRun === true ? 'All' : undefined },
+      query: { fieldManager: FIELD_MANAGER, dryRun: dryRun === true ? 'All' : undefined, force },
       body,
       contentType,
       signal,
@@ -109,7 +123,7 @@ export class KubernetesWorkloads implements Workloads {
 
   async #current(workload: WorkloadReference, options: CallOptions): Promise<WorkloadObject | undefined> {
     const object = await this.#finder.read(workload, options);
-    return object?.metadata.uid === workload.uid ? object : undefined;
+    return workload.uid === '' || object?.metadata.uid === workload.uid ? object : undefined;
   }
 
   /** Read each time: whose namespace it is decides who may reach what, so it is never remembered. */
@@ -126,8 +140,8 @@ export class KubernetesWorkloads implements Workloads {
 function applied({ kind, namespace, name, uid }: WorkloadReference, fragment?: SidecarFragment): unknown {
   const identity = { apiVersion: 'apps/v1', kind, metadata: { name, namespace, uid } };
   if (fragment === undefined) return identity;
-  const { labels, annotations, initContainers, volumes } = fragment;
-  return { ...identity, spec: { template: { metadata: filled({ labels, annotations }), spec: filled({ initContainers, volumes }) } } };
+  const { labels, annotations, initContainers, volumes, containers = [] } = fragment;
+  return { ...identity, spec: { template: { metadata: filled({ labels, annotations }), spec: filled({ initContainers, containers, volumes }) } } };
 }
 
 /** Without empty lists and maps: applying those would own them. */
@@ -155,13 +169,25 @@ const notFound = (workload: WorkloadReference): BifrostError =>
     issues: [{ path: 'bookDeploymentId', message: 'its workload is gone' }],
   });
 
-function toWorkload({ kind, object: { metadata, spec } }: FoundObject, customerId: string | undefined): Workload {
+function toWorkload({ kind, object }: FoundObject, customerId: string | undefined): Workload {
+  const { metadata, spec, status } = object;
+  const ended = ['Complete', 'Failed'];
   return {
     reference: { kind, namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },
     customerId,
     labels: metadata.labels ?? {},
-    template: spec.template,
-    replicas: spec.replicas ?? 1,
+    annotations: ownAnnotations(metadata.annotations),
+    template: spec.jobTemplate?.spec.template ?? spec.template,
+    replicas: kind === 'DaemonSet' ? (status?.desiredNumberScheduled ?? 0) : (spec.replicas ?? spec.parallelism ?? 1),
+    finished: kind === 'Job' && (status?.conditions ?? []).some((condition) => ended.includes(condition.type) && condition.status === 'True'),
+    lastWriter: lastWriterOf(metadata.managedFields ?? []),
     version: metadata.resourceVersion,
   };
+}
+
+/** By the API server's own record; a clock of whole seconds, so of two in one second the later entry counts. */
+function lastWriterOf(managedFields: readonly ManagedFields[]): string | undefined {
+  const others = managedFields.filter(({ manager, subresource }) => manager !== FIELD_MANAGER && !subresource);
+  const newest = others.reduce<ManagedFields | undefined>((best, entry) => ((entry.time ?? '') >= (best?.time ?? '') ? entry : best), undefined);
+  return newest && (newest.manager || 'unknown');
 }

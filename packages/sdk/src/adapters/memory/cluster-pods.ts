@@ -1,5 +1,6 @@
 import type { Secret } from '@bifrost/types/core';
 import { LABELS, TOKEN_AUDIENCE } from '../../domain/names.ts';
+import { ownAnnotations } from '../../domain/own-annotations.ts';
 import type { Identities, Pod, PodIdentity, Pods } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import type { Faults } from './faults.ts';
@@ -64,6 +65,7 @@ export function shownPod(record: PodRecord): Pod {
     name,
     uid,
     labels: { ...template.metadata?.labels },
+    annotations: ownAnnotations(template.metadata?.annotations),
     workloadUid: workload.uid,
     createdAtMs,
     phase: running === undefined ? 'Pending' : 'Running',

@@ -1,5 +1,6 @@
 import { BifrostError, type Secret, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
 import { LABELS } from '../../domain/names.ts';
+import { ownAnnotations } from '../../domain/own-annotations.ts';
 import type { PodTemplateShape } from '../../domain/pod-shape.ts';
 import type { SecretReference, Workload } from '../../ports/cluster.ts';
 import type { PodSecurityLevel } from './pod-security.ts';
@@ -15,7 +16,10 @@ export const ENFORCE_LABEL = 'pod-security.kubernetes.io/enforce';
 export interface WorkloadRecord extends OwnedTemplate {
   readonly reference: WorkloadReference;
   readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
   readonly replicas: number;
+  /** Who else last changed the template. */
+  readonly lastWriter: string | undefined;
   readonly version: number;
   /** Templates before the present one, oldest first; what `rollout undo` goes back to. */
   readonly history: readonly PodTemplateShape[];
@@ -57,6 +61,11 @@ export class ClusterState {
     return this.workloads.get(uid);
   }
 
+  /** The workload of that uid, or with an empty uid the one of that kind and name. */
+  referred({ uid, kind, namespace, name }: WorkloadReference): WorkloadRecord | undefined {
+    return uid === '' ? this.named(kind, namespace, name) : this.workloads.get(uid);
+  }
+
   /** @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
   existing(reference: WorkloadReference): WorkloadRecord {
     const found = this.workload(reference);
@@ -91,9 +100,19 @@ export class ClusterState {
   }
 
   /** The record as the port shows it: a copy. */
-  shown({ reference, labels, template, replicas, version }: WorkloadRecord): Workload {
+  shown({ reference, labels, annotations, template, replicas, lastWriter, version }: WorkloadRecord): Workload {
     const customerId = this.namespaces.get(reference.namespace)?.labels[LABELS.customerId];
-    return structuredClone({ reference, customerId, labels, template, replicas, version: String(version) });
+    return structuredClone({
+      reference,
+      customerId,
+      labels,
+      annotations: ownAnnotations(annotations),
+      template,
+      replicas,
+      finished: false,
+      lastWriter,
+      version: String(version),
+    });
   }
 }
 

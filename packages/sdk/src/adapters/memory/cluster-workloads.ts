@@ -2,23 +2,29 @@ import { isDeepStrictEqual } from 'node:util';
 import { BifrostError, type WorkloadReference } from '@bifrost/types/core';
 import { withFragment } from '../../domain/attach-plan.ts';
 import { FIELD_MANAGER, LABELS } from '../../domain/names.ts';
+import { ownAnnotations } from '../../domain/own-annotations.ts';
 import type { PodTemplateShape, SidecarFragment } from '../../domain/pod-shape.ts';
-import type { Workload, WorkloadChange, Workloads } from '../../ports/cluster.ts';
+import type { Workload, WorkloadChange, WorkloadHint, Workloads } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import type { ClusterState, WorkloadRecord } from './cluster-state.ts';
 import type { Faults } from './faults.ts';
+import type { HintHub } from './hint-hub.ts';
 import { podSecurityViolations } from './pod-security.ts';
 import { prependFragment, withdrawFragment } from './prepend-fields.ts';
 import { applyFields, type OwnedTemplate } from './template-fields.ts';
+
+type AttachOptions = CallOptions & { readonly dryRun?: boolean; readonly repair?: boolean };
 
 /** The workloads of a memory cluster, as Bifrost's port sees them. */
 export class MemoryWorkloads implements Workloads {
   readonly #state: ClusterState;
   readonly #faults: Faults;
+  readonly #hub: HintHub;
 
-  constructor(state: ClusterState, faults: Faults) {
+  constructor({ state, faults, hub }: { readonly state: ClusterState; readonly faults: Faults; readonly hub: HintHub }) {
     this.#state = state;
     this.#faults = faults;
+    this.#hub = hub;
   }
 
   async find(bookDeploymentId: string, options: CallOptions): Promise<Workload> {
@@ -49,17 +55,28 @@ export class MemoryWorkloads implements Workloads {
 
   async get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined> {
     this.#faults.enter(options);
-    const record = this.#state.workload(workload);
+    const record = this.#state.referred(workload);
     return record && this.#state.shown(record);
   }
 
-  async attach(change: WorkloadChange, options: CallOptions & { readonly dryRun?: boolean }): Promise<Workload> {
+  async attach(change: WorkloadChange, options: AttachOptions): Promise<Workload> {
     this.#faults.enter(options);
     const record = this.#state.existing(change.workload);
     const fragment = structuredClone(change.fragment);
     const changed =
       change.form === 'apply' ? applyFields(record, fragment, { manager: FIELD_MANAGER }) : prependFragment(record, FIELD_MANAGER, fragment);
     return this.#state.shown(options.dryRun === true ? { ...record, ...changed } : this.#write(record, changed));
+  }
+
+  async *watch(options: CallOptions): AsyncGenerator<WorkloadHint, void, void> {
+    const seen = new Map<string, WorkloadHint>();
+    for await (const uid of this.#hub.watch(() => this.#state.workloads.keys(), options)) {
+      const record = this.#state.workloads.get(uid);
+      const hint = record ? hintOf(record) : seen.get(uid);
+      if (record && hint) seen.set(uid, hint);
+      else seen.delete(uid);
+      if (hint !== undefined) yield { ...hint, gone: record === undefined };
+    }
   }
 
   async detach(change: WorkloadChange, options: CallOptions): Promise<void> {
@@ -99,6 +116,12 @@ export class MemoryWorkloads implements Workloads {
     return this.#state.write({ ...record, template, owners: changed.owners }, record);
   }
 }
+
+const hintOf = ({ reference, annotations }: WorkloadRecord): WorkloadHint => ({
+  workload: reference,
+  annotations: ownAnnotations(annotations),
+  gone: false,
+});
 
 /** True when the template says by its label that it carries another attachment than this fragment's. */
 function carriesAnother(template: PodTemplateShape, fragment: SidecarFragment): boolean {

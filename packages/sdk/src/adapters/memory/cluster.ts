@@ -1,6 +1,7 @@
 import { BifrostError, type ErrorCode, Secret, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
 import type { ClusterRanges } from '../../domain/model.ts';
 import { LABELS } from '../../domain/names.ts';
+import type { NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
 import type { ContainerShape, PodTemplateShape, VolumeShape } from '../../domain/pod-shape.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Cluster, Identities, Pod, Pods, SecretReference, Secrets, Topology, Workloads } from '../../ports/cluster.ts';
@@ -36,6 +37,8 @@ export interface MemoryWorkload {
   readonly name: string;
   /** On the workload itself. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** On the workload itself. */
+  readonly annotations?: Readonly<Record<string, string>>;
   /** On its pods, beside `app: NAME`, which it selects them by. */
   readonly podLabels?: Readonly<Record<string, string>>;
   readonly initContainers?: readonly ContainerShape[];
@@ -71,20 +74,26 @@ export class MemoryCluster implements Cluster {
   readonly #faults = new Faults();
   readonly #state = new ClusterState();
   readonly #hub = new HintHub(1024);
+  readonly #workloadHub = new HintHub(1024);
+  readonly #networkPolicies = new Map<string, readonly NetworkPolicyShape[]>();
   readonly #tokens: PodTokens;
   readonly #controller: PodController;
 
   constructor({ clock, runtime = idlePodRuntime(), ranges, logger = { log: () => {} } }: MemoryClusterOptions) {
     this.#clock = clock;
     const [state, faults, hub] = [this.#state, this.#faults, this.#hub];
+    const workloadHub = this.#workloadHub;
     const tokens = new PodTokens(clock);
     const controller = new PodController({ state, runtime, clock, logger, tokens, onPod: (uid) => hub.notify(uid) });
-    state.onWorkload = (uid) => controller.look(uid);
+    state.onWorkload = (uid) => {
+      workloadHub.notify(uid);
+      controller.look(uid);
+    };
     state.onSecret = (secret) => controller.secretChanged(secret);
     for (const name of ['default', 'bifrost']) state.namespaces.set(name, { name, labels: {} });
     this.#tokens = tokens;
     this.#controller = controller;
-    this.workloads = new MemoryWorkloads(state, faults);
+    this.workloads = new MemoryWorkloads({ state, faults, hub: workloadHub });
     this.secrets = new MemorySecrets(state, faults);
     this.pods = new MemoryPods({ controller, faults, hub });
     this.identities = new MemoryIdentities({ controller, faults, tokens });
@@ -92,6 +101,10 @@ export class MemoryCluster implements Cluster {
       ranges: async (options) => {
         faults.enter(options);
         return structuredClone(ranges);
+      },
+      networkPolicies: async (namespace, options) => {
+        faults.enter(options);
+        return structuredClone(this.#networkPolicies.get(namespace) ?? []);
       },
     };
   }
@@ -105,6 +118,7 @@ export class MemoryCluster implements Cluster {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#controller[Symbol.asyncDispose]();
     this.#hub.close();
+    this.#workloadHub.close();
   }
 
   /** The next call of the port, whichever it is, fails with `code`; a second `failNext` waits for the call after it. Watches and the methods below are not concerned. */
@@ -138,14 +152,17 @@ export class MemoryCluster implements Cluster {
 
   /** Makes a workload; its pods follow. @throws {BifrostError} `CLUSTER_REJECTED` — the namespace is absent, or the name is taken for this kind */
   async createWorkload(workload: MemoryWorkload): Promise<WorkloadReference> {
-    const { kind = 'Deployment', namespace, name, labels = {}, replicas = 1 } = workload;
+    const { kind = 'Deployment', namespace, name, labels = {}, annotations = {}, replicas = 1 } = workload;
     this.#state.namespace(namespace);
     if (this.#state.named(kind, namespace, name) !== undefined) {
       throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `there is a ${kind} ${namespace}/${name} already` });
     }
     const reference = { kind, namespace, name, uid: this.#clock.newId() };
     const owned = updateTemplate(undefined, 'memory-cluster', structuredClone(templateOf(workload)));
-    this.#state.write({ ...owned, reference, labels: { ...labels }, replicas }, undefined);
+    this.#state.write(
+      { ...owned, reference, labels: { ...labels }, annotations: { ...annotations }, replicas, lastWriter: 'memory-cluster' },
+      undefined,
+    );
     return reference;
   }
 
@@ -158,20 +175,32 @@ export class MemoryCluster implements Cluster {
   async changeWorkload(workload: WorkloadReference, change: AppliedTemplate & { readonly manager: string }): Promise<void> {
     const record = this.#state.existing(workload);
     const { manager, ...applied } = change;
-    this.#state.write({ ...record, ...applyFields(record, structuredClone(applied), { manager, force: true }) }, record);
+    this.#state.write({ ...record, ...applyFields(record, structuredClone(applied), { manager, force: true }), lastWriter: manager }, record);
   }
 
   /** What `kubectl edit` does: the template that `edit` answers replaces the present one. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
   async updateWorkload(workload: WorkloadReference, edit: (template: PodTemplateShape) => PodTemplateShape, manager = 'kubectl-edit'): Promise<void> {
     const record = this.#state.existing(workload);
     const template = structuredClone(edit(structuredClone(record.template)));
-    this.#state.write({ ...record, ...updateTemplate(record, manager, template) }, record);
+    this.#state.write({ ...record, ...updateTemplate(record, manager, template), lastWriter: manager }, record);
   }
 
   /** What `kubectl rollout undo` does: back to the template before the present one. No earlier one: nothing changes. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
   async rolloutUndo(workload: WorkloadReference): Promise<void> {
     const earlier = this.#state.existing(workload).history.at(-1);
     if (earlier !== undefined) await this.updateWorkload(workload, () => earlier, 'kubectl-rollout');
+  }
+
+  /** What `kubectl annotate` does: sets these annotations of the workload itself; undefined removes one. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  async annotateWorkload(workload: WorkloadReference, annotations: Readonly<Record<string, string | undefined>>): Promise<void> {
+    const record = this.#state.existing(workload);
+    const merged = Object.entries({ ...record.annotations, ...annotations }).filter((entry): entry is [string, string] => entry[1] !== undefined);
+    this.#state.write({ ...record, annotations: Object.fromEntries(merged) }, record);
+  }
+
+  /** The NetworkPolicies of a namespace, from now on. */
+  async setNetworkPolicies(namespace: string, policies: readonly NetworkPolicyShape[]): Promise<void> {
+    this.#networkPolicies.set(namespace, structuredClone(policies));
   }
 
   /** How many pods are wanted. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */

@@ -1,6 +1,6 @@
 /**
  * Every request that the Tailscale adapter makes, by name, and what it does to the tailnet. The name goes out as a comment in `User-Agent`
- * (`bifrost (keys.create)`); `test/faults` breaks off at each of them.
+ * (`bifrost (keys.create)`); the fault suite breaks off at each of them.
  */
 export const TAILSCALE_OPERATIONS = {
   'token.create': 'read',

@@ -1,0 +1,46 @@
+import { WORKLOAD_KINDS, type WorkloadKind } from '@bifrost/types/core';
+import { ownAnnotations } from '../../domain/own-annotations.ts';
+import type { WorkloadHint } from '../../ports/cluster.ts';
+import type { CallOptions } from '../../ports/store.ts';
+import type { ApiObject } from './api-types.ts';
+import type { KubernetesConnection } from './connection.ts';
+import { readHints } from './hints.ts';
+import { ListWatch } from './list-watch.ts';
+import { COLLECTIONS } from './workload-find.ts';
+
+type Seen = Omit<WorkloadHint, 'gone'>;
+
+/** Workloads of all kinds in all namespaces, by their metadata alone. Opens nothing before the first reader. */
+export class WorkloadWatch implements AsyncDisposable {
+  readonly #watches: readonly ListWatch<ApiObject, Seen>[];
+  readonly #closed = new AbortController();
+
+  constructor(connection: KubernetesConnection) {
+    this.#watches = WORKLOAD_KINDS.map((kind) => {
+      const { group, plural } = COLLECTIONS[kind];
+      const operations = { list: 'workloads.list', watch: 'workloads.watch' } as const;
+      return new ListWatch<ApiObject, Seen>({ connection, operations, path: `${group}/${plural}`, metadataOnly: true, project: seenAs(kind) });
+    });
+  }
+
+  async *hints({ signal }: CallOptions): AsyncGenerator<WorkloadHint, void, void> {
+    const subscribe = (push: (uid: string, hint: WorkloadHint) => void): Disposable => {
+      const stack = new DisposableStack();
+      for (const watch of this.#watches) stack.use(watch.subscribe(({ kind, uid, item }) => push(uid, { ...item, gone: kind === 'gone' })));
+      return stack;
+    };
+    for await (const [, hint] of readHints(subscribe, { signal, closed: this.#closed.signal })) yield hint;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#watches.map((watch) => watch[Symbol.asyncDispose]()));
+    this.#closed.abort(this.#watches[0]?.closed.reason);
+  }
+}
+
+const seenAs =
+  (kind: WorkloadKind) =>
+  ({ metadata }: ApiObject): Seen => ({
+    workload: { kind, namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },
+    annotations: ownAnnotations(metadata.annotations),
+  });
