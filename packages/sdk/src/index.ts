@@ -1,12 +1,22 @@
 /** `@bifrost/sdk`: the manager, its types, and the one error class. Adapters for real systems are `@bifrost/sdk/kubernetes` and `@bifrost/sdk/tailscale`. */
-export type { AttachSidecarInput, CreateTailnetInput } from '@bifrost/types';
+export type {
+  AttachSidecarInput,
+  CreateTailnetInput,
+  InjectSidecarInput,
+  UpdateSidecarInput,
+  UpdateTailnetInput,
+  UpgradeSidecarsInput,
+} from '@bifrost/types';
 export * from '@bifrost/types/core';
 export { streamAuditSink } from './adapters/stream/audit-sink.ts';
 export { streamLogger } from './adapters/stream/logger.ts';
 export { systemClock } from './adapters/system/clock.ts';
+export { injectSidecar, type WorkloadManifest } from './domain/inject-sidecar.ts';
 export type { AttachForm, ClusterRanges } from './domain/model.ts';
 export type { SidecarFragment } from './domain/pod-shape.ts';
-export { type CallerOptions, NetworkManager } from './manager/network-manager.ts';
+export type { Injected } from './manager/inject-calls.ts';
+export type { CallerOptions } from './manager/manager-core.ts';
+export { NetworkManager } from './manager/network-manager.ts';
 export type { NetworkManagerOptions } from './manager/options.ts';
 export type { AttachPlan } from './manager/sidecar-calls.ts';
 export type { Awaited } from './manager/wait-for.ts';

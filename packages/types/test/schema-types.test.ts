@@ -25,6 +25,12 @@ import type {
   reportV1Schema,
   SidecarConfiguration,
   sidecarConfigurationSchema,
+  UpdateSidecarRequest,
+  UpdateTailnetRequest,
+  UpgradeSidecarsRequest,
+  updateSidecarRequestSchema,
+  updateTailnetRequestSchema,
+  upgradeSidecarsRequestSchema,
 } from '../src/index.ts';
 
 type Output<Schema extends z.ZodType> = z.output<Schema>;
@@ -41,6 +47,9 @@ it('the output of each schema is exactly the interface of core', () => {
   expectTypeOf<Output<typeof networkStatusSchema>>().toEqualTypeOf<NetworkStatus>();
   expectTypeOf<Output<typeof connectionMetricSchema>>().toEqualTypeOf<ConnectionMetric>();
   expectTypeOf<Output<typeof connectivityEventSchema>>().toEqualTypeOf<ConnectivityEvent>();
+  expectTypeOf<Output<typeof updateTailnetRequestSchema>>().toEqualTypeOf<UpdateTailnetRequest>();
+  expectTypeOf<Output<typeof updateSidecarRequestSchema>>().toEqualTypeOf<UpdateSidecarRequest>();
+  expectTypeOf<Output<typeof upgradeSidecarsRequestSchema>>().toEqualTypeOf<UpgradeSidecarsRequest>();
   expectTypeOf<ReadonlyDeep<Output<typeof reportV1Schema>>>().toEqualTypeOf<ReadonlyDeep<ReportV1>>();
   expectTypeOf<Readonly<Output<typeof reportAnswerV1Schema>>>().toEqualTypeOf<ReportAnswerV1>();
 });

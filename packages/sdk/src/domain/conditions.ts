@@ -1,20 +1,73 @@
 import type { Condition } from '@bifrost/types/core';
+import type { Reason, SidecarSpec, SidecarState, TailnetSpec, TailnetState } from './model.ts';
 
 /** A condition as it stands, without its history. */
-export type ConditionNow = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+type ConditionNow = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+interface Look {
+  readonly generation: number;
+  readonly nowMs: number;
+}
+
+const condition = (type: string, status: Condition['status'], { code, message }: Reason): ConditionNow => ({ type, status, reason: code, message });
+const word = (code: string, message = ''): Reason => ({ code, message });
+const isTrue = (type: string, reason: Reason): ConditionNow => condition(type, 'True', reason);
 
 /**
  * The conditions of an object after a look at it: each keeps the time since which its status holds, and all speak of `generation`. Those that are
  * not told any more go. The same look again gives the same list.
  */
-export function withConditions(
-  before: readonly Condition[] | undefined,
-  told: readonly ConditionNow[],
-  { generation, nowMs }: { readonly generation: number; readonly nowMs: number },
-): readonly Condition[] {
+function withHistory(before: readonly Condition[] | undefined, told: readonly ConditionNow[], { generation, nowMs }: Look): readonly Condition[] {
   return told.map(({ type, status, reason, message }) => {
-    const known = before?.find((condition) => condition.type === type);
+    const known = before?.find((each) => each.type === type);
     const lastTransitionTime = known?.status === status ? known.lastTransitionTime : new Date(nowMs).toISOString().replace(/\.\d+Z$/, 'Z');
     return { type, status, reason, message, observedGeneration: generation, lastTransitionTime };
   });
+}
+
+export interface TailnetLook extends Look {
+  readonly spec: TailnetSpec;
+  /** Why the spec was refused. */
+  readonly refused: Reason | undefined;
+  /** Sidecars whose pods must restart before the configuration holds for them. */
+  readonly outdated: number;
+}
+
+/** `Accepted` and `Ready` always; `Paused`, `Upgraded` and `RolloutPending` where there is something to say. */
+export function tailnetConditions(state: TailnetState, { spec, refused, outdated, ...look }: TailnetLook): readonly Condition[] {
+  const { phase, reason, upgrade } = state;
+  return withHistory(
+    state.conditions,
+    [
+      refused ? condition('Accepted', 'False', refused) : isTrue('Accepted', word('Accepted')),
+      phase === 'active' ? isTrue('Ready', word('Active')) : condition('Ready', 'False', reason ?? word(phase)),
+      ...(spec.paused ? [isTrue('Paused', word('Paused', 'Nothing is changed outside until it is resumed.'))] : []),
+      ...(upgrade === undefined ? [] : [upgraded(upgrade)]),
+      ...(outdated === 0 ? [] : [isTrue('RolloutPending', word('ROLLOUT_REQUIRED', `${outdated} sidecars run an earlier configuration.`))]),
+    ],
+    look,
+  );
+}
+
+function upgraded({ total, done, finished, haltedBy }: NonNullable<TailnetState['upgrade']>): ConditionNow {
+  if (haltedBy) return condition('Upgraded', 'False', word('UPGRADE_HALTED', `Sidecar ${haltedBy.sidecarId} was rolled back: ${haltedBy.message}`));
+  if (finished) return isTrue('Upgraded', word('Finished'));
+  return condition('Upgraded', 'False', word('InProgress', `${done} of ${total} sidecars.`));
+}
+
+/** `Attached` and `Ready` always; `OnTrial` while a changed fragment has to prove itself; `Reverted` after it has not. */
+export function sidecarConditions(state: SidecarState, { spec, ...look }: Look & { readonly spec: SidecarSpec }): readonly Condition[] {
+  const { phase, reason } = state;
+  const ready = phase === 'connected' || phase === 'degraded';
+  return withHistory(
+    state.conditions,
+    [
+      state.applied && reason?.code !== 'DRIFT_REPEATED'
+        ? isTrue('Attached', word('Applied'))
+        : condition('Attached', 'False', reason ?? word(phase)),
+      condition('Ready', ready ? 'True' : phase === 'unknown' ? 'Unknown' : 'False', ready ? word(phase) : (reason ?? word(phase))),
+      ...(spec.trial ? [isTrue('OnTrial', word('OnTrial', `Has to connect before ${new Date(spec.trial.deadlineMs).toISOString()}.`))] : []),
+      ...(spec.reverted ? [isTrue('Reverted', spec.reverted)] : []),
+    ],
+    look,
+  );
 }

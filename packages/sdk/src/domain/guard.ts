@@ -19,7 +19,7 @@ export const PREFERENCES = {
 /** Marks the packets of tailscaled itself. */
 const DAEMON_MARK = '0x80000/0xff0000';
 /** Addresses inside every tailnet. */
-const TAILNET_NETWORKS = ['100.64.0.0/10', 'fd7a:115c:a1e0::/48'] as const;
+export const TAILNET_NETWORKS = ['100.64.0.0/10', 'fd7a:115c:a1e0::/48'] as const;
 
 /** By number: not every image has /etc/protocols. */
 const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;

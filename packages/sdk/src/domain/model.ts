@@ -45,6 +45,8 @@ export const ROLLOUT_RULES = ['ask', 'always'] as const satisfies readonly Rollo
 export interface UpgradeWish {
   readonly upgradeId: string;
   readonly requestedAtMs: number;
+  /** Of the configuration that it is for. */
+  readonly networkHash: string;
   /** Sidecars on trial at once. */
   readonly waveSize: number;
   /** Time for all pods of one sidecar to connect with the new fragment; later it is rolled back and the upgrade halts. Milliseconds. */
@@ -90,13 +92,14 @@ export interface SidecarSpec {
   /** Default `kernel`. */
   readonly networkMode?: NetworkMode;
   readonly fragment: SidecarFragment;
-  /** What came before `fragment`: where a roll-back leads. */
-  readonly previousFragment?: SidecarFragment;
-  readonly previousConfig?: SidecarConfiguration;
+  /** What came before: where a roll-back leads. */
+  readonly previous?: Pick<SidecarSpec, 'config' | 'fragment' | 'networkMode' | 'renderedFor'>;
   /** The tailnet's configuration that the fragment was rendered for, as {@link UpgradeWish} needs it: a hash. */
   readonly renderedFor?: string;
   /** Set while `fragment` has to prove itself; the loop keeps it or puts its predecessor back. */
   readonly trial?: Trial;
+  /** Why the last changed fragment was taken back; gone with the next that proves itself. */
+  readonly reverted?: Reason;
   /** The last upgrade that reached it, whatever came of it. */
   readonly upgradeId?: string;
   /** Default `call`. */
@@ -112,6 +115,8 @@ export const ATTACH_ORIGINS = ['call', 'annotation'] as const satisfies readonly
 export interface Trial {
   readonly sinceMs: number;
   readonly deadlineMs: number;
+  /** Whether it worked before the change: only then is a failure the change's fault. */
+  readonly wasHealthy: boolean;
 }
 
 /** Drift that was put right: one per field manager, newest last. */
@@ -141,8 +146,10 @@ export interface SidecarState {
   readonly deviceIds: readonly string[];
   /** True once the fragment is in the workload. */
   readonly applied?: boolean;
-  /** When this fragment was first put in: the attach deadline counts from there. */
-  readonly appliedAtMs?: number;
+  /** Hash of the fragment that was put in last: another one in `spec` is our own change, not drift. */
+  readonly appliedFragment?: string;
+  /** Since when it has been in with pods wanted and none connected ever: the attach deadline counts from there. */
+  readonly waitingSinceMs?: number;
   /** True once any instance has connected: from then on trouble is a fault, not a failed attach. */
   readonly everConnected?: boolean;
   /** The failed attach has been taken back: the workload is as it was before. */

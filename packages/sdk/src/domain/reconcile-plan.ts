@@ -1,6 +1,6 @@
 import { cidrsOverlap, parseCidr, type SidecarStatus } from '@bifrost/types/core';
 import { statusOfInstances } from './connectivity.ts';
-import type { InstanceState, Reason } from './model.ts';
+import type { InstanceState, Reason, Repair, Trial } from './model.ts';
 
 /** A key on record: newest last. */
 interface RecordedKey {
@@ -102,4 +102,53 @@ export function planPhase(
     phase: 'failed',
     reason: { code: 'ATTACH_TIMEOUT', message: `No pod connected before the deadline${cause === undefined ? '' : `; cause: ${cause}`}.` },
   };
+}
+
+/** `leave`: this manager's last drift was put right within the window already; `againMs` is when the window ends. */
+export type RepairPlan = { readonly kind: 'repair'; readonly repairs: readonly Repair[] } | { readonly kind: 'leave'; readonly againMs: number };
+
+const MOST_REPAIRS = 16;
+
+/** Once per cause: a field manager that changes what was put right is not fought. */
+export function planRepair(
+  repairs: readonly Repair[],
+  { manager, nowMs, windowMs }: { readonly manager: string; readonly nowMs: number; readonly windowMs: number },
+): RepairPlan {
+  const recent = repairs.filter(({ atMs }) => nowMs - atMs < windowMs);
+  const before = recent.find((repair) => repair.manager === manager);
+  if (before !== undefined) return { kind: 'leave', againMs: before.atMs + windowMs - nowMs };
+  return { kind: 'repair', repairs: [...recent, { manager, atMs: nowMs }].slice(-MOST_REPAIRS) };
+}
+
+export interface TrialInput {
+  readonly trial: Trial;
+  /** Pods that the workload wants. */
+  readonly wanted: number;
+  /** The workload's pods that are not on their way out: whether each runs the new fragment, and whether it is connected. */
+  readonly pods: readonly { readonly isNew: boolean; readonly connected: boolean }[];
+  readonly nowMs: number;
+}
+
+/** `prove`: it stays. `revert`: its predecessor comes back. `keep`: time is up, but it did not work before either, so the change is not to blame. */
+export type TrialPlan = { readonly kind: 'prove' | 'revert' | 'keep' } | { readonly kind: 'wait'; readonly recheckMs: number };
+
+export function planTrial({ trial, wanted, pods, nowMs }: TrialInput): TrialPlan {
+  const working = pods.filter(({ isNew, connected }) => isNew && connected).length;
+  if (working >= wanted && pods.every(({ isNew }) => isNew)) return { kind: 'prove' };
+  if (nowMs < trial.deadlineMs) return { kind: 'wait', recheckMs: trial.deadlineMs - nowMs };
+  return { kind: trial.wasHealthy ? 'revert' : 'keep' };
+}
+
+/**
+ * How long an attachment has waited for its first connection, with pods wanted. Time without pods does not count: a workload may be scaled to nothing
+ * for as long as its owner likes.
+ */
+export function planWaiting(
+  sinceMs: number | undefined,
+  { wanted, nowMs, deadlineMs }: { readonly wanted: number; readonly nowMs: number; readonly deadlineMs: number },
+): { readonly sinceMs?: number; readonly isOver: boolean; readonly recheckMs?: number } {
+  if (wanted === 0) return { isOver: false };
+  const from = sinceMs ?? nowMs;
+  const leftMs = from + deadlineMs - nowMs;
+  return leftMs > 0 ? { sinceMs: from, isOver: false, recheckMs: leftMs } : { sinceMs: from, isOver: true };
 }

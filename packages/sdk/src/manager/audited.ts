@@ -12,6 +12,13 @@ export interface Audited extends Call {
 export const nameForRecord = (value: unknown): string =>
   typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._/-]{0,316}$/.test(value) && !value.includes('tskey-') ? value : '';
 
+const readOnly = (): BifrostError =>
+  new BifrostError({
+    code: 'MANAGER_READ_ONLY',
+    message: 'This manager is in read-only mode: call one that is not, or switch it back.',
+    issues: [{ path: 'readOnly', message: 'is on' }],
+  });
+
 /**
  * Runs the checks of a call, records what comes of them, then writes. Nothing is written unrecorded: the record of an accepted call comes first.
  * A refusal is recorded with its code and thrown on; when it cannot be recorded the log says so.
@@ -25,6 +32,7 @@ export async function audited<Checked, Result>(
     context.audit.append({ atMs: context.clock.nowMs(), actor, action, subject, outcome, ...(customerId ? { customerId } : {}) }, { signal });
   let checked: Checked;
   try {
+    if (context.readOnly()) throw readOnly();
     checked = await check();
   } catch (error) {
     if (BifrostError.is(error) && !signal.aborted) {

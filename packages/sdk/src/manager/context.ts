@@ -1,5 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
-import type { Reason, SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import { sidecarConditions, tailnetConditions } from '../domain/conditions.ts';
+import type { SidecarSpec, SidecarState, StoredSidecar, StoredTailnet, TailnetState } from '../domain/model.ts';
 import type { AuditSink, Clock, Cluster, ControlCredential, ControlPlane, Logger, Store, TailnetControl } from '../ports/index.ts';
 import type { Announcer } from './announcer.ts';
 import type { EventBus } from './event-bus.ts';
@@ -7,6 +8,10 @@ import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
+import { sameJson } from './same-json.ts';
+import { refusalOf } from './tailnet-acceptance.ts';
+
+export type WorkKind = 'tailnet' | 'sidecar' | 'workload';
 
 /** What every part of one manager works with. One per manager; nothing is shared between managers. */
 export interface Context {
@@ -25,8 +30,10 @@ export interface Context {
   readonly unstored: Map<string, ControlCredential>;
   /** One attach at a time for one hostname of a tailnet: the check and the write belong together. */
   readonly attaching: KeyedLock;
-  /** Asks the loop to look at an object. */
-  readonly touch: (kind: 'tailnet' | 'sidecar', key: string) => void;
+  /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */
+  readonly touch: (kind: WorkKind, key: string) => void;
+  /** While true nothing is written, neither outside nor in the store. */
+  readonly readOnly: () => boolean;
 }
 
 export interface Call {
@@ -62,20 +69,49 @@ export async function controlOf(context: Context, tailnet: StoredTailnet, { sign
   });
 }
 
-/** A reason as it is stored: the code, our own sentence without the code in front of it twice, and the first field at fault. */
-export const reasonOf = ({ code, message, issues }: BifrostError): Reason => ({
-  code,
-  message: message.replace(`[${code}] `, ''),
-  ...(issues[0]?.path ? { path: issues[0].path } : {}), // an empty path is the whole: it says nothing
-});
-
-/** Writes the state and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
+/** Writes the state, if it is another, and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function keepSidecar(
-  { store, announcer }: Context,
+  { store, announcer, clock }: Context,
   sidecar: StoredSidecar,
   { state, signal }: { readonly state: SidecarState } & Call,
 ): Promise<StoredSidecar> {
-  const written = await store.sidecars.replaceState(sidecar, state, { signal });
+  const { spec, generation } = sidecar;
+  const told: SidecarState = { ...state, conditions: sidecarConditions(state, { spec, generation, nowMs: clock.nowMs() }) };
+  if (sameJson(told, sidecar.state)) return sidecar;
+  const written = await store.sidecars.replaceState(sidecar, told, { signal });
   announcer.sawSidecar(written.key, written);
   return written;
+}
+
+/** Changes what is wanted of a sidecar. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
+export async function respecSidecar(
+  { store, announcer, observed }: Context,
+  sidecar: StoredSidecar,
+  { spec, signal }: { readonly spec: SidecarSpec } & Call,
+): Promise<StoredSidecar> {
+  const written = await store.sidecars.replaceSpec(sidecar, spec, { signal });
+  observed.sawSidecar(written.key, written);
+  announcer.sawSidecar(written.key, written);
+  return written;
+}
+
+/** Writes the state, if it is another, and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
+export async function keepTailnet(
+  context: Context,
+  tailnet: StoredTailnet,
+  { state, outdated = 0, signal }: { readonly state: TailnetState; readonly outdated?: number } & Call,
+): Promise<StoredTailnet> {
+  const { spec, generation } = tailnet;
+  const look = { spec, refused: refusalOf(tailnet), outdated, generation, nowMs: context.clock.nowMs() };
+  const told: TailnetState = { ...state, conditions: tailnetConditions(state, look) };
+  if (sameJson(told, tailnet.state)) return tailnet;
+  const written = await context.store.tailnets.replaceState(tailnet, told, { signal });
+  sawTailnet(context, written.key, written);
+  return written;
+}
+
+/** Tells listeners what is new, and its sidecars when it has become active: they wait for it. */
+export function sawTailnet(context: Context, key: string, tailnet: StoredTailnet | undefined): void {
+  if (!context.announcer.sawTailnet(key, tailnet)) return;
+  for (const sidecarKey of context.announcer.sidecarsOf(key)) context.touch('sidecar', sidecarKey);
 }

@@ -1,4 +1,5 @@
-import { LABELS } from '../domain/names.ts';
+import { attachmentKey, LABELS, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
+import type { WorkloadHint } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { noticeSilence } from './ingest.ts';
 import { describeError } from './unexpected.ts';
@@ -10,6 +11,7 @@ export async function runLoops(context: Context, { signal }: Call): Promise<void
   await Promise.allSettled([
     reopening(context, { what: 'tailnets', signal, watch: () => watchTailnets(context, { signal }) }),
     reopening(context, { what: 'sidecars', signal, watch: () => watchSidecars(context, { signal }) }),
+    reopening(context, { what: 'workloads', signal, watch: () => watchWorkloads(context, { signal }) }),
     reopening(context, { what: 'pods', signal, watch: () => watchPods(context, { signal }) }),
     every(context, context.settings.resyncMs, { signal, work: () => resync(context, { signal }) }),
     every(context, Math.max(50, Math.floor(context.settings.silenceMs / 10)), { signal, work: async () => noticeSilence(context) }),
@@ -31,6 +33,24 @@ async function watchSidecars(context: Context, { signal }: Call): Promise<void> 
   }
 }
 
+const isAnnotated = (hint: WorkloadHint | undefined): boolean => hint !== undefined && WORKLOAD_ANNOTATIONS.tailnet in hint.annotations;
+
+/** A change of a workload concerns its attachment, as drift or as its end, and what its annotations ask for. */
+async function watchWorkloads(context: Context, { signal }: Call): Promise<void> {
+  const { observed } = context;
+  for await (const hint of context.cluster.workloads.watch({ signal })) {
+    const key = attachmentKey(hint.workload);
+    const before = observed.workloadOf(key);
+    const isNews = observed.sawWorkload(key, hint);
+    // Of a Job only the status tells its end, and that is no change of its spec.
+    if (!isNews && hint.workload.kind !== 'Job') continue;
+    const isAttached = observed.hasSidecar(key);
+    if (isAttached) context.touch('sidecar', key);
+    if (isAttached || isAnnotated(hint) || isAnnotated(before)) context.touch('workload', key);
+    else observed.forgetWorkload(key);
+  }
+}
+
 async function watchPods(context: Context, { signal }: Call): Promise<void> {
   const { observed } = context;
   for await (const { uid, pod } of context.cluster.pods.watch({ signal })) {
@@ -43,7 +63,7 @@ async function watchPods(context: Context, { signal }: Call): Promise<void> {
 }
 
 /** Looks at everything that is there, and at everything that should be: what went while a watch was down sends no hint. */
-async function resync(context: Context, call: Call): Promise<void> {
+export async function resync(context: Context, call: Call): Promise<void> {
   const { known } = context.announcer;
   const { observed } = context;
   const tailnets = (await context.store.tailnets.list(call)).map(({ key }) => key);
@@ -53,6 +73,7 @@ async function resync(context: Context, call: Call): Promise<void> {
   // Read anew where the two differ: the list may be older than what the watch has told.
   for (const key of listed.symmetricDifference(seen)) observed.sawSidecar(key, await context.store.sidecars.get(key, call));
   for (const key of new Set([...listed, ...seen, ...known.sidecars])) context.touch('sidecar', key);
+  for (const key of observed.annotatedKeys) context.touch('workload', key);
 }
 
 /** A watch that fails is opened again; what it missed comes with its first hints. */

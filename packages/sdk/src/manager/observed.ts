@@ -1,5 +1,7 @@
 import type { StoredSidecar } from '../domain/model.ts';
-import type { Pod } from '../ports/index.ts';
+import { WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
+import type { Pod, WorkloadHint } from '../ports/index.ts';
+import { sameJson } from './same-json.ts';
 
 /** What the watches have seen: enough to tell whose a pod is, and where a sidecar is stored, without asking for it each time. Hints; the store has the say. */
 export class Observed {
@@ -8,6 +10,9 @@ export class Observed {
   readonly #keyOfWorkload = new Map<string, string>();
   readonly #keyOfSidecar = new Map<string, string>();
   readonly #keysOfHostname = new Map<string, Set<string>>();
+  /** Workloads by the key that their attachment has or would have: those that are annotated, and those that changed lately. */
+  readonly #workloads = new Map<string, WorkloadHint>();
+  readonly #refusals = new Map<string, string>();
   /** True once everything that is stored has been seen. */
   complete = false;
 
@@ -30,12 +35,55 @@ export class Observed {
     return [...(this.#keysOfHostname.get(hostname) ?? [])];
   }
 
+  hasSidecar(key: string): boolean {
+    return this.#sidecars.has(key);
+  }
+
   get sidecarKeys(): readonly string[] {
     return [...this.#sidecars.keys()];
   }
 
+  /** The known attachments of a tailnet, in the order of their keys. */
+  sidecarsOf(tailnetName: string): readonly StoredSidecar[] {
+    const found = [...this.#sidecars.values()].filter(({ spec }) => spec.tailnetName === tailnetName);
+    return found.sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
   keyOfPod(pod: Pod | undefined): string | undefined {
     return pod?.workloadUid === undefined ? undefined : this.#keyOfWorkload.get(pod.workloadUid);
+  }
+
+  workloadOf(key: string): WorkloadHint | undefined {
+    return this.#workloads.get(key);
+  }
+
+  /** Keys of workloads that ask for a sidecar by annotation. */
+  get annotatedKeys(): readonly string[] {
+    return [...this.#workloads].filter(([, { annotations, gone }]) => !gone && WORKLOAD_ANNOTATIONS.tailnet in annotations).map(([key]) => key);
+  }
+
+  /** Keeps what the loop will ask for; true when it says something new. */
+  sawWorkload(key: string, hint: WorkloadHint): boolean {
+    const before = this.#workloads.get(key);
+    if (hint.gone && before !== undefined && before.workload.uid !== hint.workload.uid) return false; // another of its name is there already
+    this.#workloads.set(key, hint);
+    return before === undefined || !sameJson(before, hint);
+  }
+
+  /** What is gone, and needs no further look, is forgotten. */
+  forgetWorkload(key: string): void {
+    if (this.#workloads.get(key)?.gone) this.#workloads.delete(key);
+  }
+
+  /** True when this refusal has not been told yet. */
+  refused(key: string, code: string): boolean {
+    if (this.#refusals.get(key) === code) return false;
+    this.#refusals.set(key, code);
+    return true;
+  }
+
+  unrefused(key: string): void {
+    this.#refusals.delete(key);
   }
 
   sawPod(uid: string, pod: Pod | undefined): void {

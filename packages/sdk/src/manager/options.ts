@@ -44,6 +44,14 @@ export interface NetworkManagerOptions {
   /** Ranges of the cluster, when the cluster cannot tell them itself. */
   readonly clusterRanges?: ClusterRanges;
   readonly thresholds?: Partial<Thresholds>;
+  /** The cluster's network plugin enforces NetworkPolicy: only then a policy can stand in for the guard that userspace sidecars lack. @default false */
+  readonly networkPolicyEnforced?: boolean;
+  /** How long a registration of `injectSidecar` waits for its workload, milliseconds. @default 3600000 */
+  readonly registrationMs?: number;
+  /** Within this time drift by the same field manager is put right once, milliseconds. @default 3600000 */
+  readonly driftWindowMs?: number;
+  /** Starts in read-only mode: see `NetworkManager.setReadOnly`. @default false */
+  readonly readOnly?: boolean;
 }
 
 /** Every setting with its value. */
@@ -63,6 +71,10 @@ export interface Settings {
   readonly concurrency: number;
   readonly clusterRanges?: ClusterRanges | undefined;
   readonly thresholds: Thresholds;
+  readonly networkPolicyEnforced: boolean;
+  readonly registrationMs: number;
+  readonly driftWindowMs: number;
+  readonly readOnly: boolean;
 }
 
 const image = z.string().regex(/^\S+@sha256:[0-9a-f]{64}$/, 'pin the image by digest: NAME@sha256:…');
@@ -107,6 +119,10 @@ const schema = z.object({
       }),
     )
     .default(DEFAULT_THRESHOLDS),
+  networkPolicyEnforced: z.boolean().default(false),
+  registrationMs: z.int().min(1_000).default(3_600_000),
+  driftWindowMs: z.int().min(0).default(3_600_000),
+  readOnly: z.boolean().default(false),
 });
 
 const PORTS = ['cluster', 'store', 'controlPlane'] as const;

@@ -3,7 +3,7 @@ import { mean } from '../domain/mean.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Call, Context } from './context.ts';
 import type { Instance } from './instances.ts';
-import { sidecarView } from './sidecar-calls.ts';
+import { sidecarView } from './sidecar-view.ts';
 import { requireTailnet, tailnetView } from './tailnet-calls.ts';
 
 const isUp = ({ connection }: Instance): boolean => connection.state === 'connected' || connection.state === 'degraded';

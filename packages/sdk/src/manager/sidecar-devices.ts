@@ -2,13 +2,19 @@ import type { Reason, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { planRelease, planRoutes } from '../domain/reconcile-plan.ts';
 import type { Device, Pod, TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, keepSidecar } from './context.ts';
-import { sameJson } from './same-json.ts';
 
 /** Pods of the workload that carry this sidecar, by the owner walk. */
 export async function podsOf(context: Context, sidecar: StoredSidecar, call: Call): Promise<readonly Pod[]> {
   const pods = await context.cluster.pods.list(call);
-  return pods.filter(({ workloadUid }) => workloadUid === sidecar.spec.workload.uid);
+  return pods.filter(({ workloadUid }) => workloadUid !== undefined && workloadUid === sidecar.spec.workload.uid);
 }
+
+/** A pod that has come to its end stays to be looked at; its device does not. */
+export const isFinished = ({ phase }: Pod): boolean => phase === 'Succeeded' || phase === 'Failed';
+
+/** Pods of the workload that carry this sidecar and still run, or are to. */
+export const activePodsOf = async (context: Context, sidecar: StoredSidecar, call: Call): Promise<readonly Pod[]> =>
+  (await podsOf(context, sidecar, call)).filter((pod) => !isFinished(pod));
 
 /** Our devices of one attachment at the control plane: they carry our tags and asked for its hostname, which is unique in the tailnet. */
 export const belongsTo = (context: Context, sidecar: StoredSidecar, device: Device): boolean =>
@@ -23,7 +29,7 @@ export async function releaseDevices(
   sidecar: StoredSidecar,
   { control, pods, signal }: { readonly control: TailnetControl; readonly pods: readonly Pod[] } & Call,
 ): Promise<StoredSidecar> {
-  const present = new Set(pods.map(({ uid }) => uid));
+  const present = new Set(pods.filter((pod) => !isFinished(pod)).map(({ uid }) => uid));
   const known = context.instances.of(sidecar.key);
   const gone = planRelease(known, present);
   const held = new Set(known.filter((instance) => !gone.includes(instance)).map(({ deviceId }) => deviceId));
@@ -41,7 +47,7 @@ export async function releaseDevices(
   const deviceIds = sidecar.state.deviceIds.filter((deviceId) => !free.has(deviceId));
   const instances = sidecar.state.instances.filter(({ podUid }) => present.has(podUid));
   const state = { ...sidecar.state, deviceIds, instances };
-  return sameJson(state, sidecar.state) ? sidecar : keepSidecar(context, sidecar, { state, signal });
+  return keepSidecar(context, sidecar, { state, signal });
 }
 
 /** Approves the routes that the book offers; answers with the reason when some must not be approved. */

@@ -1,13 +1,14 @@
 import { BifrostError } from '@bifrost/types/core';
-import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
-import { planPhase } from '../domain/reconcile-plan.ts';
-import type { Pod } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar, reasonOf } from './context.ts';
-import { instanceState } from './instances.ts';
-import { sameJson } from './same-json.ts';
-import { detachSidecarFully } from './sidecar-detach.ts';
-import { podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
+import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import type { Pod, Workload } from '../ports/index.ts';
+import { type Call, type Context, controlOf, keepSidecar } from './context.ts';
+import { bindInjected } from './inject-binding.ts';
+import { ensureApplied } from './sidecar-apply.ts';
+import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
+import { isFinished, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
 import { attachmentSecret, ensureKey, revokeKeys } from './sidecar-keys.ts';
+import { recordFailure, recordInstances, recordState } from './sidecar-record.ts';
+import { judgeTrial } from './sidecar-trial.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
 /** Brings workload, keys and devices of one attachment to what is wanted. Level-triggered: reads both sides every time. */
@@ -18,31 +19,88 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
     context.instances.forget(key);
     return SETTLED;
   }
+  if (context.readOnly()) {
+    noticePods(context, sidecar, await podsOf(context, sidecar, call));
+    return SETTLED;
+  }
   try {
+    const tailnet = await context.store.tailnets.get(sidecar.spec.tailnetName, call);
+    if (tailnet?.spec.paused === true) return await observe(context, sidecar, call);
     if (sidecar.deleting) return await detachSidecarFully(context, sidecar, call);
-    return await keepAttached(context, sidecar, call);
+    return await keepAttached(context, { sidecar, tailnet }, call);
   } catch (error) {
     if (!BifrostError.is(error) || call.signal.aborted) throw error;
     return await recordFailure(context, key, { error, ...call });
   }
 }
 
-async function keepAttached(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
-  const workload = await context.cluster.workloads.get(sidecar.spec.workload, call);
-  // The workload is gone, or another of its name has come: everything made for it is released.
-  if (workload === undefined) return release(context, sidecar, call);
-  const tailnet = await context.store.tailnets.get(sidecar.spec.tailnetName, call);
+/** While the tailnet is paused nothing is changed; what agents say is kept all the same. */
+async function observe(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
+  noticePods(context, sidecar, await podsOf(context, sidecar, call));
+  if (!sidecar.deleting) await recordInstances(context, sidecar, call);
+  return SETTLED;
+}
+
+interface Found {
+  readonly sidecar: StoredSidecar;
+  readonly tailnet: StoredTailnet | undefined;
+}
+
+async function keepAttached(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome> {
   if (tailnet === undefined || tailnet.deleting) return release(context, sidecar, call);
+  const workload = await context.cluster.workloads.get(sidecar.spec.workload, call);
+  if (sidecar.spec.workload.uid === '') {
+    const unbound = await bindInjected(context, { sidecar, workload }, call);
+    if (unbound === 'expired') return release(context, sidecar, call);
+    if (unbound === 'bound') return { kind: 'waiting', recheckMs: 0 };
+    return prepare(context, { sidecar, tailnet, recheckMs: unbound.recheckMs }, call);
+  }
+  // The workload is gone, another of its name has come, or the Job has ended: everything made for it is released.
+  if (workload === undefined || workload.finished) return release(context, sidecar, call);
   if (workload.customerId !== sidecar.spec.customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
+  if (sidecar.state.rolledBack === true) return takeBack(context, sidecar, call);
   if (tailnet.state.phase !== 'active') return SETTLED; // its activation is a hint for its sidecars
+  return settle(context, { sidecar, tailnet, workload }, call);
+}
+
+interface Attached {
+  readonly sidecar: StoredSidecar;
+  readonly tailnet: StoredTailnet;
+  readonly workload: Workload;
+}
+
+async function settle(context: Context, { sidecar, tailnet, workload }: Attached, call: Call): Promise<Outcome> {
   const control = await controlOf(context, tailnet, call);
   const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
-  await context.cluster.workloads.attach({ workload: sidecar.spec.workload, form: sidecar.spec.form, fragment: sidecar.spec.fragment }, call);
-  const pods = await podsOf(context, keyed, call);
-  noticePods(context, keyed, pods);
-  const released = await releaseDevices(context, keyed, { control, pods, ...call });
+  const { sidecar: applied, ...told } = await ensureApplied(context, { sidecar: keyed, workload }, call);
+  const pods = await podsOf(context, applied, call);
+  noticePods(context, applied, pods);
+  const released = await releaseDevices(context, applied, { control, pods, ...call });
   const routes = await settleRoutes(context, { sidecar: released, tailnet, control }, call);
-  return recordState(context, released, { reason: routes, ...call });
+  const reason = told.reason ?? routes;
+  const recorded = await recordState(context, { sidecar: released, workload, told: { ...told, ...(reason === undefined ? {} : { reason }) } }, call);
+  const trial = await judgeTrial(context, { sidecar: recorded.sidecar, workload, pods }, call);
+  return sooner(trial, recorded.outcome);
+}
+
+/** The key of a workload that is yet to be created is made beforehand: its pods must not wait for us. */
+async function prepare(
+  context: Context,
+  { sidecar, tailnet, recheckMs }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet; readonly recheckMs: number },
+  call: Call,
+): Promise<Outcome> {
+  if (tailnet.state.phase === 'active') {
+    const control = await controlOf(context, tailnet, call);
+    const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
+    await keepSidecar(context, keyed, { state: keyed.state, ...call });
+  }
+  return { kind: 'waiting', recheckMs };
+}
+
+function sooner(one: Outcome, other: Outcome): Outcome {
+  const [first, second] = [one, other].map((outcome) => (outcome.kind === 'waiting' ? outcome.recheckMs : Number.POSITIVE_INFINITY));
+  const recheckMs = Math.min(first ?? 0, second ?? 0);
+  return Number.isFinite(recheckMs) ? { kind: 'waiting', recheckMs } : SETTLED;
 }
 
 /** The namespace has changed hands: its key dies and its Secret goes, so that no further pod joins. Who has joined is for a person to judge. */
@@ -75,39 +133,5 @@ async function release(context: Context, { key, spec }: StoredSidecar, call: Cal
 
 function noticePods(context: Context, sidecar: StoredSidecar, pods: readonly Pod[]): void {
   const nowMs = context.clock.nowMs();
-  for (const pod of pods) if (!pod.deleting && pod.phase !== 'Succeeded' && pod.phase !== 'Failed') context.instances.ensure(sidecar, pod, nowMs);
-}
-
-async function recordState(
-  context: Context,
-  sidecar: StoredSidecar,
-  { reason, signal }: { readonly reason: SidecarState['reason'] } & Call,
-): Promise<Outcome> {
-  const instances = context.instances
-    .of(sidecar.key)
-    .map(instanceState)
-    .sort((a, b) => (a.podUid < b.podUid ? -1 : 1));
-  const { reason: _, ...rest } = sidecar.state;
-  const deviceIds = [
-    ...new Set([...sidecar.state.deviceIds, ...instances.flatMap(({ deviceId }) => (deviceId === undefined ? [] : [deviceId]))]),
-  ].sort();
-  const { phase, reason: late, recheckMs } = planPhase(instances, { nowMs: context.clock.nowMs(), deadlineMs: context.settings.attachDeadlineMs });
-  const told = late ?? reason;
-  const state: SidecarState = { ...rest, applied: true, phase, instances, deviceIds, ...(told === undefined ? {} : { reason: told }) };
-  if (!sameJson(state, sidecar.state)) await keepSidecar(context, sidecar, { state, signal });
-  return recheckMs === undefined ? SETTLED : { kind: 'waiting', recheckMs };
-}
-
-async function recordFailure(context: Context, key: string, { error, signal }: { readonly error: BifrostError } & Call): Promise<Outcome> {
-  const outcome: Outcome = error.retry === 'backoff' ? { kind: 'retry', error } : { kind: 'stopped', error };
-  // Ordinary races, nobody's trouble: the next round reads again.
-  if (error.code === 'STORE_CONFLICT' || error.code === 'CLUSTER_CONFLICT') return outcome;
-  const sidecar = await context.store.sidecars.get(key, { signal });
-  if (sidecar === undefined) return outcome;
-  // A passing trouble says nothing new of what has failed already.
-  if (outcome.kind === 'retry' && sidecar.state.phase === 'failed' && !sidecar.deleting) return outcome;
-  const phase = sidecar.deleting ? 'detaching' : outcome.kind === 'stopped' ? 'failed' : sidecar.state.phase;
-  const state: SidecarState = { ...sidecar.state, phase, reason: reasonOf(error) };
-  if (!sameJson(state, sidecar.state)) await keepSidecar(context, sidecar, { state, signal });
-  return outcome;
+  for (const pod of pods) if (!pod.deleting && !isFinished(pod)) context.instances.ensure(sidecar, pod, nowMs);
 }

@@ -1,10 +1,11 @@
 import { type CreateTailnetInput, createTailnetRequestSchema, parseOrThrow } from '@bifrost/types';
-import { BifrostError, type CreateTailnetRequest, type CreateTailnetResponse, type Tailnet } from '@bifrost/types/core';
-import type { StoredTailnet, TailnetSpec } from '../domain/model.ts';
+import { BifrostError, type CreateTailnetRequest, type CreateTailnetResponse, type Tailnet, type UpgradeProgress } from '@bifrost/types/core';
+import type { StoredTailnet, TailnetSpec, UpgradeState } from '../domain/model.ts';
 import { tailnetSecretName } from '../domain/names.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
 import { sameJson } from './same-json.ts';
+import { customerSecretName } from './tailnet-acceptance.ts';
 
 export const DEFAULT_ACTOR = 'sdk';
 
@@ -21,6 +22,13 @@ export async function requireTailnet(context: Context, tailnetName: string, call
   });
 }
 
+const progressOf = ({ upgradeId, total, done, haltedBy }: UpgradeState): UpgradeProgress => ({
+  upgradeId,
+  total,
+  done,
+  ...(haltedBy === undefined ? {} : { haltedBy }),
+});
+
 export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
   tailnetId: tailnet.spec.tailnetId,
   tailnetName: tailnet.key,
@@ -32,6 +40,7 @@ export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
   tenancy: tailnet.spec.tenancy,
   paused: tailnet.spec.paused ?? false,
   conditions: tailnet.state.conditions ?? [],
+  ...(tailnet.state.upgrade === undefined ? {} : { upgrade: progressOf(tailnet.state.upgrade) }),
   ...(tailnet.state.reason === undefined ? {} : { reason: tailnet.state.reason }),
 });
 
@@ -39,9 +48,6 @@ const response = (tailnet: StoredTailnet): CreateTailnetResponse => {
   const { tailnetId, tailnetName, status, createdAt } = tailnetView(tailnet);
   return { tailnetId, tailnetName, status, createdAt };
 };
-
-/** Customer ids that can be part of the name of a Secret. */
-const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$/;
 
 function specOf(context: Context, request: CreateTailnetRequest): TailnetSpec {
   const { customerId, config, tags } = request;
@@ -57,7 +63,7 @@ function specOf(context: Context, request: CreateTailnetRequest): TailnetSpec {
     }
     return { tailnetId, customerId, config, tags, tenancy, credentialSecretName: tailnetSecretName(tailnetId) };
   }
-  const credentialSecretName = request.credential?.secretName ?? (DNS_LABEL.test(customerId) ? `bifrost-customer-${customerId}` : undefined);
+  const credentialSecretName = request.credential?.secretName ?? customerSecretName(customerId);
   if (credentialSecretName === undefined) {
     throw new BifrostError({
       code: 'INVALID_ARGUMENT',
@@ -68,9 +74,11 @@ function specOf(context: Context, request: CreateTailnetRequest): TailnetSpec {
   return { tailnetId, customerId, config, tags, tenancy, credentialSecretName };
 }
 
+/** What a create call can ask for; what came later (a pause, an upgrade) is none of its business. */
+const wishOf = ({ customerId, config, tags, tenancy }: TailnetSpec) => ({ customerId, config, tags, tenancy });
+
 const sameWish = (a: TailnetSpec, b: TailnetSpec): boolean =>
-  sameJson({ ...a, tailnetId: '', credentialSecretName: '' }, { ...b, tailnetId: '', credentialSecretName: '' }) &&
-  (a.tenancy === 'organization' || a.credentialSecretName === b.credentialSecretName);
+  sameJson(wishOf(a), wishOf(b)) && (a.tenancy === 'organization' || a.credentialSecretName === b.credentialSecretName);
 
 /** The tailnet of that name if it is what is wanted. @throws {BifrostError} `TAILNET_EXISTS`, `TAILNET_DELETING` */
 async function sameTailnet(context: Context, { tailnetName, spec }: Wish, call: Call): Promise<StoredTailnet | undefined> {
@@ -144,13 +152,13 @@ export async function createTailnet(
 /** @see NetworkManager.deleteTailnet */
 export async function deleteTailnet(
   context: Context,
-  { tailnetName, cascade = false }: { readonly tailnetName: string; readonly cascade?: boolean },
+  { tailnetName, cascade = false, abandon = false }: { readonly tailnetName: string; readonly cascade?: boolean; readonly abandon?: boolean },
   call: Call & { readonly actor?: string },
 ): Promise<void> {
   const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'deleteTailnet', subject: nameForRecord(tailnetName), signal: call.signal };
   await audited(context, subject, {
     check: async () => {
-      await requireTailnet(context, tailnetName, call);
+      const tailnet = await requireTailnet(context, tailnetName, call);
       const sidecars = (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnetName);
       if (sidecars.length > 0 && !cascade) {
         throw new BifrostError({
@@ -160,9 +168,10 @@ export async function deleteTailnet(
           issues: [{ path: 'tailnetName', message: 'has sidecars' }],
         });
       }
-      return sidecars;
+      return { tailnet, sidecars };
     },
-    write: async (sidecars) => {
+    write: async ({ tailnet, sidecars }) => {
+      if (abandon && tailnet.spec.abandon !== true) await context.store.tailnets.replaceSpec(tailnet, { ...tailnet.spec, abandon }, call);
       // The tailnet first: from then on nothing can be attached to it.
       await context.store.tailnets.remove(tailnetName, call);
       for (const { key } of sidecars) {

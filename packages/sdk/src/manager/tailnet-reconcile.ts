@@ -1,10 +1,12 @@
 import { BifrostError, Secret } from '@bifrost/types/core';
-import { initialPolicy } from '../domain/initial-policy.ts';
 import type { StoredTailnet, TailnetState } from '../domain/model.ts';
 import { LABELS, tailnetSecretName } from '../domain/names.ts';
-import type { ControlCredential, TailnetControl } from '../ports/index.ts';
-import { type Call, type Context, CREDENTIAL_KEYS, controlOf, reasonOf } from './context.ts';
-import { sameJson } from './same-json.ts';
+import type { ControlCredential } from '../ports/index.ts';
+import { type Call, type Context, CREDENTIAL_KEYS, controlOf, keepTailnet, sawTailnet } from './context.ts';
+import { recordAbandoned } from './sidecar-detach.ts';
+import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
+import { keepPolicy } from './tailnet-policy.ts';
+import { driveUpgrade, outdatedOf } from './tailnet-upgrade.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
 /** Name of a tailnet that we make: carries our id, so that a lost create reply is found again and no stranger's tailnet is taken for ours. */
@@ -13,37 +15,45 @@ export const displayNameOf = (tailnet: StoredTailnet): string => `${tailnet.key.
 /** Brings the control plane to what the stored tailnet wants. Level-triggered: reads both sides every time. */
 export async function reconcileTailnet(context: Context, key: string, call: Call): Promise<Outcome> {
   const tailnet = await context.store.tailnets.get(key, call);
-  saw(context, key, tailnet);
-  if (tailnet === undefined) return SETTLED;
+  sawTailnet(context, key, tailnet);
+  if (tailnet === undefined || context.readOnly()) return SETTLED;
   try {
-    return await (tailnet.deleting ? removeTailnet : establish)(context, tailnet, call);
+    if (tailnet.spec.paused === true) return await hold(context, tailnet, call);
+    if (tailnet.deleting) return await removeTailnet(context, tailnet, call);
+    const refused = refusalOf(tailnet);
+    if (refused !== undefined) return await refuse(context, tailnet, call);
+    return await establish(context, tailnet, call);
   } catch (error) {
     if (!BifrostError.is(error) || call.signal.aborted) throw error;
     return await recordFailure(context, key, { error, ...call });
   }
 }
 
-/** Tells listeners what is new, and its sidecars when it has become active: they wait for it. */
-function saw(context: Context, key: string, tailnet: StoredTailnet | undefined): void {
-  if (!context.announcer.sawTailnet(key, tailnet)) return;
-  for (const sidecarKey of context.announcer.sidecarsOf(key)) context.touch('sidecar', sidecarKey);
+/** Paused: only its conditions are told. */
+async function hold(context: Context, tailnet: StoredTailnet, call: Call): Promise<Outcome> {
+  await keepTailnet(context, tailnet, { state: tailnet.state, ...call });
+  return SETTLED;
+}
+
+/** What a call would have refused has no effect; what was there before the specification became wrong stays. */
+async function refuse(context: Context, tailnet: StoredTailnet, call: Call): Promise<Outcome> {
+  const { state } = tailnet;
+  const reason = refusalOf(tailnet);
+  const isNew = state.phase === 'creating' || state.phase === 'failed';
+  const refused: TailnetState = { ...state, ...(isNew ? { phase: 'failed' } : {}), ...(reason === undefined ? {} : { reason }) };
+  await keepTailnet(context, tailnet, { state: refused, ...call });
+  return SETTLED;
 }
 
 async function establish(context: Context, tailnet: StoredTailnet, call: Call): Promise<Outcome> {
   const found = tailnet.spec.tenancy === 'organization' ? await ensureMade(context, tailnet, call) : tailnet;
   const control = await controlOf(context, found, call);
   const { controlId, dnsName } = await control.describe(call);
-  const policyWritten =
-    found.state.policyWritten === true || (found.spec.tenancy === 'organization' && (await writeInitialPolicy(context, found, { control, ...call })));
-  const state: TailnetState = {
-    phase: 'active',
-    controlId,
-    ...(dnsName === undefined ? {} : { dnsName }),
-    ...(policyWritten ? { policyWritten } : {}),
-  };
-  if (sameJson(state, found.state)) return SETTLED;
-  saw(context, tailnet.key, await context.store.tailnets.replaceState(found, state, call));
-  return SETTLED;
+  const policy = found.spec.tenancy === 'organization' ? await keepPolicy(context, found, { control, ...call }) : {};
+  const { reason: _, ...rest } = found.state;
+  const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }), ...policy };
+  const active = await keepTailnet(context, found, { state, outdated: outdatedOf(context, found).length, ...call });
+  return driveUpgrade(context, active, call);
 }
 
 /** Finds or makes the tailnet. The client secret that comes once is stored before anything else. */
@@ -61,9 +71,7 @@ async function ensureMade(context: Context, tailnet: StoredTailnet, call: Call):
     await storeCredential(context, tailnetId, { credential: made.credential, ...call });
     controlId = made.controlId;
   }
-  const made = await context.store.tailnets.replaceState(tailnet, { ...tailnet.state, controlId }, call);
-  saw(context, made.key, made);
-  return made;
+  return keepTailnet(context, tailnet, { state: { ...tailnet.state, controlId }, ...call });
 }
 
 async function storeCredential(
@@ -80,27 +88,12 @@ async function storeCredential(
   context.unstored.delete(tailnetId);
 }
 
-/** A new tailnet allows everything: its policy is written before its first key. A policy that somebody else wrote is left alone. */
-async function writeInitialPolicy(
-  context: Context,
-  tailnet: StoredTailnet,
-  { control, signal }: { readonly control: TailnetControl } & Call,
-): Promise<boolean> {
-  const { deviceTags, routerTag } = context.settings;
-  const text = initialPolicy({ config: tailnet.spec.config, bookTags: deviceTags, routerTag });
-  const current = await control.readPolicy({ signal });
-  // Ours already: the reply of an earlier write was lost.
-  if (current.text !== text) await control.writePolicy(text, 'ts-default', { signal });
-  return true;
-}
-
 async function recordFailure(context: Context, key: string, { error, signal }: { readonly error: BifrostError } & Call): Promise<Outcome> {
   const outcome: Outcome = error.retry === 'backoff' ? { kind: 'retry', error } : { kind: 'stopped', error };
   if (error.code === 'STORE_CONFLICT') return outcome; // an ordinary race, nobody's trouble
   const tailnet = await context.store.tailnets.get(key, { signal });
   if (tailnet === undefined) return outcome;
-  const state: TailnetState = { ...tailnet.state, phase: failedPhase(tailnet, error), reason: reasonOf(error) };
-  if (!sameJson(state, tailnet.state)) saw(context, key, await context.store.tailnets.replaceState(tailnet, state, { signal }));
+  await keepTailnet(context, tailnet, { state: { ...tailnet.state, phase: failedPhase(tailnet, error), reason: reasonOf(error) }, signal });
   return outcome;
 }
 
@@ -115,10 +108,9 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
   const sidecars = (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnet.key);
   if (sidecars.length > 0) {
     const reason = { code: 'TAILNET_IN_USE', message: `Waits for ${sidecars.length} sidecars to be detached.`, path: 'tailnetName' };
-    const state: TailnetState = { ...tailnet.state, phase: 'deleting', reason };
-    if (!sameJson(state, tailnet.state)) saw(context, tailnet.key, await context.store.tailnets.replaceState(tailnet, state, call));
+    await keepTailnet(context, tailnet, { state: { ...tailnet.state, phase: 'deleting', reason }, ...call });
     // The call that deletes may have ended between its writes: a sidecar of a deleting tailnet removes itself.
-    for (const { key, deleting } of sidecars) if (!deleting) context.touch('sidecar', key);
+    for (const { key } of sidecars) context.touch('sidecar', key);
     return { kind: 'waiting', recheckMs: 5_000 };
   }
   if (tailnet.spec.tenancy === 'organization') {
@@ -127,19 +119,24 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
     context.unstored.delete(tailnet.spec.tailnetId);
   }
   await context.store.tailnets.finalize(tailnet, call);
-  saw(context, tailnet.key, undefined);
+  sawTailnet(context, tailnet.key, undefined);
   return SETTLED;
 }
 
 /** Deletes a tailnet that we made, also one whose create reply never reached the store. */
 async function deleteMade(context: Context, tailnet: StoredTailnet, call: Call): Promise<void> {
-  const displayName = displayNameOf(tailnet);
-  const present = await context.controlPlane.listTailnets(call);
-  const listed = present.find((candidate) => candidate.displayName === displayName);
-  // An empty list may also mean that no organization client is configured any more: then only its own client knows.
-  if (listed === undefined && present.length > 0) return;
-  const controlId = listed?.controlId ?? tailnet.state.controlId;
-  if (controlId === undefined) return;
-  const control = await controlOf(context, { ...tailnet, state: { ...tailnet.state, controlId } }, call);
-  await control.deleteTailnet(call);
+  try {
+    const displayName = displayNameOf(tailnet);
+    const present = await context.controlPlane.listTailnets(call);
+    const listed = present.find((candidate) => candidate.displayName === displayName);
+    // An empty list may also mean that no organization client is configured any more: then only its own client knows.
+    if (listed === undefined && present.length > 0) return;
+    const controlId = listed?.controlId ?? tailnet.state.controlId;
+    if (controlId === undefined) return;
+    const control = await controlOf(context, { ...tailnet, state: { ...tailnet.state, controlId } }, call);
+    await control.deleteTailnet(call);
+  } catch (error) {
+    if (tailnet.spec.abandon !== true) throw error;
+    await recordAbandoned(context, { error, subject: tailnet.key, customerId: tailnet.spec.customerId }, call);
+  }
 }

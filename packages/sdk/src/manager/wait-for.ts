@@ -1,6 +1,7 @@
 import { BifrostError, type Sidecar, type SidecarStatus, type Tailnet, type TailnetStatus } from '@bifrost/types/core';
 import type { Call, Context } from './context.ts';
-import { findSidecar, sidecarView } from './sidecar-calls.ts';
+import { findSidecar } from './sidecar-calls.ts';
+import { sidecarView } from './sidecar-view.ts';
 import { tailnetView } from './tailnet-calls.ts';
 
 /** What to wait for: one tailnet or one sidecar, in a status or gone. */

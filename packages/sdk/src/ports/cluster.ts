@@ -28,6 +28,8 @@ export interface WorkloadHint {
   readonly workload: WorkloadReference;
   /** Those that begin with `bifrost.dev/`. */
   readonly annotations: Readonly<Record<string, string>>;
+  /** Counts changes of its spec. */
+  readonly generation: number;
   readonly gone: boolean;
 }
 
@@ -64,6 +66,8 @@ export interface Workloads {
    * @throws {BifrostError} `POD_SECURITY_FORBIDDEN` — the same pod without the fragment is admitted
    */
   admit(workload: Workload, fragment: SidecarFragment, options: CallOptions): Promise<void>;
+  /** The customer whose namespace this is; undefined when the platform has not said, or there is none of that name. */
+  customerOf(namespace: string, options: CallOptions): Promise<string | undefined>;
   /** Hints: a workload of any kind in `WORKLOAD_KINDS` came, changed or went. All at first. Ends with `signal.reason` on abort. */
   watch(options: CallOptions): AsyncIterable<WorkloadHint>;
 }

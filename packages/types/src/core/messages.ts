@@ -22,6 +22,47 @@ export interface CreateTailnetResponse {
   readonly createdAt: Date;
 }
 
+/** What is to change of a tailnet; what is left out stays as it is. */
+export interface UpdateTailnetRequest {
+  readonly tailnetName: string;
+  readonly config?: Partial<NetworkConfiguration>;
+  readonly tags?: readonly string[];
+}
+
+/** What is to change of a sidecar; what is left out stays as it is. Its hostname cannot change: devices are told by it. */
+export interface UpdateSidecarRequest {
+  readonly sidecarId: string;
+  readonly config: Partial<Omit<SidecarConfiguration, 'hostname'>>;
+}
+
+/** Puts the sidecars of a tailnet on what is rendered now, in waves. */
+export interface UpgradeSidecarsRequest {
+  readonly tailnetName: string;
+  /** Sidecars on trial at once. Default 5. */
+  readonly waveSize?: number;
+  /** Time for all pods of one sidecar to connect, milliseconds; then it is rolled back and the rest is left alone. Default: the attach deadline. */
+  readonly trialMs?: number;
+}
+
+/** A workload whose pods are replaced by a change. */
+export interface Rollout {
+  readonly sidecarId: string;
+  readonly bookDeploymentId: string;
+  readonly workload: WorkloadReference;
+  /** Containers and volumes of the sidecar that differ. */
+  readonly changed: readonly string[];
+}
+
+/** What a change would do. Nothing of it has been written. */
+export interface ChangePlan {
+  /** Members that differ from what is there: `config.allowedNetworks`. Empty: the call would change nothing. */
+  readonly changes: readonly string[];
+  /** Their pods would be replaced. */
+  readonly rollouts: readonly Rollout[];
+  /** Sidecars whose fields belong to whoever created the workload: the change reaches them only with a new manifest. */
+  readonly ownedByCreator: readonly string[];
+}
+
 /** Why an object is not as it was wanted. */
 export interface StatusReason {
   /** An error code. */
@@ -61,6 +102,13 @@ export interface AttachSidecarRequest {
   readonly bookDeploymentId: string;
   readonly tailnetName: string;
   readonly config: SidecarConfiguration;
+}
+/** A sidecar for a workload that is yet to be created. */
+export interface InjectSidecarRequest {
+  readonly tailnetName: string;
+  readonly config: SidecarConfiguration;
+  /** The id that callers know the book by. Default: `namespace/name`. */
+  readonly bookDeploymentId?: string;
 }
 export interface AttachSidecarResponse {
   readonly sidecarId: string;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { AttachSidecarRequest, AttachSidecarResponse } from '../core/messages.ts';
+import type { AttachSidecarRequest, AttachSidecarResponse, InjectSidecarRequest } from '../core/messages.ts';
 import { SIDECAR_STATUSES } from '../core/network.ts';
 import { bookDeploymentId, boundedId, dnsLabel, type Input, time } from './fields.ts';
 import { sidecarConfigurationSchema } from './sidecar-configuration.ts';
@@ -11,6 +11,14 @@ export const attachSidecarRequestSchema = z
 
 /** What `attachSidecar` and `planAttach` take. */
 export type AttachSidecarInput = Input<typeof attachSidecarRequestSchema>;
+
+/** A sidecar for a workload that is yet to be created. Unknown keys are refused. */
+export const injectSidecarRequestSchema = z
+  .strictObject({ tailnetName: dnsLabel, config: sidecarConfigurationSchema, bookDeploymentId: bookDeploymentId.exactOptional() })
+  .readonly() satisfies z.ZodType<InjectSidecarRequest>;
+
+/** What `injectSidecar` takes beside the manifest. */
+export type InjectSidecarInput = Input<typeof injectSidecarRequestSchema>;
 
 /** The answer to it. Unknown keys are ignored: it may come from a newer manager. */
 export const attachSidecarResponseSchema = z

@@ -8,3 +8,4 @@ export * from './network-status.ts';
 export * from './parse.ts';
 export * from './report.ts';
 export * from './sidecar-configuration.ts';
+export * from './update-requests.ts';

@@ -43,4 +43,5 @@ const seenAs =
   ({ metadata }: ApiObject): Seen => ({
     workload: { kind, namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },
     annotations: ownAnnotations(metadata.annotations),
+    generation: metadata.generation ?? 0,
   });

@@ -101,6 +101,11 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
     throw isAbsent(answer.problem) ? notFound(workload) : patchError(answer.problem, `attach to ${subjectOf(workload)}`);
   }
 
+  async customerOf(namespace: string, options: CallOptions): Promise<string | undefined> {
+    options.signal.throwIfAborted();
+    return this.#customerOf(namespace, options);
+  }
+
   watch(options: CallOptions): AsyncIterable<WorkloadHint> {
     return this.#watch.hints(options);
   }

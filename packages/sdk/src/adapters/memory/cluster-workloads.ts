@@ -68,6 +68,11 @@ export class MemoryWorkloads implements Workloads {
     return this.#state.shown(options.dryRun === true ? { ...record, ...changed } : this.#write(record, changed));
   }
 
+  async customerOf(namespace: string, options: CallOptions): Promise<string | undefined> {
+    this.#faults.enter(options);
+    return this.#state.namespaces.get(namespace)?.labels[LABELS.customerId];
+  }
+
   async *watch(options: CallOptions): AsyncGenerator<WorkloadHint, void, void> {
     const seen = new Map<string, WorkloadHint>();
     for await (const uid of this.#hub.watch(() => this.#state.workloads.keys(), options)) {
@@ -117,9 +122,10 @@ export class MemoryWorkloads implements Workloads {
   }
 }
 
-const hintOf = ({ reference, annotations }: WorkloadRecord): WorkloadHint => ({
+const hintOf = ({ reference, annotations, version }: WorkloadRecord): WorkloadHint => ({
   workload: reference,
   annotations: ownAnnotations(annotations),
+  generation: version,
   gone: false,
 });
 

@@ -1,0 +1,140 @@
+import { type InjectSidecarInput, injectSidecarRequestSchema, parseOrThrow } from '@bifrost/types';
+import { BifrostError, type InjectSidecarRequest, type SidecarStatus, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
+import { injectSidecar as inject, type WorkloadManifest } from '../domain/inject-sidecar.ts';
+import type { SidecarSpec, StoredSidecar } from '../domain/model.ts';
+import { attachmentKey } from '../domain/names.ts';
+import type { PodTemplateShape } from '../domain/pod-shape.ts';
+import type { Workload } from '../ports/index.ts';
+import { audited, nameForRecord } from './audited.ts';
+import type { Call, Context } from './context.ts';
+import { networkHash } from './network-hash.ts';
+import { sameJson } from './same-json.ts';
+import { createOrFind } from './sidecar-calls.ts';
+import { agreeing, requireFreeHostname, requireSameCustomer, requireUsableTailnet } from './sidecar-check.ts';
+import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
+import { DEFAULT_ACTOR } from './tailnet-calls.ts';
+
+/** A workload with its sidecar in it, ready to be created, and the registration that waits for it. */
+export interface Injected<Manifest> {
+  readonly sidecarId: string;
+  readonly status: SidecarStatus;
+  /** The caller's manifest with the sidecar in it; the caller's own object is unchanged. */
+  readonly manifest: Manifest;
+}
+
+interface Checked {
+  readonly spec: SidecarSpec;
+  readonly present: StoredSidecar | undefined;
+}
+
+const KINDS: readonly WorkloadKind[] = ['Deployment', 'StatefulSet', 'DaemonSet', 'Job', 'CronJob'];
+
+/** @see NetworkManager.injectSidecar */
+export async function injectSidecar<Manifest extends WorkloadManifest>(
+  context: Context,
+  { manifest, ...input }: InjectSidecarInput & { readonly manifest: Manifest },
+  call: Call & { readonly actor?: string },
+): Promise<Injected<Manifest>> {
+  const subject = nameForRecord(`${manifest?.metadata?.namespace}/${manifest?.metadata?.name}`);
+  const register = (): Promise<StoredSidecar> =>
+    audited(
+      context,
+      { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, signal: call.signal },
+      {
+        check: () => check(context, { manifest, input }, call),
+        write: async ({ spec, present }) => {
+          const sidecar = present ?? (await createOrFind(context, spec, call));
+          context.observed.sawSidecar(sidecar.key, sidecar);
+          context.announcer.sawSidecar(sidecar.key, sidecar);
+          return sidecar;
+        },
+      },
+    );
+  const sidecar = await context.attaching.run(JSON.stringify([input.tailnetName, input.config?.hostname]), call, register);
+  context.touch('sidecar', sidecar.key);
+  return { sidecarId: sidecar.spec.sidecarId, status: sidecar.state.phase, manifest: inject(manifest, sidecar.spec.fragment) };
+}
+
+async function check(
+  context: Context,
+  { manifest, input }: { readonly manifest: WorkloadManifest; readonly input: InjectSidecarInput },
+  call: Call,
+): Promise<Checked> {
+  const request: InjectSidecarRequest = parseOrThrow(injectSidecarRequestSchema, input, 'INVALID_ARGUMENT');
+  const reference = referenceOf(manifest);
+  const tailnet = await requireUsableTailnet(context, request.tailnetName, call);
+  const workload = await unborn(context, { manifest, reference }, call);
+  requireSameCustomer(workload, tailnet);
+  const present = await context.store.sidecars.get(attachmentKey(reference), call);
+  const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
+  if (present !== undefined && present.spec.sidecarId === sidecarId && !present.deleting && sameJson(present.spec.config, request.config))
+    return { spec: present.spec, present };
+  if (present !== undefined) agreeing(present, { ...request, workload: reference });
+  await requireFreeHostname(context, tailnet, { spec: { config: request.config, workload: reference }, ...call });
+  const { fragment, networkMode } = await renderAdmitted(context, { tailnet, config: request.config, workload, sidecarId }, call);
+  const spec: SidecarSpec = {
+    sidecarId,
+    tailnetName: tailnet.key,
+    customerId: tailnet.spec.customerId,
+    bookDeploymentId: request.bookDeploymentId ?? `${reference.namespace}/${reference.name}`,
+    workload: reference,
+    config: request.config,
+    mode: 'inject',
+    form: 'prepend',
+    networkMode,
+    fragment,
+    renderedFor: networkHash(tailnet.spec.config),
+    origin: 'call',
+  };
+  return { spec, present: undefined };
+}
+
+/** @throws {BifrostError} `INVALID_ARGUMENT` — it has no place of its own yet; `WORKLOAD_UNSUPPORTED` — no kind that carries a sidecar */
+function referenceOf({ kind, metadata }: WorkloadManifest): WorkloadReference {
+  const known = KINDS.find((each) => each === kind);
+  if (known === undefined)
+    throw new BifrostError({
+      code: 'WORKLOAD_UNSUPPORTED',
+      message: `Only ${KINDS.join(', ')} can be given a sidecar.`,
+      issues: [{ path: 'manifest.kind', message: 'is no kind that carries a sidecar' }],
+    });
+  const missing = (['namespace', 'name'] as const).filter((member) => !metadata?.[member]);
+  if (missing.length > 0)
+    throw new BifrostError({
+      code: 'INVALID_ARGUMENT',
+      message: 'The manifest must say its namespace and name: the sidecar is registered for them.',
+      issues: missing.map((member) => ({ path: `manifest.metadata.${member}`, message: 'is needed (generateName is not enough)' })),
+    });
+  return { kind: known, namespace: metadata?.namespace ?? '', name: metadata?.name ?? '', uid: '' };
+}
+
+/** The workload as it will be, as far as checks need it. */
+async function unborn(
+  context: Context,
+  { manifest, reference }: { readonly manifest: WorkloadManifest; readonly reference: WorkloadReference },
+  call: Call,
+): Promise<Workload> {
+  const customerId = await context.cluster.workloads.customerOf(reference.namespace, call);
+  return {
+    reference,
+    customerId,
+    labels: {},
+    annotations: {},
+    template: templateOf(manifest),
+    replicas: 1,
+    finished: false,
+    lastWriter: undefined,
+    version: '',
+  };
+}
+
+/** @throws {BifrostError} `INVALID_ARGUMENT` — there is no pod template in it */
+function templateOf({ spec }: WorkloadManifest): PodTemplateShape {
+  const template = spec.jobTemplate?.spec.template ?? spec.template;
+  if (template !== undefined) return template;
+  throw new BifrostError({
+    code: 'INVALID_ARGUMENT',
+    message: 'The manifest has no pod template.',
+    issues: [{ path: 'manifest.spec.template', message: 'is needed' }],
+  });
+}

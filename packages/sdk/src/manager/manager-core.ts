@@ -1,0 +1,164 @@
+import { BifrostError } from '@bifrost/types/core';
+import { systemClock } from '../adapters/system/clock.ts';
+import type { AuditSink, Logger } from '../ports/index.ts';
+import { reconcileWorkload } from './annotated-workloads.ts';
+import { Announcer } from './announcer.ts';
+import type { Call, Context } from './context.ts';
+import { EventBus } from './event-bus.ts';
+import { Instances } from './instances.ts';
+import { KeyedLock } from './keyed-lock.ts';
+import { resync, runLoops } from './loops.ts';
+import { Observed } from './observed.ts';
+import { type NetworkManagerOptions, resolveSettings } from './options.ts';
+import { reconcileSidecar } from './sidecar-reconcile.ts';
+import { reconcileTailnet } from './tailnet-reconcile.ts';
+import { describeError } from './unexpected.ts';
+import { type Outcome, WorkQueue } from './work-queue.ts';
+
+/** Options of every call: `signal` ends the waiting (the call then rejects with `signal.reason` itself); `actor` goes into the audit record. */
+export interface CallerOptions {
+  readonly signal?: AbortSignal;
+  readonly actor?: string;
+}
+
+const silent: Logger = { log: () => {} };
+const unrecorded: AuditSink = { append: async () => {} };
+
+/** The life of a manager: what it is made of, its start, its loops, its end. The calls are {@link NetworkManager}'s. */
+export abstract class ManagerCore implements AsyncDisposable {
+  /** For the calls of the class that extends this one. */
+  protected readonly context: Context;
+  readonly #queue: WorkQueue;
+  readonly #stopping = new AbortController();
+  #running = false;
+  #readOnly: boolean;
+  #loops: Promise<void> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: NetworkManagerOptions) {
+    const settings = resolveSettings(options);
+    const clock = options.clock ?? systemClock();
+    const logger = options.logger ?? silent;
+    const events = new EventBus((name, error) => logger.log('error', 'a listener threw', { name, error: describeError(error) }));
+    this.#readOnly = settings.readOnly;
+    this.context = {
+      settings,
+      cluster: options.cluster,
+      store: options.store,
+      controlPlane: options.controlPlane,
+      audit: options.audit ?? unrecorded,
+      logger,
+      clock,
+      events,
+      announcer: new Announcer(events, clock),
+      observed: new Observed(),
+      instances: new Instances(),
+      unstored: new Map(),
+      attaching: new KeyedLock(),
+      // Before the start nothing runs; the watches then give every key.
+      touch: (kind, key) => this.#running && this.#queue.add(`${kind}:${key}`),
+      readOnly: () => this.#readOnly,
+    };
+    this.#queue = new WorkQueue({
+      clock,
+      logger,
+      concurrency: settings.concurrency,
+      baseMs: 500,
+      maxMs: 60_000,
+      work: (key, call) => this.#work(key, call),
+    });
+  }
+
+  #work(key: string, call: Call): Promise<Outcome> {
+    const kind = key.slice(0, key.indexOf(':'));
+    const name = key.slice(kind.length + 1);
+    if (kind === 'tailnet') return reconcileTailnet(this.context, name, call);
+    return kind === 'workload' ? reconcileWorkload(this.context, name, call) : reconcileSidecar(this.context, name, call);
+  }
+
+  /** Opens the cluster's watches and starts the loops. A second call is refused. Cancel: rejects with the reason; the manager is then stopped. */
+  async start({ signal }: CallerOptions = {}): Promise<void> {
+    this.open();
+    if (this.#loops !== undefined) throw new BifrostError({ code: 'INVALID_OPTIONS', message: 'The manager has been started already.' });
+    this.#loops = Promise.resolve();
+    const call = this.call(signal === undefined ? {} : { signal });
+    try {
+      await this.context.cluster.start(call);
+      await this.#restore(call);
+      call.signal.throwIfAborted();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    this.#running = true;
+    this.#loops = runLoops(this.context, { signal: this.stopping });
+  }
+
+  /** What was known when the last manager stopped: no news, but silence counts from now. */
+  async #restore(call: Call): Promise<void> {
+    const { store, cluster, announcer, observed, instances, clock } = this.context;
+    const [tailnets, sidecars] = [await store.tailnets.list(call), await store.sidecars.list(call)];
+    announcer.prime({ tailnets, sidecars });
+    for (const sidecar of sidecars) {
+      observed.sawSidecar(sidecar.key, sidecar);
+      for (const { podUid, podName } of sidecar.state.instances) instances.ensure(sidecar, { uid: podUid, name: podName }, clock.nowMs());
+    }
+    for (const pod of await cluster.pods.list(call)) observed.sawPod(pod.uid, pod);
+    observed.complete = true;
+  }
+
+  /**
+   * Read-only mode: the manager watches, takes reports and tells events, but writes nothing, neither outside nor in the store; calls that would change
+   * something answer `MANAGER_READ_ONLY`. Switched off, everything is looked at again at once.
+   */
+  setReadOnly(readOnly: boolean): void {
+    this.open();
+    this.#readOnly = readOnly;
+    if (readOnly || !this.#running) return;
+    resync(this.context, { signal: this.stopping }).catch((error: unknown) => {
+      if (!this.stopping.aborted) this.context.logger.log('warn', 'a round failed', { error: describeError(error) });
+    });
+  }
+
+  get readOnly(): boolean {
+    return this.#readOnly;
+  }
+
+  /** Stops the loops and closes the adapters. What is attached stays attached. Safe to call twice, and before `start`. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stopOnce();
+    return this.#stopped;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #stopOnce(): Promise<void> {
+    const reason = new BifrostError({ code: 'MANAGER_STOPPED', message: 'The manager was stopped.' });
+    this.#stopping.abort(reason);
+    await this.#queue.stop(reason);
+    await this.#loops;
+    const { cluster, store, controlPlane, logger } = this.context;
+    const closed = await Promise.allSettled([cluster, store, controlPlane].map(async (adapter) => adapter[Symbol.asyncDispose]()));
+    for (const result of closed) {
+      if (result.status === 'rejected') logger.log('error', 'an adapter did not close', { error: describeError(result.reason) });
+    }
+  }
+
+  /** @throws {BifrostError} `MANAGER_STOPPED` */
+  protected open(): void {
+    if (this.#stopped !== undefined) throw new BifrostError({ code: 'MANAGER_STOPPED', message: 'The manager was stopped: make a new one.' });
+  }
+
+  protected get stopping(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  /** A signal for one call: the caller's, and the manager's own end. */
+  protected call({ signal, actor }: CallerOptions = {}): Call & { readonly actor?: string } {
+    this.open();
+    const { stopping } = this;
+    return { signal: signal ? AbortSignal.any([signal, stopping]) : stopping, ...(actor === undefined ? {} : { actor }) };
+  }
+}

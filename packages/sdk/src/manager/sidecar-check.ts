@@ -1,0 +1,147 @@
+import { type AttachSidecarInput, attachSidecarRequestSchema, parseOrThrow } from '@bifrost/types';
+import { type AttachSidecarRequest, BifrostError } from '@bifrost/types/core';
+import { chooseForm } from '../domain/attach-plan.ts';
+import type { AttachOrigin, SidecarSpec, StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import { attachmentKey } from '../domain/names.ts';
+import type { Workload } from '../ports/index.ts';
+import type { Call, Context } from './context.ts';
+import { networkHash } from './network-hash.ts';
+import { sameJson } from './same-json.ts';
+import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
+import { refusalOf } from './tailnet-acceptance.ts';
+import { requireTailnet } from './tailnet-calls.ts';
+
+/** An attach that may go on. */
+export interface Checked {
+  readonly request: AttachSidecarRequest;
+  readonly workload: Workload;
+  readonly spec: SidecarSpec;
+  /** What is there already and agrees with the wish. */
+  readonly present: StoredSidecar | undefined;
+}
+
+/** Everything that can be known at once, in the order that tells the caller most. Writes nothing. */
+export async function checkAttach(context: Context, input: AttachSidecarInput, call: Call & { readonly origin?: AttachOrigin }): Promise<Checked> {
+  const request: AttachSidecarRequest = parseOrThrow(attachSidecarRequestSchema, input, 'INVALID_ARGUMENT');
+  const tailnet = await requireUsableTailnet(context, request.tailnetName, call);
+  const workload = await context.cluster.workloads.find(request.bookDeploymentId, call);
+  requireSameCustomer(workload, tailnet);
+  const { reference } = workload;
+  const present = await context.store.sidecars.get(attachmentKey(reference), call);
+  if (present !== undefined) {
+    const { spec } = agreeing(present, { ...request, workload: reference });
+    // One that failed and was taken back is tried anew, as if it had never been.
+    if (present.state.rolledBack !== true) return { request, workload, spec, present };
+  }
+  await requireFreeHostname(context, tailnet, { spec: { config: request.config, workload: reference }, ...call });
+  const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
+  const { fragment, networkMode } = await renderAdmitted(context, { tailnet, config: request.config, workload, sidecarId }, call);
+  const form = chooseForm(workload.template);
+  await context.cluster.workloads.attach({ workload: reference, form, fragment }, { ...call, dryRun: true });
+  const spec: SidecarSpec = {
+    sidecarId,
+    tailnetName: tailnet.key,
+    customerId: tailnet.spec.customerId,
+    bookDeploymentId: request.bookDeploymentId,
+    workload: reference,
+    config: request.config,
+    mode: 'apply',
+    form,
+    networkMode,
+    fragment,
+    renderedFor: networkHash(tailnet.spec.config),
+    origin: call.origin ?? 'call',
+  };
+  return { request, workload, spec, present };
+}
+
+/** @throws {BifrostError} `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `TAILNET_NOT_ACCEPTED` */
+export async function requireUsableTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet> {
+  const tailnet = await requireTailnet(context, tailnetName, call);
+  if (tailnet.deleting)
+    throw new BifrostError({
+      code: 'TAILNET_DELETING',
+      message: 'The tailnet is being deleted.',
+      issues: [{ path: 'tailnetName', message: 'is being deleted' }],
+    });
+  const refused = refusalOf(tailnet);
+  if (refused !== undefined)
+    throw new BifrostError({
+      code: 'TAILNET_NOT_ACCEPTED',
+      message: `The tailnet's own specification is refused (${refused.code}): correct it, then attach.`,
+      issues: [{ path: 'tailnetName', message: 'is not accepted; see its condition Accepted' }],
+      details: { reason: refused.code, ...(refused.path === undefined ? {} : { path: refused.path }) },
+    });
+  return tailnet;
+}
+
+/** @throws {BifrostError} `CUSTOMER_MISMATCH` */
+export function requireSameCustomer({ customerId }: Pick<Workload, 'customerId'>, tailnet: StoredTailnet): void {
+  if (customerId === tailnet.spec.customerId) return;
+  throw new BifrostError({
+    code: 'CUSTOMER_MISMATCH',
+    message: "The workload's namespace does not belong to the customer of this tailnet.",
+    issues: [{ path: 'bookDeploymentId', message: 'lies in a namespace of another customer, or of none' }],
+  });
+}
+
+const exists = (message: string, path: string, { sidecarId, issue }: { readonly sidecarId: string; readonly issue: string }): BifrostError =>
+  new BifrostError({ code: 'SIDECAR_EXISTS', message, details: { sidecarId }, issues: [{ path, message: issue }] });
+
+/** The same wish is answered with what is there; any other is a conflict that says what to do. @throws {BifrostError} `SIDECAR_EXISTS` */
+export function agreeing(present: StoredSidecar, wanted: Pick<SidecarSpec, 'tailnetName' | 'config' | 'workload'>): StoredSidecar {
+  const { sidecarId, workload, tailnetName, config } = present.spec;
+  if (workload.uid !== wanted.workload.uid)
+    throw exists('The sidecar of an earlier workload of this name is being taken away: attach again when it is gone.', 'bookDeploymentId', {
+      sidecarId,
+      issue: 'its predecessor of the same name is still being released',
+    });
+  if (present.deleting)
+    throw exists('The sidecar of this workload is being detached: attach again when it is gone.', 'bookDeploymentId', {
+      sidecarId,
+      issue: 'its sidecar is being detached',
+    });
+  if (tailnetName !== wanted.tailnetName)
+    throw exists('The workload is attached to another tailnet: detach it first.', 'tailnetName', {
+      sidecarId,
+      issue: 'is not the one it is attached to',
+    });
+  if (!sameJson(config, wanted.config))
+    throw exists('The workload is attached with another configuration: change it with updateSidecar.', 'config', {
+      sidecarId,
+      issue: 'differs from what is attached',
+    });
+  return present;
+}
+
+/** @throws {BifrostError} `HOSTNAME_TAKEN` */
+export async function requireFreeHostname(
+  context: Context,
+  tailnet: StoredTailnet,
+  { spec, signal }: { readonly spec: Pick<SidecarSpec, 'config' | 'workload'> } & Call,
+): Promise<void> {
+  const { hostname } = spec.config;
+  const own = attachmentKey(spec.workload);
+  const others = context.observed.complete
+    ? await Promise.all(context.observed.keysOfHostname(hostname).map((key) => context.store.sidecars.get(key, { signal })))
+    : await context.store.sidecars.list({ signal });
+  for (const found of others) {
+    const other = found?.spec;
+    if (other === undefined || other.config.hostname !== hostname || found?.key === own) continue;
+    if (other.tailnetName !== tailnet.key && !(await sharesControl(context, tailnet, { other, signal }))) continue;
+    throw new BifrostError({
+      code: 'HOSTNAME_TAKEN',
+      message: 'Another sidecar in this tailnet has this hostname: choose another.',
+      issues: [{ path: 'config.hostname', message: 'is taken' }],
+    });
+  }
+}
+
+/** Two of one customer's tailnets may lead to the same one at the control plane: a device there is told by its hostname. */
+async function sharesControl(context: Context, tailnet: StoredTailnet, { other, signal }: { readonly other: SidecarSpec } & Call): Promise<boolean> {
+  if (other.customerId !== tailnet.spec.customerId) return false;
+  const another = await context.store.tailnets.get(other.tailnetName, { signal });
+  if (another === undefined) return false;
+  const sameControl = another.state.controlId !== undefined && another.state.controlId === tailnet.state.controlId;
+  return sameControl || another.spec.credentialSecretName === tailnet.spec.credentialSecretName;
+}

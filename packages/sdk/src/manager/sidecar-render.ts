@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { BifrostError, type NetworkMode, type SidecarConfiguration, type WorkloadReference } from '@bifrost/types/core';
+import { checkTemplate } from '../domain/attach-plan.ts';
+import { clearEgress } from '../domain/clear-egress.ts';
+import { TAILNET_NETWORKS } from '../domain/guard.ts';
+import type { StoredTailnet } from '../domain/model.ts';
+import type { SidecarFragment } from '../domain/pod-shape.ts';
+import { renderSidecar } from '../domain/render-sidecar.ts';
+import { servedPorts } from '../domain/served-ports.ts';
+import type { Workload } from '../ports/index.ts';
+import type { Call, Context } from './context.ts';
+
+/** One id per (workload, tailnet): a plan and the attach that follows it agree, and a repeated attach after a crash finds its own traces. */
+export function sidecarIdOf(workload: WorkloadReference, tailnetId: string): string {
+  // One that is yet to be created has no uid: then its place tells it.
+  const identity = workload.uid || `${workload.namespace}/${workload.kind}/${workload.name}`;
+  const bytes = createHash('sha256').update(`${identity}/${tailnetId}`).digest().subarray(0, 16);
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80; // version 8: made by hash
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  const hex = bytes.toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
+
+export interface RenderWish {
+  readonly tailnet: StoredTailnet;
+  readonly config: SidecarConfiguration;
+  readonly workload: Workload;
+  readonly sidecarId: string;
+}
+
+export interface Rendered {
+  readonly fragment: SidecarFragment;
+  readonly networkMode: NetworkMode;
+}
+
+/**
+ * Renders the sidecar in the form that the workload's namespace admits. Writes nothing.
+ *
+ * @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`, `POD_SECURITY_FORBIDDEN`, `EGRESS_NOT_DENIED`, and what `checkTemplate` refuses
+ */
+export async function renderAdmitted(context: Context, wish: RenderWish, call: Call): Promise<Rendered> {
+  const mode = wish.config.networkMode ?? 'auto';
+  if (mode === 'userspace') return renderUserspace(context, wish, call);
+  try {
+    return await renderAndAdmit(context, { ...wish, networkMode: 'kernel' }, call);
+  } catch (error) {
+    if (mode === 'kernel' || !BifrostError.is(error) || error.code !== 'POD_SECURITY_FORBIDDEN') throw error;
+    if (await isEgressDenied(context, wish, call)) return renderAndAdmit(context, { ...wish, networkMode: 'userspace' }, call);
+    throw withAdvice(error);
+  }
+}
+
+async function renderUserspace(context: Context, wish: RenderWish, call: Call): Promise<Rendered> {
+  if (await isEgressDenied(context, wish, call)) return renderAndAdmit(context, { ...wish, networkMode: 'userspace' }, call);
+  throw new BifrostError({
+    code: 'EGRESS_NOT_DENIED',
+    message: `Userspace mode has no guard: ${ADVICE}.`,
+    issues: [{ path: 'config.networkMode', message: 'needs a NetworkPolicy that denies clear egress to the allowed and blocked networks' }],
+  });
+}
+
+const ADVICE =
+  'deny egress to the allowed and blocked networks by a NetworkPolicy that selects the pods, and tell the manager that the cluster enforces it (networkPolicyEnforced)';
+
+const withAdvice = (error: BifrostError): BifrostError =>
+  new BifrostError({
+    code: error.code,
+    message: `${error.message.replace(`[${error.code}] `, '')} For the form that needs no privileges ${ADVICE}.`,
+    issues: error.issues,
+    details: error.details,
+    cause: error,
+  });
+
+async function renderAndAdmit(context: Context, wish: RenderWish & { readonly networkMode: NetworkMode }, call: Call): Promise<Rendered> {
+  const fragment = await render(context, wish, call);
+  checkTemplate(wish.workload.template, fragment);
+  await context.cluster.workloads.admit(wish.workload, fragment, call);
+  return { fragment, networkMode: wish.networkMode };
+}
+
+/** What the workload would get, whether it is admitted or not. @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */
+export async function render(
+  context: Context,
+  { tailnet, config, workload, sidecarId, networkMode }: RenderWish & { readonly networkMode: NetworkMode },
+  { signal }: Call,
+): Promise<SidecarFragment> {
+  const { settings } = context;
+  const ranges = settings.clusterRanges ?? (await context.cluster.topology.ranges({ signal }));
+  if (ranges === undefined) {
+    throw new BifrostError({
+      code: 'CLUSTER_RANGES_UNKNOWN',
+      message: "Tell the manager the cluster's ranges (option clusterRanges): without them customer routes could swallow the cluster.",
+      issues: [{ path: 'clusterRanges', message: 'is needed, since the cluster does not tell its ranges' }],
+    });
+  }
+  const input = {
+    sidecarId,
+    tailnetName: tailnet.key,
+    network: tailnet.spec.config,
+    config,
+    networkMode,
+    ranges,
+    template: workload.template,
+    servedPorts: servedPorts(workload.template),
+    images: settings.images,
+    ingestUrl: settings.ingest.url,
+    ingestHasOwnCa: settings.ingest.caBundle !== undefined,
+    heartbeatMs: settings.heartbeatMs,
+    loginServer: settings.loginServer,
+  };
+  return renderSidecar(input);
+}
+
+/** Whether nothing of the book can leave in clear for the networks that are meant for the tunnel, or that are blocked. */
+async function isEgressDenied(context: Context, { tailnet, workload }: RenderWish, call: Call): Promise<boolean> {
+  if (!context.settings.networkPolicyEnforced) return false;
+  const policies = await context.cluster.topology.networkPolicies(workload.reference.namespace, call);
+  const { allowedNetworks, blockedNetworks } = tailnet.spec.config;
+  const networks = [...allowedNetworks, ...blockedNetworks, ...TAILNET_NETWORKS];
+  return clearEgress(policies, { labels: workload.template.metadata?.labels ?? {}, networks }) === 'denied';
+}

@@ -1,0 +1,60 @@
+import type { Reason, StoredSidecar } from '../domain/model.ts';
+import { LABELS } from '../domain/names.ts';
+import { planTrial } from '../domain/reconcile-plan.ts';
+import type { Pod, Workload } from '../ports/index.ts';
+import { type Call, type Context, respecSidecar } from './context.ts';
+import { fragmentHash } from './sidecar-apply.ts';
+import { isFinished } from './sidecar-devices.ts';
+import { type Outcome, SETTLED } from './work-queue.ts';
+
+interface Look {
+  readonly sidecar: StoredSidecar;
+  readonly workload: Workload;
+  readonly pods: readonly Pod[];
+}
+
+/** Ends the trial of a changed fragment when it has proved itself, or when its time is up. */
+export async function judgeTrial(context: Context, look: Look, call: Call): Promise<Outcome> {
+  const { sidecar, workload } = look;
+  const { trial, ...spec } = sidecar.spec;
+  if (trial === undefined) return SETTLED;
+  const plan = planTrial({ trial, wanted: workload.replicas, pods: podsOnTrial(context, look), nowMs: context.clock.nowMs() });
+  if (plan.kind === 'wait') return { kind: 'waiting', recheckMs: plan.recheckMs };
+  if (plan.kind === 'revert') return revert(context, sidecar, call);
+  const { reverted: _, ...proved } = spec;
+  await respecSidecar(context, sidecar, { spec: proved, ...call });
+  if (plan.kind === 'prove') context.events.emit('sidecar:updated', eventOf(context, sidecar));
+  context.touch('tailnet', sidecar.spec.tailnetName); // the next wave of an upgrade waits for it
+  return SETTLED;
+}
+
+function podsOnTrial(context: Context, { sidecar, pods }: Look) {
+  const hash = fragmentHash(sidecar);
+  return pods
+    .filter((pod) => !pod.deleting && !isFinished(pod))
+    .map(({ uid, annotations }) => {
+      const state = context.instances.get(uid)?.connection.state;
+      return { isNew: annotations[LABELS.fragment] === hash, connected: state === 'connected' || state === 'degraded' };
+    });
+}
+
+/** One write takes the change back and says so: a crash on either side of it loses nothing. */
+async function revert(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
+  const { trial: _trial, previous, networkMode: _mode, renderedFor: _for, ...spec } = sidecar.spec;
+  const reverted: Reason = {
+    code: 'UPGRADE_ROLLED_BACK',
+    message: 'Its pods did not all connect with the changed sidecar in time; what was there before is back.',
+  };
+  await respecSidecar(context, sidecar, { spec: { ...spec, ...previous, reverted }, ...call });
+  context.events.emit('sidecar:reverted', { ...eventOf(context, sidecar), code: reverted.code });
+  context.touch('tailnet', spec.tailnetName);
+  return { kind: 'waiting', recheckMs: 0 };
+}
+
+export const eventOf = (context: Context, { spec: { sidecarId, tailnetName, customerId, bookDeploymentId } }: StoredSidecar) => ({
+  sidecarId,
+  tailnetName,
+  customerId,
+  bookDeploymentId,
+  atMs: context.clock.nowMs(),
+});

@@ -1,0 +1,32 @@
+import { createTailnetRequestSchema, parseOrThrow } from '@bifrost/types';
+import { BifrostError } from '@bifrost/types/core';
+import type { Reason, StoredTailnet, TailnetSpec } from '../domain/model.ts';
+
+/** Customer ids that can be part of the name of a Secret. */
+const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$/;
+
+/** Where the OAuth client of a customer lies when nobody names the Secret; undefined when the customer's id cannot be part of its name. */
+export const customerSecretName = (customerId: string): string | undefined =>
+  DNS_LABEL.test(customerId) ? `bifrost-customer-${customerId}` : undefined;
+
+/** Why a stored tailnet is refused, as a call with the same content would be; undefined when it is accepted. */
+export function refusalOf({ key, spec }: Pick<StoredTailnet, 'key' | 'spec'>): Reason | undefined {
+  try {
+    const { customerId, config, tags, tenancy } = spec;
+    parseOrThrow(createTailnetRequestSchema, { customerId, tailnetName: key, config, tags, tenancy, ...credentialOf(spec) }, 'INVALID_ARGUMENT');
+    return undefined;
+  } catch (error) {
+    if (!BifrostError.is(error)) throw error;
+    return reasonOf(error);
+  }
+}
+
+const credentialOf = ({ tenancy, credentialSecretName }: TailnetSpec): object =>
+  tenancy === 'organization' ? {} : { credential: { secretName: credentialSecretName } };
+
+/** A reason as it is stored: the code, our own sentence without the code in front of it twice, and the first field at fault. */
+export const reasonOf = ({ code, message, issues }: BifrostError): Reason => ({
+  code,
+  message: message.replace(`[${code}] `, ''),
+  ...(issues[0]?.path ? { path: issues[0].path } : {}), // an empty path is the whole: it says nothing
+});

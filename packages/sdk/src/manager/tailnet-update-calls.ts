@@ -1,0 +1,117 @@
+import { parseOrThrow, type UpdateTailnetInput, updateTailnetRequestSchema } from '@bifrost/types';
+import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateTailnetRequest } from '@bifrost/types/core';
+import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
+import { audited, nameForRecord } from './audited.ts';
+import type { Call, Context } from './context.ts';
+import { networkHash } from './network-hash.ts';
+import { changedNames, rolloutOf } from './rollouts.ts';
+import { sameJson } from './same-json.ts';
+import { DEFAULT_ACTOR, requireTailnet, tailnetView } from './tailnet-calls.ts';
+import { isUpgradable, newUpgrade } from './tailnet-upgrade.ts';
+
+type Caller = Call & { readonly actor?: string };
+
+interface Planned {
+  readonly tailnet: StoredTailnet;
+  readonly spec: TailnetSpec;
+  readonly plan: ChangePlan;
+}
+
+/** What the update leads to. Writes nothing. */
+async function planned(context: Context, input: UpdateTailnetInput, call: Call): Promise<Planned> {
+  const request: UpdateTailnetRequest = parseOrThrow(updateTailnetRequestSchema, input, 'INVALID_ARGUMENT');
+  const tailnet = await requireTailnet(context, request.tailnetName, call);
+  if (tailnet.deleting)
+    throw new BifrostError({
+      code: 'TAILNET_DELETING',
+      message: 'The tailnet is being deleted.',
+      issues: [{ path: 'tailnetName', message: 'is being deleted' }],
+    });
+  const config = { ...tailnet.spec.config, ...request.config };
+  const spec: TailnetSpec = { ...tailnet.spec, config, tags: request.tags ?? tailnet.spec.tags };
+  const changes = [
+    ...Object.keys(config)
+      .filter((member) => !sameJson(config[member as keyof typeof config], tailnet.spec.config[member as keyof typeof config]))
+      .map((member) => `config.${member}`),
+    ...(sameJson(spec.tags, tailnet.spec.tags) ? [] : ['tags']),
+  ];
+  const sidecars = (await context.store.sidecars.list(call)).filter(({ spec: { tailnetName } }) => tailnetName === tailnet.key);
+  const affected = sidecars.filter((sidecar) => needsNewPods(sidecar, { before: tailnet.spec, now: spec }));
+  const rollouts: readonly Rollout[] = affected.filter(isUpgradable).map((sidecar) => rolloutOf(sidecar, changedNames.guard));
+  const ownedByCreator = affected.filter(({ spec: { mode } }) => mode === 'inject').map(({ spec: { sidecarId } }) => sidecarId);
+  return { tailnet, spec, plan: { changes, rollouts, ownedByCreator } };
+}
+
+/** The guard of a kernel sidecar is written when its pod starts: another configuration holds from the next pod on. */
+function needsNewPods(
+  { spec: sidecar, deleting }: StoredSidecar,
+  { before, now }: { readonly before: TailnetSpec; readonly now: TailnetSpec },
+): boolean {
+  if (deleting || sidecar.networkMode === 'userspace') return false;
+  return (sidecar.renderedFor ?? networkHash(before.config)) !== networkHash(now.config);
+}
+
+/** @see NetworkManager.planUpdateTailnet */
+export async function planUpdateTailnet(context: Context, input: UpdateTailnetInput, call: Call): Promise<ChangePlan> {
+  return (await planned(context, input, call)).plan;
+}
+
+/** @see NetworkManager.updateTailnet */
+export async function updateTailnet(
+  context: Context,
+  { allowRollout = false, ...input }: UpdateTailnetInput & { readonly allowRollout?: boolean },
+  call: Caller,
+): Promise<Tailnet> {
+  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'updateTailnet', subject: nameForRecord(input.tailnetName), signal: call.signal };
+  return audited(context, subject, {
+    check: async () => {
+      const found = await planned(context, input, call);
+      requireAllowed(found.plan, allowRollout);
+      return found;
+    },
+    write: async ({ tailnet, spec, plan }) => {
+      const upgrade = plan.rollouts.length > 0 ? { upgrade: newUpgrade(context, { spec }) } : {};
+      if (plan.changes.length === 0 && plan.rollouts.length === 0) return tailnetView(tailnet);
+      // One write holds both: a configuration whose sidecars are to follow, and that they are.
+      return written(context, await context.store.tailnets.replaceSpec(tailnet, { ...spec, ...upgrade }, call));
+    },
+  });
+}
+
+/** @throws {BifrostError} `ROLLOUT_REQUIRED` — with the workloads whose pods would be replaced */
+export function requireAllowed({ rollouts }: ChangePlan, allowRollout: boolean): void {
+  if (allowRollout || rollouts.length === 0) return;
+  const places = rollouts.map(({ workload: { kind, namespace, name } }) => `${kind} ${namespace}/${name}`);
+  const more = places.length > 3 ? `, and ${places.length - 3} more` : '';
+  throw new BifrostError({
+    code: 'ROLLOUT_REQUIRED',
+    message: `The pods of ${places.slice(0, 3).join(', ')}${more} would be replaced: repeat the call with allowRollout when that may be.`,
+    issues: [{ path: 'allowRollout', message: 'is needed, since pods would be replaced' }],
+    details: { sidecars: String(rollouts.length), sidecarIds: rollouts.map(({ sidecarId }) => sidecarId).join(',') },
+  });
+}
+
+function written(context: Context, tailnet: StoredTailnet): Tailnet {
+  context.announcer.sawTailnet(tailnet.key, tailnet);
+  context.touch('tailnet', tailnet.key);
+  for (const { key } of context.observed.sidecarsOf(tailnet.key)) context.touch('sidecar', key);
+  return tailnetView(tailnet);
+}
+
+/** @see NetworkManager.pauseTailnet */
+export async function pauseTailnet(
+  context: Context,
+  { tailnetName, paused }: { readonly tailnetName: string; readonly paused: boolean },
+  call: Caller,
+): Promise<Tailnet> {
+  const action = paused ? 'pauseTailnet' : 'resumeTailnet';
+  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action, subject: nameForRecord(tailnetName), signal: call.signal };
+  return audited(context, subject, {
+    check: () => requireTailnet(context, tailnetName, call),
+    write: async (tailnet) => {
+      const { paused: before = false, ...spec } = tailnet.spec;
+      if (before === paused) return tailnetView(tailnet);
+      return written(context, await context.store.tailnets.replaceSpec(tailnet, paused ? { ...spec, paused } : spec, call));
+    },
+  });
+}
