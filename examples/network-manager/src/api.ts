@@ -4,44 +4,20 @@ import {
   BifrostError,
   type CreateTailnetInput,
   ERROR_CODES,
-  type ErrorCode,
   fromWire,
   type NetworkManager,
   Secret,
-  type StatusReason,
   toWire,
   wirePath,
 } from '@bifrost/sdk';
+import { CHANGES } from './changes.ts';
+import { type Answer, isSet, ok, type Route, seen, wrong } from './route.ts';
 
 /** Says who holds a bearer token, or undefined. */
 export type Authenticate = (token: Secret, signal: AbortSignal) => Promise<string | undefined>;
 
-interface Request {
-  readonly manager: NetworkManager;
-  readonly parameters: readonly string[];
-  readonly query: URLSearchParams;
-  readonly body: unknown;
-  readonly actor: string;
-  readonly signal: AbortSignal;
-}
-interface Answer {
-  readonly status: number;
-  readonly body: unknown;
-}
-
-const ok = (body: unknown): Answer => ({ status: 200, body });
-
-/** With the path of its reason as callers write it. */
-function seen<T extends { readonly reason?: StatusReason }>(value: T): T {
-  const path = value.reason?.path;
-  return path === undefined ? value : { ...value, reason: { ...value.reason, path: wirePath(path) } };
-}
-
-/** What is wrong with the request itself: a part of it, or the whole body (an empty path). */
-const wrong = (code: ErrorCode, path: string, message: string): BifrostError => new BifrostError({ code, message, issues: [{ path, message }] });
-
 /** The specification's REST paths, in their simplest form. `toWire` gives the bodies their snake_case names. */
-const ROUTES: readonly { readonly method: string; readonly path: RegExp; readonly run: (request: Request) => Promise<Answer> }[] = [
+const ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: /^\/tailnets$/,
@@ -60,7 +36,7 @@ const ROUTES: readonly { readonly method: string; readonly path: RegExp; readonl
     method: 'DELETE',
     path: /^\/tailnets\/([^/]+)$/,
     run: async ({ manager, parameters: [name = ''], query, actor, signal }) => {
-      await manager.deleteTailnet(name, { cascade: query.get('cascade') === 'true', actor, signal });
+      await manager.deleteTailnet(name, { cascade: isSet(query, 'cascade'), abandon: isSet(query, 'abandon'), actor, signal });
       return { status: 202, body: {} };
     },
   },
@@ -89,11 +65,12 @@ const ROUTES: readonly { readonly method: string; readonly path: RegExp; readonl
   {
     method: 'DELETE',
     path: /^\/sidecars\/([^/]+)$/,
-    run: async ({ manager, parameters: [sidecarId = ''], actor, signal }) => {
-      await manager.detachSidecar(sidecarId, { actor, signal });
+    run: async ({ manager, parameters: [sidecarId = ''], query, actor, signal }) => {
+      await manager.detachSidecar(sidecarId, { abandon: isSet(query, 'abandon'), actor, signal });
       return { status: 202, body: {} };
     },
   },
+  ...CHANGES,
   { method: 'GET', path: /^\/metrics$/, run: async ({ manager, signal }) => ok({ metrics: await manager.getConnectionMetrics({ signal }) }) },
   { method: 'GET', path: /^\/leftovers$/, run: async ({ manager, signal }) => ok({ leftovers: await manager.listLeftovers({ signal }) }) },
   { method: 'GET', path: /^\/adapters$/, run: async ({ manager }) => ok({ ...manager.adapters }) },
@@ -130,7 +107,7 @@ async function handle(
     const match = route.method === request.method ? route.path.exec(path) : null;
     if (!match) continue;
     const parameters = match.slice(1).map(decoded);
-    const body = request.method === 'POST' ? fromWire(await readJson(request)) : undefined;
+    const body = request.method === 'POST' || request.method === 'PATCH' ? fromWire(await readJson(request)) : undefined;
     return send(response, await route.run({ manager, parameters, query: url.searchParams, body, actor, signal: gone.signal }));
   }
   throw wrong('PATH_NOT_FOUND', 'path', 'There is no such path.');

@@ -7,7 +7,7 @@ import type { PodTemplateShape } from '../domain/pod-shape.ts';
 import type { Workload } from '../ports/index.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
-import { networkHash } from './network-hash.ts';
+import { networkHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
 import { createOrFind } from './sidecar-calls.ts';
 import { agreeing, requireFreeHostname, requireSameCustomer, requireUsableTailnet } from './sidecar-check.ts';

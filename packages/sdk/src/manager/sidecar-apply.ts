@@ -1,9 +1,9 @@
 import { carries } from '../domain/carries.ts';
 import type { Reason, Repair, SidecarState, StoredSidecar } from '../domain/model.ts';
-import { LABELS } from '../domain/names.ts';
 import { planRepair } from '../domain/reconcile-plan.ts';
 import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, respecSidecar } from './context.ts';
+import { fragmentHash } from './hashes.ts';
 
 interface Attached {
   readonly sidecar: StoredSidecar;
@@ -18,22 +18,18 @@ export interface Applied {
   readonly recheckMs?: number;
 }
 
-/** Tells one fragment from another; undefined for those rendered before fragments had a hash. */
-export const fragmentHash = ({ spec }: StoredSidecar): string | undefined => spec.fragment.annotations[LABELS.fragment];
-
 /** Sees to it that the workload carries the stored fragment. Nothing is written where it does. */
 export async function ensureApplied(context: Context, attached: Attached, call: Call): Promise<Applied> {
   const { sidecar, workload } = attached;
   const isIn = carries(workload.template, sidecar.spec.fragment);
   if (sidecar.spec.mode === 'inject') return verified(context, attached, isIn);
   if (isIn) return inPlace(sidecar);
-  const isOwnChange = sidecar.state.applied !== true || sidecar.state.appliedFragment !== fragmentHash(sidecar);
+  const isOwnChange = sidecar.state.applied !== true || sidecar.state.appliedFragment !== fragmentHash(sidecar.spec.fragment);
   return isOwnChange ? inPlace(await putIn(context, sidecar, call)) : repairDrift(context, attached, call);
 }
 
 function inPlace(sidecar: StoredSidecar, repairs: readonly Repair[] = sidecar.state.repairs ?? []): Applied {
-  const hash = fragmentHash(sidecar);
-  const applied = { applied: true, ...(hash === undefined ? {} : { appliedFragment: hash }), ...(repairs.length === 0 ? {} : { repairs }) };
+  const applied = { applied: true, appliedFragment: fragmentHash(sidecar.spec.fragment), ...(repairs.length === 0 ? {} : { repairs }) };
   return { sidecar, applied };
 }
 

@@ -5,7 +5,7 @@ import type { AttachOrigin, SidecarSpec, StoredSidecar, StoredTailnet } from '..
 import { attachmentKey } from '../domain/names.ts';
 import type { Workload } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
-import { networkHash } from './network-hash.ts';
+import { networkHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
 import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
 import { refusalOf } from './tailnet-acceptance.ts';

@@ -50,6 +50,33 @@ export async function releaseDevices(
   return keepSidecar(context, sidecar, { state, signal });
 }
 
+/**
+ * Deletes devices of our attachments that no pod holds: of a pod, say, that joined and was gone before its first report, while no manager ran. Only
+ * where every pod there is has said which device is its own, so that one which has just joined is never taken for an orphan.
+ */
+export async function sweepDevices(
+  context: Context,
+  control: TailnetControl,
+  { tailnetName, signal }: { readonly tailnetName: string } & Call,
+): Promise<void> {
+  const sidecars = context.observed.sidecarsOf(tailnetName).filter(({ deleting }) => !deleting);
+  if (sidecars.length === 0) return;
+  const pods = await context.cluster.pods.list({ signal });
+  const told = sidecars.filter(({ spec: { workload } }) =>
+    pods.filter((pod) => pod.workloadUid === workload.uid && !isFinished(pod)).every(({ uid }) => context.instances.get(uid)?.deviceId !== undefined),
+  );
+  if (told.length === 0) return;
+  const nowMs = context.clock.nowMs();
+  for (const device of await control.listDevices({ signal })) {
+    const owner = told.find((sidecar) => belongsTo(context, sidecar, device));
+    if (owner === undefined || nowMs - device.createdAtMs < context.settings.silenceMs) continue;
+    const held = [...context.instances.of(owner.key), ...owner.state.instances].some(({ deviceId }) => deviceId === device.deviceId);
+    if (held) continue;
+    context.logger.log('info', 'a device that no pod holds is deleted', { sidecarId: owner.spec.sidecarId, deviceId: device.deviceId });
+    await control.deleteDevice(device.deviceId, { signal });
+  }
+}
+
 /** Approves the routes that the book offers; answers with the reason when some must not be approved. */
 export async function settleRoutes(
   context: Context,

@@ -40,7 +40,7 @@ export async function recordState(
     ...(waiting.sinceMs === undefined ? {} : { waitingSinceMs: waiting.sinceMs }),
   };
   if (waiting.isOver && sidecar.spec.mode !== 'inject') return giveUp(context, sidecar, { state, ...call });
-  const reason = late ?? told.reason;
+  const reason = told.reason ?? late;
   const kept = await keepSidecar(context, sidecar, { state: reason === undefined ? state : { ...state, reason }, ...call });
   const again = Math.min(
     recheckMs ?? Number.POSITIVE_INFINITY,

@@ -3,7 +3,6 @@ import { LABELS } from '../domain/names.ts';
 import { planTrial } from '../domain/reconcile-plan.ts';
 import type { Pod, Workload } from '../ports/index.ts';
 import { type Call, type Context, respecSidecar } from './context.ts';
-import { fragmentHash } from './sidecar-apply.ts';
 import { isFinished } from './sidecar-devices.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -29,7 +28,7 @@ export async function judgeTrial(context: Context, look: Look, call: Call): Prom
 }
 
 function podsOnTrial(context: Context, { sidecar, pods }: Look) {
-  const hash = fragmentHash(sidecar);
+  const hash = sidecar.spec.fragment.annotations[LABELS.fragment];
   return pods
     .filter((pod) => !pod.deleting && !isFinished(pod))
     .map(({ uid, annotations }) => {

@@ -4,7 +4,7 @@ import type { SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import { stripFragment } from '../domain/strip-fragment.ts';
 import { audited, nameForRecord } from './audited.ts';
 import { type Call, type Context, keepSidecar, respecSidecar } from './context.ts';
-import { networkHash } from './network-hash.ts';
+import { networkHash } from './hashes.ts';
 import { differencesOf, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
 import { ownedByCreator, requireSidecar } from './sidecar-calls.ts';

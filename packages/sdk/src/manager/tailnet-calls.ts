@@ -5,7 +5,7 @@ import { tailnetSecretName } from '../domain/names.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
 import { sameJson } from './same-json.ts';
-import { customerSecretName } from './tailnet-acceptance.ts';
+import { customerSecretName, refuseCredentialOfOurs } from './tailnet-acceptance.ts';
 
 export const DEFAULT_ACTOR = 'sdk';
 
@@ -54,13 +54,7 @@ function specOf(context: Context, request: CreateTailnetRequest): TailnetSpec {
   const tailnetId = context.clock.newId();
   const tenancy = request.tenancy ?? context.settings.tenancy;
   if (tenancy === 'organization') {
-    if (request.credential !== undefined) {
-      throw new BifrostError({
-        code: 'INVALID_ARGUMENT',
-        message: 'A tailnet in our organization gets its own credential: leave credential out.',
-        issues: [{ path: 'credential', message: 'must be absent' }],
-      });
-    }
+    refuseCredentialOfOurs({ ...request, tenancy });
     return { tailnetId, customerId, config, tags, tenancy, credentialSecretName: tailnetSecretName(tailnetId) };
   }
   const credentialSecretName = request.credential?.secretName ?? customerSecretName(customerId);

@@ -2,7 +2,7 @@ import { initialPolicy } from '../domain/initial-policy.ts';
 import type { StoredTailnet, TailnetState } from '../domain/model.ts';
 import type { TailnetControl } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
-import { policyHash } from './network-hash.ts';
+import { policyHash } from './hashes.ts';
 
 /**
  * The policy of a tailnet that we made. A new tailnet allows everything: its policy is written before its first key. Later it follows the

@@ -4,6 +4,7 @@ import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
 import { type Call, type Context, CREDENTIAL_KEYS, controlOf, keepTailnet, sawTailnet } from './context.ts';
 import { recordAbandoned } from './sidecar-detach.ts';
+import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
 import { keepPolicy } from './tailnet-policy.ts';
 import { driveUpgrade, outdatedOf } from './tailnet-upgrade.ts';
@@ -53,6 +54,7 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const { reason: _, ...rest } = found.state;
   const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }), ...policy };
   const active = await keepTailnet(context, found, { state, outdated: outdatedOf(context, found).length, ...call });
+  await sweepDevices(context, control, { tailnetName: active.key, ...call });
   return driveUpgrade(context, active, call);
 }
 

@@ -3,7 +3,7 @@ import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateT
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
-import { networkHash } from './network-hash.ts';
+import { networkHash } from './hashes.ts';
 import { changedNames, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
 import { DEFAULT_ACTOR, requireTailnet, tailnetView } from './tailnet-calls.ts';

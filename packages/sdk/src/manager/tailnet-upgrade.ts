@@ -4,7 +4,7 @@ import { stripFragment } from '../domain/strip-fragment.ts';
 import { planWave, type UpgradeMember } from '../domain/upgrade-plan.ts';
 import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, keepTailnet, respecSidecar } from './context.ts';
-import { networkHash } from './network-hash.ts';
+import { networkHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
 import { render } from './sidecar-render.ts';
 import { reasonOf } from './tailnet-acceptance.ts';

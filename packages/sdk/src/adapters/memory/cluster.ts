@@ -41,6 +41,7 @@ export interface MemoryWorkload {
   readonly annotations?: Readonly<Record<string, string>>;
   /** On its pods, beside `app: NAME`, which it selects them by. */
   readonly podLabels?: Readonly<Record<string, string>>;
+  readonly podAnnotations?: Readonly<Record<string, string>>;
   readonly initContainers?: readonly ContainerShape[];
   /** Default: one container `book`. */
   readonly containers?: readonly ContainerShape[];
@@ -267,7 +268,15 @@ export class MemoryCluster implements Cluster {
 }
 
 function templateOf(workload: MemoryWorkload): PodTemplateShape {
-  const { name, podLabels = {}, initContainers = [], containers = [{ name: 'book', image: 'book' }], volumes = [], serviceAccountName } = workload;
+  const {
+    name,
+    podLabels = {},
+    podAnnotations = {},
+    initContainers = [],
+    containers = [{ name: 'book', image: 'book' }],
+    volumes = [],
+    serviceAccountName,
+  } = workload;
   const bare = { spec: { containers, ...(serviceAccountName !== undefined && { serviceAccountName }) } };
-  return compact(bare, { labels: { app: name, ...podLabels }, annotations: {} }, { initContainers, volumes });
+  return compact(bare, { labels: { app: name, ...podLabels }, annotations: podAnnotations }, { initContainers, volumes });
 }

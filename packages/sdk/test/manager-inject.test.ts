@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest';
+import { openWorld, refusal, type World } from './support/world.ts';
+
+const TAILNET = 'acme-corp-production';
+const JOB = {
+  apiVersion: 'batch/v1',
+  kind: 'Job',
+  metadata: { namespace: 'acme-corp', name: 'nightly' },
+  spec: { template: { spec: { restartPolicy: 'Never', containers: [{ name: 'book', image: 'book' }] } } },
+} as const;
+const WISH = { tailnetName: TAILNET, config: { hostname: 'nightly', acceptRoutes: true } } as const;
+const stored = async (world: World) => (await world.sidecars())[0];
+
+describe('injectSidecar', () => {
+  it('gives the manifest with its sidecar in it, registers it, and has its key ready before any pod', async () => {
+    await using world = await openWorld();
+    const before = structuredClone(JOB);
+    const { manifest, sidecarId, status } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    expect(JOB).toEqual(before);
+    expect(status).toBe('attaching');
+    const { initContainers } = manifest.spec.template.spec as unknown as { initContainers: { name: string }[] };
+    expect(initContainers.map(({ name }) => name)).toEqual(['bifrost-guard', 'bifrost-agent', 'tailscale']);
+    await world.until(async () => (await world.ourSecrets()).includes(`acme-corp/bifrost-${sidecarId}`), { limitMs: 5_000 });
+    expect((await stored(world))?.spec).toMatchObject({ mode: 'inject', workload: { kind: 'Job', name: 'nightly', uid: '' } });
+    const again = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    expect(again).toEqual({ manifest, sidecarId, status });
+  });
+
+  it('is bound when the workload comes, belongs to its creator, and is released when it goes', async () => {
+    await using world = await openWorld();
+    const deployment = { ...JOB, apiVersion: 'apps/v1', kind: 'Deployment' };
+    const { manifest, sidecarId } = await world.manager.injectSidecar({ manifest: deployment, ...WISH });
+    await world.until(async () => (await world.outside()).keys === 1);
+    const { metadata, spec } = manifest.spec.template as never as {
+      metadata: { labels: Record<string, string>; annotations: Record<string, string> };
+      spec: never;
+    };
+    const workload = await world.cluster.createWorkload({
+      namespace: 'acme-corp',
+      name: 'nightly',
+      podLabels: metadata.labels,
+      podAnnotations: metadata.annotations,
+      ...(spec as object),
+    });
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    expect((await stored(world))?.spec.workload).toEqual(workload);
+    const refused = { code: 'OWNED_BY_CREATOR', details: { fragment: expect.stringContaining('bifrost-guard') } };
+    expect(await refusal(world.manager.detachSidecar(sidecarId))).toMatchObject(refused);
+    expect(await refusal(world.manager.repairSidecar(sidecarId))).toMatchObject(refused);
+    expect(await refusal(world.manager.updateSidecar({ sidecarId, config: { enableSsh: true } }))).toMatchObject(refused);
+    expect((await world.manager.planUpgrade({ tailnetName: TAILNET })).ownedByCreator).toEqual([sidecarId]);
+    world.guard.names.length = 0;
+    await world.cluster.updateWorkload(workload, (template) => ({ ...template, spec: { ...template.spec, initContainers: [] } }));
+    await world.until(async () => (await stored(world))?.state.reason?.code === 'OWNED_BY_CREATOR');
+    await world.run(120_000);
+    expect(world.guard.names.filter((name) => /workloads\.(attach|detach)$/.test(name))).toEqual([]);
+    expect(world.names('sidecar:drifted')).toHaveLength(1);
+    await world.cluster.deleteWorkload(workload);
+    await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 60_000 });
+    expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
+  });
+
+  it('whose workload never comes expires: told, and nothing is left', async () => {
+    await using world = await openWorld({ settings: { registrationMs: 60_000 } });
+    await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    await world.until(async () => (await world.outside()).keys === 1);
+    await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 90_000 });
+    expect(world.events).toContainEqual({ name: 'sidecar:failed', event: expect.objectContaining({ code: 'REGISTRATION_EXPIRED' }) });
+    expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
+  });
+
+  it('a workload of that name without this sidecar in it is not taken for it', async () => {
+    await using world = await openWorld({ settings: { registrationMs: 60_000 } });
+    await world.manager.injectSidecar({ manifest: { ...JOB, kind: 'Deployment' }, ...WISH });
+    await world.cluster.createWorkload({ namespace: 'acme-corp', name: 'nightly' });
+    await world.run(30_000);
+    expect((await stored(world))?.spec.workload.uid).toBe('');
+    await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 90_000 });
+  });
+
+  it('can be taken back by call while its workload has not come', async () => {
+    await using world = await openWorld();
+    const { sidecarId } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    await world.manager.detachSidecar(sidecarId);
+    await world.until(async () => (await world.sidecars()).length === 0);
+    expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
+  });
+
+  it.each([
+    [{ manifest: { ...JOB, kind: 'Pod' } }, 'WORKLOAD_UNSUPPORTED', 'manifest.kind'],
+    [{ manifest: { ...JOB, metadata: { namespace: 'acme-corp' } } }, 'INVALID_ARGUMENT', 'manifest.metadata.name'],
+    [{ manifest: { ...JOB, metadata: { name: 'nightly' } } }, 'INVALID_ARGUMENT', 'manifest.metadata.namespace'],
+    [{ manifest: { ...JOB, spec: {} } }, 'INVALID_ARGUMENT', 'manifest.spec.template'],
+    [{ manifest: { ...JOB, metadata: { namespace: 'elsewhere', name: 'nightly' } } }, 'CUSTOMER_MISMATCH', 'bookDeploymentId'],
+    [{ tailnetName: 'nobody' }, 'TAILNET_NOT_FOUND', 'tailnetName'],
+    [{ config: { hostname: 'Not_a_label' } }, 'INVALID_ARGUMENT', 'config.hostname'],
+  ])('refuses %j with %s at %s', async (change, code, path) => {
+    await using world = await openWorld();
+    const before = await world.snapshot([world.book]);
+    const wish = { manifest: JOB, ...WISH, ...change } as never;
+    expect(await refusal(world.manager.injectSidecar(wish))).toMatchObject({ code, issues: [{ path }] });
+    expect(await world.snapshot([world.book])).toEqual(before);
+  });
+});

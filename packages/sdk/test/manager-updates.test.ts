@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest';
+import { ACME, BOOK, type Opened, openWorld, refusal } from './support/world.ts';
+
+const TAILNET = 'acme-corp-production';
+const stored = async (world: Opened) => (await world.sidecars())[0];
+const guardOf = async (world: Opened): Promise<string> =>
+  JSON.stringify((await world.cluster.readWorkload(world.book)).spec.initContainers?.find(({ name }) => name === 'bifrost-guard'));
+
+async function connected(): Promise<Opened> {
+  const world = await openWorld();
+  await world.manager.attachSidecar(BOOK);
+  await world.until(async () => (await stored(world))?.state.phase === 'connected');
+  return world;
+}
+const WIDER = { tailnetName: TAILNET, config: { allowedNetworks: ['10.0.0.0/8', '192.168.0.0/16'] } } as const;
+
+describe('updateTailnet', () => {
+  it('what needs a rollout is said before: the call is refused, the plan names the workloads, nothing is written', async () => {
+    await using world = await connected();
+    const before = await world.snapshot([world.book]);
+    const plan = await world.manager.planUpdateTailnet(WIDER);
+    expect(plan).toMatchObject({
+      changes: ['config.allowedNetworks'],
+      rollouts: [{ bookDeploymentId: BOOK.bookDeploymentId, workload: world.book, changed: ['bifrost-guard'] }],
+      ownedByCreator: [],
+    });
+    const error = await refusal(world.manager.updateTailnet(WIDER));
+    expect(error).toMatchObject({ code: 'ROLLOUT_REQUIRED', issues: [{ path: 'allowRollout' }], details: { sidecars: '1' } });
+    expect(await world.snapshot([world.book])).toEqual(before);
+  });
+
+  it('with allowRollout the sidecars follow, on trial, and are told when they have proved it', async () => {
+    await using world = await connected();
+    const updated = await world.manager.updateTailnet({ ...WIDER, allowRollout: true });
+    expect(updated.config.allowedNetworks).toEqual(['10.0.0.0/8', '192.168.0.0/16']);
+    expect(updated.config.blockedNetworks).toEqual(ACME.config.blockedNetworks);
+    await world.until(() => world.names().includes('upgrade:finished'));
+    expect(await guardOf(world)).toContain('192.168.0.0/16');
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    expect(world.names('upgrade:')).toEqual(['upgrade:started', 'upgrade:finished']);
+    expect(world.names('sidecar:')).toEqual(['sidecar:attached', 'sidecar:updated']);
+    expect((await world.manager.getTailnet(TAILNET)).upgrade).toMatchObject({ total: 1, done: 1 });
+    expect((await stored(world))?.spec).not.toHaveProperty('trial');
+  });
+
+  it('what needs none happens at once: tags, and a configuration that is there already', async () => {
+    await using world = await connected();
+    expect(await world.manager.planUpdateTailnet({ tailnetName: TAILNET, tags: ['other'] })).toEqual({
+      changes: ['tags'],
+      rollouts: [],
+      ownedByCreator: [],
+    });
+    expect((await world.manager.updateTailnet({ tailnetName: TAILNET, tags: ['other'] })).tags).toEqual(['other']);
+    await world.quiet();
+    const { version } = (await world.tailnet()) ?? {};
+    await world.manager.updateTailnet({ tailnetName: TAILNET, tags: ['other'], config: {} });
+    await world.quiet();
+    expect((await world.tailnet())?.version).toBe(version);
+    expect(world.names('upgrade:')).toEqual([]);
+  });
+
+  it('a changed wish is not undone by the create call that was first', async () => {
+    await using world = await connected();
+    await world.manager.updateTailnet({ ...WIDER, allowRollout: true });
+    await expect(world.manager.createTailnet(ACME)).rejects.toMatchObject({ code: 'TAILNET_EXISTS' });
+    await expect(world.manager.createTailnet({ ...ACME, config: { ...ACME.config, ...WIDER.config } })).resolves.toMatchObject({ status: 'active' });
+  });
+
+  it.each([
+    [{ tailnetName: 'nobody', tags: [] }, 'TAILNET_NOT_FOUND', 'tailnetName'],
+    [{ tailnetName: TAILNET, config: { allowedNetworks: ['10.0.0.1/8'] } }, 'INVALID_ARGUMENT', 'config.allowedNetworks.0'],
+    [{ tailnetName: TAILNET, customerId: 'other' }, 'INVALID_ARGUMENT', 'customerId'],
+    [{ tailnetName: TAILNET, config: { accesPolicy: 'standard' } }, 'INVALID_ARGUMENT', 'config.accesPolicy'],
+  ])('refuses %j with %s at %s and writes nothing', async (request, code, path) => {
+    await using world = await connected();
+    const before = await world.snapshot([world.book]);
+    const error = await refusal(world.manager.updateTailnet({ ...(request as unknown as typeof WIDER), allowRollout: true }));
+    expect(error).toMatchObject({ code, issues: [{ path }] });
+    expect(await world.snapshot([world.book])).toEqual(before);
+  });
+});
+
+describe('updateSidecar', () => {
+  it('says before that pods are replaced, then replaces them and keeps what came before', async () => {
+    await using world = await connected();
+    const sidecarId = (await stored(world))?.spec.sidecarId ?? '';
+    const change = { sidecarId, config: { enableSsh: true } };
+    expect(await world.manager.planUpdateSidecar(change)).toMatchObject({ changes: ['config.enableSsh'], rollouts: [{ changed: ['tailscale'] }] });
+    expect(await refusal(world.manager.updateSidecar(change))).toMatchObject({ code: 'ROLLOUT_REQUIRED' });
+    const pods = world.cluster.podsOf(world.book).map(({ uid }) => uid);
+    expect(await world.manager.updateSidecar({ ...change, allowRollout: true })).toMatchObject({ config: { enableSsh: true } });
+    await world.until(() => world.names().includes('sidecar:updated'));
+    expect(world.cluster.podsOf(world.book).map(({ uid }) => uid)).not.toEqual(pods);
+    await world.until(async () => (await world.outside()).devices === 1);
+    expect((await stored(world))?.spec).toMatchObject({ config: { enableSsh: true }, previous: { config: { enableSsh: false } } });
+    await expect(world.manager.attachSidecar({ ...BOOK, config: { ...BOOK.config, enableSsh: true } })).resolves.toMatchObject({ sidecarId });
+  });
+
+  it('what does not connect in time is taken back: configuration, fragment, pods; and told', async () => {
+    await using world = await connected();
+    const { sidecarId, fragment } = (await stored(world))?.spec ?? {};
+    world.agents.speak = false;
+    await world.manager.updateSidecar({ sidecarId: sidecarId ?? '', config: { enableSsh: true }, allowRollout: true });
+    await world.until(() => world.names().includes('sidecar:reverted'), { limitMs: 400_000 });
+    world.agents.speak = true;
+    await world.until(async () => (await stored(world))?.state.phase === 'connected' && world.agents.all.length === 1);
+    expect((await stored(world))?.spec).toMatchObject({ config: { enableSsh: false }, fragment, reverted: { code: 'UPGRADE_ROLLED_BACK' } });
+    expect(world.events.find(({ name }) => name === 'sidecar:reverted')?.event).toMatchObject({ code: 'UPGRADE_ROLLED_BACK' });
+    expect((await world.manager.listSidecars())[0]?.conditions).toContainEqual(expect.objectContaining({ type: 'Reverted', status: 'True' }));
+  });
+
+  it('refuses another hostname, and a sidecar that nobody knows', async () => {
+    await using world = await connected();
+    const sidecarId = (await stored(world))?.spec.sidecarId ?? '';
+    const hostname = world.manager.updateSidecar({ sidecarId, config: { hostname: 'other' } as never });
+    expect(await refusal(hostname)).toMatchObject({ code: 'INVALID_ARGUMENT', issues: [{ path: 'config.hostname' }] });
+    expect(await refusal(world.manager.updateSidecar({ sidecarId: 'x', config: {} }))).toMatchObject({ code: 'SIDECAR_NOT_FOUND' });
+  });
+});
