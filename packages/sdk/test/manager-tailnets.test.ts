@@ -11,7 +11,7 @@ const connected = (world: World) => async () => {
 
 describe('keys', () => {
   it('are renewed after two thirds of their life without a rollout; the old one goes after a grace', async () => {
-    await using world = await openWorld({ settings: { keyLifetimeSeconds: 86_400 } });
+    await using world = await openWorld({ settings: { keyLifetimeSeconds: 7_200 } });
     await world.manager.attachSidecar(BOOK);
     await world.until(connected(world));
     const pods = world.agents.all.map(({ pod }) => pod.uid);
