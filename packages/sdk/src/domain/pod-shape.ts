@@ -59,10 +59,11 @@ export interface SidecarFragment {
   /** In start order; they come before the book's own init containers. */
   readonly initContainers: readonly ContainerShape[];
   readonly volumes: readonly VolumeShape[];
-  /** What is added to the book's own containers, by name; absent: nothing. Only `env` is used: the proxy variables of userspace mode. */
+  /** What is added to the book's own containers and init containers, by name; absent: nothing. The proxy variables of userspace mode. */
   readonly containers?: readonly ContainerAddition[];
 }
 
+/** Variables for one container of the book. A container that is not there any more needs none. */
 export interface ContainerAddition {
   readonly name: string;
   readonly env: readonly EnvironmentVariable[];

@@ -1,8 +1,12 @@
-import type { NetworkConfiguration, SidecarConfiguration } from '@bifrost/types/core';
+import type { NetworkConfiguration, NetworkMode, SidecarConfiguration } from '@bifrost/types/core';
+import { withHash } from './fragment-hash.ts';
 import { guardScript, type ServedPort } from './guard.ts';
 import type { ClusterRanges } from './model.ts';
 import { attachmentSecretName, CONTAINERS, LABELS, PORTS, TOKEN_AUDIENCE, VOLUMES } from './names.ts';
-import type { ContainerShape, SidecarFragment, VolumeShape } from './pod-shape.ts';
+import { USERS } from './own-users.ts';
+import type { ContainerShape, EnvironmentVariable, PodTemplateShape, SidecarFragment, VolumeShape } from './pod-shape.ts';
+import { proxyAdditions, proxyAddress } from './proxy-variables.ts';
+import { wedgeProbe } from './wedge-probe.ts';
 
 /** All that a sidecar is rendered from. The same input gives the same fragment. */
 export interface RenderInput {
@@ -20,6 +24,10 @@ export interface RenderInput {
   readonly heartbeatMs: number;
   /** Control server of the Tailscale clients, when it is not Tailscale's own. */
   readonly loginServer: string | undefined;
+  /** Default `kernel`. */
+  readonly networkMode?: NetworkMode;
+  /** Userspace mode gives its containers the proxy variables, and takes a port that none of them declares. Not used in kernel mode. */
+  readonly template?: PodTemplateShape;
 }
 
 const PATHS = {
@@ -29,7 +37,6 @@ const PATHS = {
   identityFolder: '/var/run/bifrost/identity',
   tun: '/dev/net/tun',
 } as const;
-const AGENT_UID = 65532;
 
 const fieldEnvironment = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } });
 const networkAdministrator = {
@@ -40,9 +47,27 @@ const networkAdministrator = {
   capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] },
   seccompProfile: { type: 'RuntimeDefault' },
 } as const;
+/** What pod security level `restricted` asks for. */
+const unprivileged = (user: number) =>
+  ({
+    runAsUser: user,
+    runAsGroup: user,
+    runAsNonRoot: true,
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+    seccompProfile: { type: 'RuntimeDefault' },
+  }) as const;
+
+const isUserspace = ({ networkMode }: RenderInput): boolean => networkMode === 'userspace';
+const templateOf = ({ template }: RenderInput): PodTemplateShape => template ?? { spec: { containers: [] } };
+const ingestHostOf = ({ ingestUrl }: RenderInput): string => new URL(ingestUrl).hostname.replace(/^\[|\]$/g, '');
+/** A port of the pod's own address. Kubernetes puts no brackets around it, which an address and a port of IPv6 need: every pod has IPv6 first where there is no other range. */
+const onPodAddress = ({ ranges }: RenderInput, port: number): string =>
+  ranges.pods.length > 0 && ranges.pods.every((range) => range.includes(':')) ? `[$(POD_IP)]:${port}` : `$(POD_IP):${port}`;
 
 function guard(input: RenderInput): ContainerShape {
-  const ingestHost = new URL(input.ingestUrl).hostname.replace(/^\[|\]$/g, '');
+  const ingestHost = ingestHostOf(input);
   const isAddress = /^[0-9.]+$/.test(ingestHost) || ingestHost.includes(':');
   const own: readonly ServedPort[] = Object.values(PORTS).map((port) => ({ protocol: 'tcp', port }));
   const script = guardScript({
@@ -73,7 +98,7 @@ function agent(input: RenderInput): ContainerShape {
     ...(input.ingestHasOwnCa ? [{ name: 'BIFROST_CA_FILE', value: `${PATHS.identityFolder}/ca.crt` }] : []),
     { name: 'BIFROST_TAILSCALED_SOCKET', value: `${PATHS.socketFolder}/tailscaled.sock` },
     // The pod's own address, never the tailnet's.
-    { name: 'BIFROST_LISTEN', value: `$(POD_IP):${PORTS.agent}` },
+    { name: 'BIFROST_LISTEN', value: onPodAddress(input, PORTS.agent) },
     { name: 'BIFROST_HEARTBEAT_MS', value: String(input.heartbeatMs) },
     { name: 'BIFROST_ACCEPT_ROUTES', value: String(input.config.acceptRoutes) },
   ];
@@ -86,15 +111,7 @@ function agent(input: RenderInput): ContainerShape {
     // It never waits for tailscaled: that container starts after this one.
     startupProbe: { httpGet: { path: '/healthz', port: PORTS.agent, scheme: 'HTTP' }, periodSeconds: 1, failureThreshold: 60 },
     resources: { requests: { cpu: '5m', memory: '64Mi' } },
-    securityContext: {
-      runAsUser: AGENT_UID,
-      runAsGroup: AGENT_UID,
-      runAsNonRoot: true,
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ['ALL'] },
-      seccompProfile: { type: 'RuntimeDefault' },
-    },
+    securityContext: unprivileged(USERS.agent),
     volumeMounts: [
       // Another uid than tailscaled's: the daemon grants it reading only.
       { name: VOLUMES.socket, mountPath: PATHS.socketFolder, readOnly: true },
@@ -115,6 +132,22 @@ function upArguments(input: RenderInput): string {
   ].join(' ');
 }
 
+/** Kernel mode: a tun device and nftables; iptables-legacy would need NET_RAW, which is dropped. Userspace mode: both proxies on one port of the loopback. */
+function modeEnvironment(input: RenderInput): readonly EnvironmentVariable[] {
+  if (!isUserspace(input)) {
+    return [
+      { name: 'TS_USERSPACE', value: 'false' },
+      { name: 'TS_DEBUG_FIREWALL_MODE', value: 'nftables' },
+    ];
+  }
+  const address = proxyAddress(templateOf(input));
+  return [
+    { name: 'TS_USERSPACE', value: 'true' },
+    { name: 'TS_SOCKS5_SERVER', value: address },
+    { name: 'TS_OUTBOUND_HTTP_PROXY_LISTEN', value: address },
+  ];
+}
+
 function tailscale(input: RenderInput): ContainerShape {
   const environment = [
     fieldEnvironment('POD_IP', 'status.podIP'),
@@ -125,14 +158,12 @@ function tailscale(input: RenderInput): ContainerShape {
     { name: 'TS_KUBE_SECRET', value: '' },
     { name: 'TS_STATE_DIR', value: PATHS.stateFolder },
     { name: 'TS_SOCKET', value: `${PATHS.socketFolder}/tailscaled.sock` },
-    { name: 'TS_USERSPACE', value: 'false' },
+    ...modeEnvironment(input),
     { name: 'TS_HOSTNAME', value: input.config.hostname },
     { name: 'TS_ROUTES', value: input.config.advertiseRoutes.join(',') },
     { name: 'TS_EXTRA_ARGS', value: upArguments(input) },
-    // iptables-legacy would need NET_RAW, which is dropped.
-    { name: 'TS_DEBUG_FIREWALL_MODE', value: 'nftables' },
     { name: 'TS_NO_LOGS_NO_SUPPORT', value: 'true' },
-    { name: 'TS_LOCAL_ADDR_PORT', value: `$(POD_IP):${PORTS.tailscaleHealth}` },
+    { name: 'TS_LOCAL_ADDR_PORT', value: onPodAddress(input, PORTS.tailscaleHealth) },
     { name: 'TS_ENABLE_HEALTH_CHECK', value: 'true' },
     { name: 'TS_ENABLE_METRICS', value: 'true' },
   ];
@@ -144,10 +175,11 @@ function tailscale(input: RenderInput): ContainerShape {
     ports: [{ name: 'bifrost-ts', containerPort: PORTS.tailscaleHealth, protocol: 'TCP' }],
     // Joined: the book starts after that.
     startupProbe: { httpGet: { path: '/healthz', port: PORTS.tailscaleHealth, scheme: 'HTTP' }, periodSeconds: 1, failureThreshold: 120 },
+    livenessProbe: wedgeProbe(),
     resources: { requests: { cpu: '10m', memory: '64Mi' } },
-    securityContext: networkAdministrator,
+    securityContext: isUserspace(input) ? unprivileged(USERS.tailscale) : networkAdministrator,
     volumeMounts: [
-      { name: VOLUMES.tun, mountPath: PATHS.tun },
+      ...(isUserspace(input) ? [] : [{ name: VOLUMES.tun, mountPath: PATHS.tun }]),
       { name: VOLUMES.key, mountPath: PATHS.keyFolder, readOnly: true },
       { name: VOLUMES.state, mountPath: PATHS.stateFolder },
       { name: VOLUMES.socket, mountPath: PATHS.socketFolder },
@@ -160,7 +192,7 @@ function volumes(input: RenderInput): readonly VolumeShape[] {
   const token = { serviceAccountToken: { audience: TOKEN_AUDIENCE, expirationSeconds: 3600, path: 'token' } };
   const authority = { secret: { name: secretName, items: [{ key: 'ca.crt', path: 'ca.crt' }] } };
   return [
-    { name: VOLUMES.tun, hostPath: { path: PATHS.tun, type: 'CharDevice' } },
+    ...(isUserspace(input) ? [] : [{ name: VOLUMES.tun, hostPath: { path: PATHS.tun, type: 'CharDevice' } }]),
     // A folder, not a subPath: a rotated key appears in running pods.
     { name: VOLUMES.key, secret: { secretName, items: [{ key: 'authkey', path: 'authkey' }] } },
     { name: VOLUMES.state, emptyDir: { medium: 'Memory' } },
@@ -169,12 +201,19 @@ function volumes(input: RenderInput): readonly VolumeShape[] {
   ];
 }
 
-/** Renders what an attachment adds to a pod template: guard, agent, tailscale, in start order, and their volumes. */
+/**
+ * Renders what an attachment adds to a pod template: guard, agent, tailscale, in start order, and their volumes. In userspace mode there is no guard, no
+ * tun device and no privilege; the book's containers get the proxy variables instead. The annotation `bifrost.dev/fragment` tells fragments apart.
+ */
 export function renderSidecar(input: RenderInput): SidecarFragment {
-  return {
+  const userspace = isUserspace(input);
+  const { network, ranges } = input;
+  const containers = userspace ? proxyAdditions({ template: templateOf(input), network, ranges, ingestHost: ingestHostOf(input) }) : [];
+  return withHash({
     labels: { [LABELS.sidecarId]: input.sidecarId },
     annotations: { [LABELS.tailnetName]: input.tailnetName },
-    initContainers: [guard(input), agent(input), tailscale(input)],
+    initContainers: [...(userspace ? [] : [guard(input)]), agent(input), tailscale(input)],
     volumes: volumes(input),
-  };
+    ...(containers.length === 0 ? {} : { containers }),
+  });
 }
