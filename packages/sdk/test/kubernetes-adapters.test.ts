@@ -1,10 +1,9 @@
 import { inspect } from 'node:util';
-import { BifrostError, Secret } from '@bifrost/types/core';
+import { Secret } from '@bifrost/types/core';
 import { describe, expect, it, vi } from 'vitest';
 import { OwnerWalk } from '../src/adapters/kubernetes/owners.ts';
-import { kubernetes, kubernetesCluster, kubernetesStore } from '../src/kubernetes.ts';
+import { kubernetes, kubernetesCluster } from '../src/kubernetes.ts';
 import type { Cluster } from '../src/ports/cluster.ts';
-import type { Store } from '../src/ports/store.ts';
 import { events, type FakeServer, json, list, startFakeServer, status, text } from './kubernetes-fake-server.ts';
 
 const call = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(10_000) });
@@ -12,7 +11,6 @@ const call = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(10_00
 interface Bench {
   readonly server: FakeServer;
   readonly cluster: Cluster;
-  readonly store: Store;
   pass(milliseconds: number): void;
 }
 async function bench(run: (bench: Bench) => Promise<void>): Promise<void> {
@@ -20,11 +18,10 @@ async function bench(run: (bench: Bench) => Promise<void>): Promise<void> {
   const connection = kubernetes({ kubeconfig: server.kubeconfig() });
   let nowMs = 1_000;
   await using cluster = kubernetesCluster({ connection, nowMs: () => nowMs });
-  await using store = kubernetesStore({ connection });
   const pass = (milliseconds: number): void => {
     nowMs += milliseconds;
   };
-  await run({ server, cluster, store, pass });
+  await run({ server, cluster, pass });
 }
 
 const review = (changes: Readonly<Record<string, unknown>> = {}, extra: Readonly<Record<string, readonly string[]>> = {}) =>
@@ -214,82 +211,5 @@ describe('pods', () => {
       const ended = expect(cluster.pods.watch(call())[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'MANAGER_STOPPED' });
       await cluster[Symbol.asyncDispose]();
       await ended;
-    }));
-});
-
-describe('store', () => {
-  const byHand = {
-    kind: 'Tailnet',
-    metadata: { name: 'by-hand', uid: 'uid-1', resourceVersion: '5', generation: 1, creationTimestamp: '2026-11-23T07:27:48Z' },
-    spec: { customerId: 'acme' },
-  };
-
-  it('a Tailnet that kubectl made is whole, its id is its uid, and the first state that is written brings the finalizer', () =>
-    bench(async ({ server, store }) => {
-      server.next(json(byHand));
-      const found = await store.tailnets.get('by-hand', call());
-      expect(found).toEqual({
-        key: 'by-hand',
-        version: '5',
-        generation: 1,
-        createdAtMs: Date.parse('2026-11-23T07:27:48Z'),
-        deleting: false,
-        spec: {
-          tailnetId: 'uid-1',
-          customerId: 'acme',
-          config: { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false },
-          tags: [],
-          tenancy: 'customer-owned',
-          credentialSecretName: 'bifrost-tailnet-uid-1',
-        },
-        state: { phase: 'creating' },
-      });
-      if (found === undefined) return;
-      const written = { ...byHand, metadata: { ...byHand.metadata, resourceVersion: '6', finalizers: ['other'] }, status: { phase: 'active' } };
-      server.next(json(written), json({ ...written, metadata: { ...written.metadata, resourceVersion: '7' } }));
-      expect(await store.tailnets.replaceState(found, { phase: 'active' }, call())).toMatchObject({ version: '7', state: { phase: 'active' } });
-      expect(server.received.slice(1).map(({ path, body }) => [path, body])).toEqual([
-        [
-          '/apis/network.bifrost.dev/v1alpha1/tailnets/by-hand/status',
-          [
-            { op: 'replace', path: '/metadata/resourceVersion', value: '5' },
-            { op: 'add', path: '/status', value: { phase: 'active', observedGeneration: 1 } },
-          ],
-        ],
-        [
-          '/apis/network.bifrost.dev/v1alpha1/tailnets/by-hand',
-          [
-            { op: 'replace', path: '/metadata/resourceVersion', value: '6' },
-            { op: 'add', path: '/metadata/finalizers', value: ['other', 'network.bifrost.dev/cleanup'] },
-          ],
-        ],
-      ]);
-    }));
-
-  it.each([
-    ['no CRD', text('404 page not found\n', 'text/plain', 404), 'STORE_UNAVAILABLE'],
-    ['RBAC', status(403, 'Forbidden'), 'STORE_UNAVAILABLE'],
-    ['overload', status(429, 'TooManyRequests', { retryAfterSeconds: 2 }), 'STORE_UNAVAILABLE'],
-    ['a proxy', text('<html>', 'text/html', 502), 'STORE_UNAVAILABLE'],
-    [
-      'the schema',
-      status(422, 'Invalid', { causes: [{ reason: 'FieldValueRequired', message: 'Required value', field: 'spec.customerId' }] }),
-      'CLUSTER_REJECTED',
-    ],
-  ])('%s in the way', (_, handler, code) =>
-    bench(async ({ server, store }) => {
-      server.next(handler);
-      const error = await store.tailnets.list(call()).catch((reason: unknown) => reason);
-      expect(error).toMatchObject({ code });
-      expect(BifrostError.is(error) && (error.issues.length > 0 || error.cause !== undefined)).toBe(true);
-    }),
-  );
-
-  it('a key that no object can have is absent, and is not asked for', () =>
-    bench(async ({ server, store }) => {
-      for (const key of ['', '..', 'A', 'a/b', 'x?y', 'a'.repeat(300)]) expect(await store.tailnets.get(key, call())).toBeUndefined();
-      for (const key of ['', 'only-name', '../x', 'a/../b', 'a/b/c']) expect(await store.sidecars.get(key, call())).toBeUndefined();
-      await store.sidecars.remove('../x', call());
-      expect(server.received).toHaveLength(0);
     }));
 });

@@ -46,6 +46,11 @@ export const PORTS = { tailscaleHealth: 9002, agent: 9003 } as const;
 export const attachmentSecretName = (sidecarId: string): string => `bifrost-${sidecarId}`;
 /** The Secret, in the manager's own namespace, of a tailnet that we created: keys `client_id` and `client_secret`. */
 export const tailnetSecretName = (tailnetId: string): string => `bifrost-tailnet-${tailnetId}`;
+/** Customer ids that can be part of the name of a Secret. */
+const IN_A_NAME = /^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$/;
+/** The Secret of a customer-owned tailnet that names none; undefined where the customer's id cannot be part of a name. */
+export const customerSecretName = (customerId: string): string | undefined =>
+  IN_A_NAME.test(customerId) ? `bifrost-customer-${customerId}` : undefined;
 /** Tells our keys from others in a control plane: at most 50 characters, letters, digits, hyphen. */
 export const keyDescription = (sidecarId: string): string => `bifrost-${sidecarId}`;
 export const sidecarIdOfDescription = (description: string): string | undefined => /^bifrost-([0-9a-f-]{36})$/.exec(description)?.[1];

@@ -14,7 +14,9 @@ import {
   type CustomResource,
   FINALIZER,
   GROUP,
+  isGuarded,
   type ResourceCodec,
+  resourceVersionOf,
   SIDECARS,
   statusOf,
   storedOf,
@@ -29,8 +31,10 @@ export interface KubernetesStoreOptions {
 /**
  * The Store port on custom resources: `Tailnet` (cluster-scoped, by name) and `SidecarAttachment` (in the book's namespace). Needs
  * `examples/deploy/crds.yaml` and the rights of `examples/deploy/rbac.yaml`. State is the status subresource; a write is a JSON Patch that
- * names the resourceVersion, so labels and annotations that others put there stay. The finalizer `network.bifrost.dev/cleanup` holds a
- * deleted object until `finalize`; an object that kubectl made gets it with the first `replaceState`, before anything is made outside.
+ * names the resourceVersion and what changes, so labels, annotations, finalizers and fields of others stay. The finalizer
+ * `network.bifrost.dev/cleanup` holds a deleted object until `finalize`; an object that kubectl made gets it before its first state is written:
+ * write a state before anything is made outside. What is stored and cannot be read as its schema says is read member by member, so that one
+ * such object hinders no other and can be ended.
  *
  * @throws {BifrostError} beside the port's codes `CLUSTER_REJECTED` with `issues` — the schema refuses the value.
  * @example
@@ -52,6 +56,19 @@ export function kubernetesStore({ connection }: KubernetesStoreOptions): Store {
   };
 }
 
+/** Strict: a member that the installed definitions do not know would be dropped without a word, and with it what it means. */
+const WRITE = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict' } as const;
+
+/** Member by member: what does not change stays whoever's it is, and members that this version does not know stay at all. */
+function changesOf(before: object, after: object): object[] {
+  const [old, wanted] = [new Map<string, unknown>(Object.entries(before)), new Map<string, unknown>(Object.entries(after))];
+  return [...new Set([...old.keys(), ...wanted.keys()])].sort().flatMap((name) => {
+    const to = wanted.get(name);
+    if (isDeepStrictEqual(old.get(name), to)) return [];
+    return [to === undefined ? { op: 'remove', path: `/spec/${name}` } : { op: 'add', path: `/spec/${name}`, value: to }];
+  });
+}
+
 interface PatchStep {
   readonly step: 'replace' | 'state' | 'guard' | 'finalize';
   readonly operations: readonly object[];
@@ -59,7 +76,7 @@ interface PatchStep {
   readonly signal: AbortSignal;
 }
 
-class ResourceCollection<Spec, State extends object> implements Collection<Spec, State>, AsyncDisposable {
+class ResourceCollection<Spec extends object, State extends object> implements Collection<Spec, State>, AsyncDisposable {
   readonly #connection: KubernetesConnection;
   readonly #codec: ResourceCodec<Spec, State>;
   readonly #watch: ListWatch<ApiObject, string>;
@@ -110,7 +127,7 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
       operation: `${this.#codec.plural}.create`,
       method: 'POST',
       path: place.collection,
-      query: { fieldManager: FIELD_MANAGER },
+      query: WRITE,
       body,
       signal,
     });
@@ -122,19 +139,15 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
 
   async replaceSpec(current: Stored<Spec, State>, spec: Spec, { signal }: CallOptions): Promise<Stored<Spec, State>> {
     signal.throwIfAborted();
-    const object = await this.#patch(current, { step: 'replace', operations: [{ op: 'add', path: '/spec', value: spec }], signal });
+    const object = await this.#patch(current, { step: 'replace', operations: changesOf(current.spec, spec), signal });
     return storedOf(this.#codec, object);
   }
 
   async replaceState(current: Stored<Spec, State>, state: State, { signal }: CallOptions): Promise<Stored<Spec, State>> {
     signal.throwIfAborted();
+    const guarded = isGuarded(current.version) ? current : await this.#guard(current, signal);
     const operations = [{ op: 'add', path: '/status', value: statusOf(state, current.generation) }];
-    const object = await this.#patch(current, { step: 'state', operations, subresource: '/status', signal });
-    const stored = storedOf(this.#codec, object);
-    const finalizers = object.metadata.finalizers ?? [];
-    if (stored.deleting || finalizers.includes(FINALIZER)) return stored;
-    const guarded = [{ op: 'add', path: '/metadata/finalizers', value: [...finalizers, FINALIZER] }];
-    return storedOf(this.#codec, await this.#patch(stored, { step: 'guard', operations: guarded, signal }));
+    return storedOf(this.#codec, await this.#patch(guarded, { step: 'state', operations, subresource: '/status', signal }));
   }
 
   async remove(key: string, { signal }: CallOptions): Promise<void> {
@@ -150,7 +163,7 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
     const object = await this.#read(current.key, signal);
     if (object === undefined) return;
     const { resourceVersion, deletionTimestamp, finalizers = [] } = object.metadata;
-    if (deletionTimestamp === undefined || resourceVersion !== current.version) throw conflict(this.#subject(current.key));
+    if (deletionTimestamp === undefined || resourceVersion !== resourceVersionOf(current.version)) throw conflict(this.#subject(current.key));
     const index = finalizers.indexOf(FINALIZER);
     if (index < 0) return; // ours is done; another controller's keeps the object
     const path = `/metadata/finalizers/${index}`;
@@ -183,6 +196,16 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
     throw storeError(answer.problem, `read ${this.#subject(key)}`);
   }
 
+  /** The finalizer comes before the first state, so that an object that we say anything about cannot vanish under what is then made for it. */
+  async #guard(current: Stored<Spec, State>, signal: AbortSignal): Promise<Stored<Spec, State>> {
+    const object = await this.#read(current.key, signal);
+    if (object === undefined) throw gone(this.#subject(current.key));
+    if (object.metadata.resourceVersion !== resourceVersionOf(current.version)) throw conflict(this.#subject(current.key));
+    const value = [...(object.metadata.finalizers ?? []), FINALIZER];
+    const operations = [{ op: 'add', path: '/metadata/finalizers', value }];
+    return storedOf(this.#codec, await this.#patch(current, { step: 'guard', operations, signal }));
+  }
+
   /** Compare-and-swap: to set an old resourceVersion is a conflict, also to set it on a successor of the same name. */
   async #patch(current: Stored<Spec, State>, { step, operations, subresource = '', signal }: PatchStep): Promise<CustomResource> {
     const place = this.#codec.place(current.key);
@@ -191,8 +214,8 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
       operation: `${this.#codec.plural}.${step}`,
       method: 'PATCH',
       path: place.path + subresource,
-      query: { fieldManager: FIELD_MANAGER },
-      body: [{ op: 'replace', path: '/metadata/resourceVersion', value: current.version }, ...operations],
+      query: WRITE,
+      body: [{ op: 'replace', path: '/metadata/resourceVersion', value: resourceVersionOf(current.version) }, ...operations],
       contentType: CONTENT.jsonPatch,
       signal,
     });
@@ -221,16 +244,19 @@ class ResourceCollection<Spec, State extends object> implements Collection<Spec,
 const conflict = (subject: string): BifrostError =>
   new BifrostError({ code: 'STORE_CONFLICT', message: `${subject} changed meanwhile, or is not being deleted; read it again` });
 
+const gone = (subject: string): BifrostError => new BifrostError({ code: 'STORE_NOT_FOUND', message: `${subject}: it, or its namespace, is gone` });
+
 function storeError(problem: ApiProblem, subject: string): BifrostError {
   if (problem.reason === 'AlreadyExists') return new BifrostError({ code: 'STORE_EXISTS', message: `${subject}: there is one of this name` });
-  if (isAbsent(problem)) return new BifrostError({ code: 'STORE_NOT_FOUND', message: `${subject}: it, or its namespace, is gone` });
+  if (isAbsent(problem)) return gone(subject);
   if (problem.status === 409) return conflict(subject);
   const cause = clusterError(problem, subject);
-  if (cause.code === 'CLUSTER_REJECTED' && problem.status !== 404) return cause;
-  const advice =
-    problem.status === 404
-      ? 'the API server does not know this kind; apply examples/deploy/crds.yaml'
-      : 'the API server does not let us; see the cause';
+  // 404: the kind is unknown; 400: a member of it is.
+  const outdated = problem.status === 404 || problem.status === 400;
+  if (cause.code === 'CLUSTER_REJECTED' && !outdated) return cause;
+  const advice = outdated
+    ? 'the API server does not know this kind as this version writes it; apply examples/deploy/crds.yaml of this version'
+    : 'the API server does not let us; see the cause';
   const init = { code: 'STORE_UNAVAILABLE', message: `${subject}: ${advice}`, cause } as const;
   return new BifrostError(problem.retryAfterMs === undefined ? init : { ...init, retryAfterMs: problem.retryAfterMs });
 }

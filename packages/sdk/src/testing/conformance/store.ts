@@ -6,6 +6,7 @@ import { describeCompareAndSwap, describeRemoval, describeWriting } from './stor
 import { exampleSidecarSpec, exampleSidecarState, exampleTailnetSpec, exampleTailnetState } from './store-examples.ts';
 import { bench, call, cleanup, createTailnet, endObject, type OpenStore, tamper } from './store-support.ts';
 import { describeWatch, describeWatchEnd } from './store-watch.ts';
+import { describeDeletingWish, describeWhole } from './store-whole.ts';
 
 export * from './store-examples.ts';
 
@@ -28,6 +29,8 @@ export function describeStore(adapter: string, open: OpenStore, options: StoreSu
     describeWatch(open);
     describeWatchEnd(open);
     describeKinds(open, options.namespace ?? 'default');
+    describeWhole(open, options.namespace ?? 'default');
+    describeDeletingWish(open, options.namespace ?? 'default');
     describeAbort(open);
   });
 }

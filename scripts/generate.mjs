@@ -1,0 +1,28 @@
+// Writes what is generated and committed. `--check` writes nothing and fails when a file is not what would be written.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { resourceDefinitions } from '../packages/sdk/src/adapters/kubernetes/store-definitions.ts';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+const CRDS = `# Written by \`npm run generate\` from packages/sdk/src/adapters/kubernetes/store-schema.ts: change it there.
+# What Bifrost keeps in the cluster: one Tailnet per customer network, one SidecarAttachment per book that is attached to one.
+# Kubernetes 1.31 or later. Apply before a new manager starts: kubectl apply --server-side -f crds.yaml
+`;
+
+const files = [{ path: 'examples/deploy/crds.yaml', text: CRDS + resourceDefinitions().map((document) => stringify(document, { lineWidth: 150 })).join('---\n') }];
+
+const check = process.argv.includes('--check');
+for (const { path, text } of files) {
+  const file = join(root, path);
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
+  if (check) {
+    process.stdout.write(`${path} is not what \`npm run generate\` writes\n`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(file, text);
+    process.stdout.write(`${path} written\n`);
+  }
+}
