@@ -16,6 +16,7 @@ const typed = ['packages/types', 'packages/sdk'];
 const steps = [
   ['format and lint', ['biome', 'ci', '--colors=off', '--error-on-warnings', '.']],
   ['build', ['node', 'scripts/build.mjs']],
+  ['generated files', ['node', 'scripts/generate.mjs', '--check']],
   ['types', ['tsc', '-b', ...projects], ['tsc', '-p', 'test']],
   ['architecture, packages, documents', ['vitest', 'run', 'test/architecture.test.ts', 'test/packaging.test.ts', 'test/docs.test.ts']],
   ['publint', ...published.map((folder) => ['publint', 'run', folder, '--strict', '--pack', 'npm'])],

@@ -144,8 +144,9 @@ describe('writes', () => {
     bench(async (bench) => {
       const { server, store } = bench;
       const found = await read(bench, guarded(spec));
-      const unknownField = status(400, 'BadRequest', {}, 'strict decoding error: unknown field "spec.rollout"');
-      server.next(unknownField, unknownField);
+      const why = 'strict decoding error: unknown field "spec.rollout"';
+      const patchCauses = [{ reason: 'FieldValueInvalid', message: `Invalid value: "{}": ${why}`, field: 'patch' }];
+      server.next(status(422, 'Invalid', { causes: patchCauses }), status(400, 'BadRequest', {}, why)); // as a real server says it
       const replaced = store.tailnets.replaceSpec(found, { ...found.spec, rollout: 'always' }, call());
       await expect(replaced).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', message: expect.stringContaining('crds.yaml') });
       const created = store.tailnets.create('new', { spec: found.spec, state: { phase: 'creating' } }, call());

@@ -11,6 +11,8 @@ import {
   startApiServer,
 } from '../../support/api-server.ts';
 import { KubernetesAdmin } from './kubernetes-admin.ts';
+import { describeAttachmentPolicy } from './kubernetes-attachment-policy.ts';
+import { describeStoredObjects, type RealServer } from './kubernetes-stored-objects.ts';
 
 /**
  * Both Kubernetes adapters under their ports' suites, on a real API server, as the ServiceAccount of examples/deploy/rbac.yaml with its rights and
@@ -21,23 +23,37 @@ const kubeconfigPath = process.env['CONFORMANCE_KUBECONFIG'];
 const controllers = kubeconfigPath !== undefined;
 const stack = new AsyncDisposableStack();
 let call: AdminCall;
+/** Of a person who may do everything in the cluster by RBAC, but is none of its masters. */
+let editor: AdminCall;
 let kubeconfig: string;
 
 async function ownServer(): Promise<{ url: string; token: string; certificateAuthority: string }> {
   const { url, adminToken, certificateAuthority } = stack.use(await startApiServer());
   return { url, token: adminToken, certificateAuthority };
 }
+async function tokenOf(namespace: string, account: string): Promise<string> {
+  const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`;
+  const { body } = await call('POST', path, { spec: { expirationSeconds: 3_600 } });
+  return (body as { status: { token: string } }).status.token;
+}
 const manifest = (name: string): URL => new URL(`../../../examples/deploy/${name}`, import.meta.url);
 const connect = (): KubernetesConnection => kubernetes({ kubeconfig });
+const server = (): RealServer => ({ call, connect, manifest });
 
 describe.skipIf(!controllers && !apiServerIsBuilt())('Kubernetes adapters on a real API server', () => {
   beforeAll(async () => {
     const address = kubeconfigPath === undefined ? await ownServer() : await adminOfKubeconfig(kubeconfigPath);
     call = stack.use(adminOf(address)).call;
     await call('POST', '/api/v1/namespaces', { metadata: { name: 'bifrost' } });
-    for (const name of ['crds.yaml', 'rbac.yaml']) await applyManifest(call, manifest(name));
-    const { body } = await call('POST', '/api/v1/namespaces/bifrost/serviceaccounts/bifrost/token', { spec: { expirationSeconds: 3_600 } });
-    kubeconfig = kubeconfigOf({ ...address, token: (body as { status: { token: string } }).status.token });
+    for (const name of ['crds.yaml', 'rbac.yaml', 'admission.yaml']) await applyManifest(call, manifest(name));
+    kubeconfig = kubeconfigOf({ ...address, token: await tokenOf('bifrost', 'bifrost') });
+    await call('POST', '/api/v1/namespaces/bifrost/serviceaccounts', { metadata: { name: 'suite-editor' } });
+    await call('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
+      metadata: { name: 'suite-editor' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
+      subjects: [{ kind: 'ServiceAccount', namespace: 'bifrost', name: 'suite-editor' }],
+    });
+    editor = stack.use(adminOf({ url: address.url, token: await tokenOf('bifrost', 'suite-editor') })).call;
     await vi.waitFor(async () => {
       await using store = kubernetesStore({ connection: connect() });
       await store.sidecars.list({ signal: AbortSignal.timeout(5_000) });
@@ -47,6 +63,11 @@ describe.skipIf(!controllers && !apiServerIsBuilt())('Kubernetes adapters on a r
   afterAll(() => stack.disposeAsync());
 
   describeStore('kubernetes', async () => kubernetesStore({ connection: connect() }));
+  describeStoredObjects(server);
+  describeAttachmentPolicy(server, [
+    { who: 'an administrator', call: () => call },
+    { who: 'who may do everything by RBAC', call: () => editor },
+  ]);
   describeCluster('kubernetes', async () => ({
     cluster: kubernetesCluster({ connection: connect() }),
     admin: new KubernetesAdmin({ call, controllers, image: 'docker.io/lab/pause:1' }),

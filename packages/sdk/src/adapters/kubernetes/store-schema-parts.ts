@@ -5,6 +5,8 @@ export interface ServerRule {
   readonly rule: string;
   readonly message: string;
   readonly fieldPath?: string;
+  /** `oldSelf` is an optional, and the rule holds for a new object too. */
+  readonly optionalOldSelf?: boolean;
 }
 
 export const validations = (...rules: readonly ServerRule[]): { readonly 'x-kubernetes-validations': readonly ServerRule[] } => ({

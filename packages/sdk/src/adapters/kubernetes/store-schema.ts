@@ -70,6 +70,13 @@ const upgradeWish = z
   .readonly()
   .describe('An upgrade of all sidecars of this tailnet, in waves. Asked for by a call; the manager writes it.');
 
+/** What was stored before the rule was made can still be changed elsewhere: `abandon` above all. */
+const OWN_CREDENTIAL = [
+  "self.tenancy != 'organization' || !has(self.credentialSecretName)",
+  "has(self.tailnetId) && self.credentialSecretName == 'bifrost-tailnet-' + self.tailnetId",
+  "self.credentialSecretName == oldSelf.?credentialSecretName.orValue('')",
+].join(' || ');
+
 export const tailnetSpecSchema = z
   .object({
     tailnetId: filledInByUs(text(63).min(1)).meta(fixed('tailnetId')).describe("Left out by people; the object's uid is taken then."),
@@ -108,7 +115,8 @@ export const tailnetSpecSchema = z
     validations(
       { rule: 'has(self.tailnetId) == has(oldSelf.tailnetId)', message: 'tailnetId cannot be added or removed later' },
       {
-        rule: "self.tenancy != 'organization' || !has(self.credentialSecretName) || (has(self.tailnetId) && self.credentialSecretName == 'bifrost-tailnet-' + self.tailnetId)",
+        rule: OWN_CREDENTIAL,
+        optionalOldSelf: true,
         message: 'a tailnet in our organization gets its own credential: leave credentialSecretName out',
         fieldPath: '.credentialSecretName',
       },

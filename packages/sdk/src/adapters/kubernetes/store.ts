@@ -251,8 +251,8 @@ function storeError(problem: ApiProblem, subject: string): BifrostError {
   if (isAbsent(problem)) return gone(subject);
   if (problem.status === 409) return conflict(subject);
   const cause = clusterError(problem, subject);
-  // 404: the kind is unknown; 400: a member of it is.
-  const outdated = problem.status === 404 || problem.status === 400;
+  // 404: the kind is unknown. 400, and for a patch this cause: a member of it is.
+  const outdated = problem.status === 404 || problem.status === 400 || problem.causes.some(({ field }) => field === 'patch');
   if (cause.code === 'CLUSTER_REJECTED' && !outdated) return cause;
   const advice = outdated
     ? 'the API server does not know this kind as this version writes it; apply examples/deploy/crds.yaml of this version'
