@@ -12,7 +12,16 @@ const CRDS = `# Written by \`npm run generate\` from packages/sdk/src/adapters/k
 # Kubernetes 1.31 or later. Apply before a new manager starts: kubectl apply --server-side -f crds.yaml
 `;
 
-const files = [{ path: 'examples/deploy/crds.yaml', text: CRDS + resourceDefinitions().map((document) => stringify(document, { lineWidth: 150 })).join('---\n') }];
+const files = [
+  {
+    path: 'examples/deploy/crds.yaml',
+    text:
+      CRDS +
+      resourceDefinitions()
+        .map((document) => stringify(document, { lineWidth: 150 }))
+        .join('---\n'),
+  },
+];
 
 const check = process.argv.includes('--check');
 for (const { path, text } of files) {

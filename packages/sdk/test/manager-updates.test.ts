@@ -103,6 +103,7 @@ describe('updateSidecar', () => {
     await world.manager.updateSidecar({ sidecarId: sidecarId ?? '', config: { enableSsh: true }, allowRollout: true });
     await world.until(() => world.names().includes('sidecar:reverted'), { limitMs: 400_000 });
     world.agents.speak = true;
+    for (const agent of world.agents.all) agent.speaks = true;
     await world.until(async () => (await stored(world))?.state.phase === 'connected' && world.agents.all.length === 1);
     expect((await stored(world))?.spec).toMatchObject({ config: { enableSsh: false }, fragment, reverted: { code: 'UPGRADE_ROLLED_BACK' } });
     expect(world.events.find(({ name }) => name === 'sidecar:reverted')?.event).toMatchObject({ code: 'UPGRADE_ROLLED_BACK' });

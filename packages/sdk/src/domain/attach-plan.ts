@@ -1,4 +1,3 @@
-import { bookContainers } from './book-containers.ts';
 import type { AttachForm } from './model.ts';
 import { CONTAINERS, LABELS, VOLUMES } from './names.ts';
 import type { ContainerShape, EnvironmentVariable, PodTemplateShape, SidecarFragment } from './pod-shape.ts';

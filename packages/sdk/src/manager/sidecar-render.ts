@@ -3,7 +3,8 @@ import { BifrostError, type NetworkMode, type SidecarConfiguration, type Workloa
 import { checkTemplate } from '../domain/attach-plan.ts';
 import { clearEgress } from '../domain/clear-egress.ts';
 import { TAILNET_NETWORKS } from '../domain/guard.ts';
-import type { StoredTailnet } from '../domain/model.ts';
+import type { ClusterRanges, StoredTailnet } from '../domain/model.ts';
+import { LABELS } from '../domain/names.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
 import { renderSidecar } from '../domain/render-sidecar.ts';
 import { servedPorts } from '../domain/served-ports.ts';
@@ -85,15 +86,8 @@ export async function render(
   { signal }: Call,
 ): Promise<SidecarFragment> {
   const { settings } = context;
-  const ranges = settings.clusterRanges ?? (await context.cluster.topology.ranges({ signal }));
-  if (ranges === undefined) {
-    throw new BifrostError({
-      code: 'CLUSTER_RANGES_UNKNOWN',
-      message: "Tell the manager the cluster's ranges (option clusterRanges): without them customer routes could swallow the cluster.",
-      issues: [{ path: 'clusterRanges', message: 'is needed, since the cluster does not tell its ranges' }],
-    });
-  }
-  const input = {
+  const ranges = await rangesOf(context, { signal });
+  return renderSidecar({
     sidecarId,
     tailnetName: tailnet.key,
     network: tailnet.spec.config,
@@ -107,15 +101,26 @@ export async function render(
     ingestHasOwnCa: settings.ingest.caBundle !== undefined,
     heartbeatMs: settings.heartbeatMs,
     loginServer: settings.loginServer,
-  };
-  return renderSidecar(input);
+  });
+}
+
+/** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */
+async function rangesOf({ settings, cluster }: Context, call: Call): Promise<ClusterRanges> {
+  const ranges = settings.clusterRanges ?? (await cluster.topology.ranges(call));
+  if (ranges !== undefined) return ranges;
+  throw new BifrostError({
+    code: 'CLUSTER_RANGES_UNKNOWN',
+    message: "Tell the manager the cluster's ranges (option clusterRanges): without them customer routes could swallow the cluster.",
+    issues: [{ path: 'clusterRanges', message: 'is needed, since the cluster does not tell its ranges' }],
+  });
 }
 
 /** Whether nothing of the book can leave in clear for the networks that are meant for the tunnel, or that are blocked. */
-async function isEgressDenied(context: Context, { tailnet, workload }: RenderWish, call: Call): Promise<boolean> {
+async function isEgressDenied(context: Context, { tailnet, workload, sidecarId }: RenderWish, call: Call): Promise<boolean> {
   if (!context.settings.networkPolicyEnforced) return false;
   const policies = await context.cluster.topology.networkPolicies(workload.reference.namespace, call);
   const { allowedNetworks, blockedNetworks } = tailnet.spec.config;
   const networks = [...allowedNetworks, ...blockedNetworks, ...TAILNET_NETWORKS];
-  return clearEgress(policies, { labels: workload.template.metadata?.labels ?? {}, networks }) === 'denied';
+  const labels = { ...workload.template.metadata?.labels, [LABELS.sidecarId]: sidecarId };
+  return clearEgress(policies, { labels, networks, clusterRanges: await rangesOf(context, call) }) === 'denied';
 }

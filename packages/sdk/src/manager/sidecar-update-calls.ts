@@ -1,7 +1,7 @@
 import { parseOrThrow, type UpdateSidecarInput, updateSidecarRequestSchema } from '@bifrost/types';
 import { BifrostError, type ChangePlan, type Sidecar, type UpdateSidecarRequest } from '@bifrost/types/core';
+import { withoutSidecar } from '../domain/attach-plan.ts';
 import type { SidecarSpec, StoredSidecar } from '../domain/model.ts';
-import { stripFragment } from '../domain/strip-fragment.ts';
 import { audited, nameForRecord } from './audited.ts';
 import { type Call, type Context, keepSidecar, respecSidecar } from './context.ts';
 import { networkHash } from './hashes.ts';
@@ -65,7 +65,7 @@ export async function respecified(
       message: 'The workload of this sidecar is gone.',
       issues: [{ path: 'sidecarId', message: 'its workload is gone' }],
     });
-  const bare = { ...workload, template: stripFragment(workload.template, spec.fragment) };
+  const bare = { ...workload, template: withoutSidecar(workload.template) };
   const { fragment, networkMode } = await renderAdmitted(context, { tailnet, config, workload: bare, sidecarId: spec.sidecarId }, call);
   const { reverted: _, ...rest } = spec;
   if (sameJson(fragment, spec.fragment)) return { ...rest, config };

@@ -3,13 +3,6 @@ import { BifrostError, type CreateTailnetRequest } from '@bifrost/types/core';
 import type { Reason, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { tailnetSecretName } from '../domain/names.ts';
 
-/** Customer ids that can be part of the name of a Secret. */
-const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$/;
-
-/** Where the OAuth client of a customer lies when nobody names the Secret; undefined when the customer's id cannot be part of its name. */
-export const customerSecretName = (customerId: string): string | undefined =>
-  DNS_LABEL.test(customerId) ? `bifrost-customer-${customerId}` : undefined;
-
 /** @throws {BifrostError} `INVALID_ARGUMENT` */
 export function refuseCredentialOfOurs({ tenancy, credential }: Pick<CreateTailnetRequest, 'tenancy' | 'credential'>): void {
   if (tenancy !== 'organization' || credential === undefined) return;

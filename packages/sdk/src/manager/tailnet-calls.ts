@@ -1,11 +1,11 @@
 import { type CreateTailnetInput, createTailnetRequestSchema, parseOrThrow } from '@bifrost/types';
 import { BifrostError, type CreateTailnetRequest, type CreateTailnetResponse, type Tailnet, type UpgradeProgress } from '@bifrost/types/core';
 import type { StoredTailnet, TailnetSpec, UpgradeState } from '../domain/model.ts';
-import { tailnetSecretName } from '../domain/names.ts';
+import { customerSecretName, tailnetSecretName } from '../domain/names.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
 import { sameJson } from './same-json.ts';
-import { customerSecretName, refuseCredentialOfOurs } from './tailnet-acceptance.ts';
+import { refuseCredentialOfOurs } from './tailnet-acceptance.ts';
 
 export const DEFAULT_ACTOR = 'sdk';
 

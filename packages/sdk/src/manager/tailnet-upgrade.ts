@@ -1,6 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
+import { withoutSidecar } from '../domain/attach-plan.ts';
 import type { SidecarSpec, StoredSidecar, StoredTailnet, Trial, UpgradeState, UpgradeWish } from '../domain/model.ts';
-import { stripFragment } from '../domain/strip-fragment.ts';
 import { planWave, type UpgradeMember } from '../domain/upgrade-plan.ts';
 import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, keepTailnet, respecSidecar } from './context.ts';
@@ -116,7 +116,7 @@ export async function rerendered(
 ): Promise<Pick<SidecarSpec, 'renderedFor'> | Pick<SidecarSpec, 'renderedFor' | 'fragment' | 'previous' | 'trial'>> {
   const { spec } = sidecar;
   const { config, sidecarId, networkMode = 'kernel' } = spec;
-  const bare = { ...workload, template: stripFragment(workload.template, spec.fragment) };
+  const bare = { ...workload, template: withoutSidecar(workload.template) };
   const fragment = await render(context, { tailnet, config, workload: bare, sidecarId, networkMode }, call);
   const renderedFor = networkHash(tailnet.spec.config);
   if (sameJson(fragment, spec.fragment)) return { renderedFor };

@@ -62,6 +62,7 @@ const upgradeWish = z
   .object({
     upgradeId: text(63).min(1).describe('Another id is another upgrade.'),
     requestedAtMs: millisecondsSince1970.describe('When it was asked for, in milliseconds since 1970.'),
+    networkHash: text(128).describe('Hash of the configuration that it is for.'),
     waveSize: positive.describe('How many sidecars are on trial at once.'),
     trialMs: positive.describe(
       'How long all pods of one sidecar may take to connect, in milliseconds; then it is rolled back and the upgrade halts.',
@@ -186,6 +187,9 @@ const workload = z
   })
   .readonly();
 
+const networkMode = z.enum(['kernel', 'userspace']).exactOptional().describe('Which form of sidecar was rendered; left out: kernel.');
+const renderedFor = text(128).exactOptional().describe("Hash of the tailnet's configuration that the fragment was rendered for.");
+
 export const sidecarSpecSchema = z
   .object({
     sidecarId: text(63).min(1).meta(fixed('sidecarId')).describe('The id that calls, events and labels carry.'),
@@ -201,19 +205,32 @@ export const sidecarSpecSchema = z
     form: z
       .enum(['apply', 'prepend'])
       .describe('How the fragment is put in: server-side apply, or before the init containers that the pod has of its own.'),
-    networkMode: z.enum(['kernel', 'userspace']).exactOptional().describe('Which form of sidecar was rendered; left out: kernel.'),
+    networkMode,
     fragment: fragmentSchema.describe('What is in the pod template, exactly as rendered once: parts of a pod template in the words of Kubernetes.'),
-    previousFragment: fragmentSchema.exactOptional().describe('What came before fragment: where a roll-back leads.'),
-    previousConfig: sidecarConfiguration.exactOptional().describe('What came before config.'),
-    renderedFor: text(128).exactOptional().describe("Hash of the tailnet's configuration that the fragment was rendered for."),
+    previous: z
+      .object({ config: sidecarConfiguration.describe('Its config.'), fragment: fragmentSchema.describe('Its fragment.'), networkMode, renderedFor })
+      .readonly()
+      .exactOptional()
+      .describe('What came before config and fragment: where a roll-back leads.'),
+    renderedFor,
     trial: z
       .object({
         sinceMs: millisecondsSince1970.describe('When it began, in milliseconds since 1970.'),
         deadlineMs: millisecondsSince1970.describe('When the predecessor comes back unless all pods have connected, in milliseconds since 1970.'),
+        wasHealthy: z.boolean().describe('Whether it worked before: only then is a failure the fault of the change.'),
       })
       .readonly()
       .exactOptional()
       .describe('Set while fragment has to prove itself.'),
+    reverted: z
+      .object({
+        code: text(128).describe('An error code.'),
+        message: text(4096).describe('A sentence that says what to do.'),
+        path: text(512).exactOptional().describe('The field at fault.'),
+      })
+      .readonly()
+      .exactOptional()
+      .describe('Why the last changed fragment was taken back; gone with the next that proves itself.'),
     upgradeId: text(63).exactOptional().describe('The last upgrade that reached it, whatever came of it.'),
     origin: z
       .enum(ATTACH_ORIGINS)
@@ -259,7 +276,12 @@ export const sidecarStateSchema = z
       .describe('Keys minted for it and not yet revoked; ids, never values.'),
     deviceIds: z.array(text()).default([]).readonly().describe('Devices that joined for it and are not yet deleted.'),
     applied: z.boolean().exactOptional().describe('True once the fragment is in the workload.'),
-    appliedAtMs: millisecondsSince1970.exactOptional().describe('When this fragment was first put in, in milliseconds since 1970.'),
+    appliedFragment: text(128)
+      .exactOptional()
+      .describe('Hash of the fragment that was put in last: another one in spec is our own change, not drift.'),
+    waitingSinceMs: millisecondsSince1970
+      .exactOptional()
+      .describe('Since when it is in, with pods wanted and none connected ever: the attach deadline counts from there, in milliseconds since 1970.'),
     everConnected: z.boolean().exactOptional().describe('True once any pod has connected.'),
     rolledBack: z.boolean().exactOptional().describe('True when a failed attach has been taken back.'),
     repairs: z
