@@ -7,7 +7,7 @@ import { resourceDefinitions } from '../packages/sdk/src/adapters/kubernetes/sto
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-const CRDS = `# Written by \`npm run generate\` from packages/sdk/src/adapters/kubernetes/store-schema.ts: change it there.
+const CRDS = `# Written by \`npm run generate\` from packages/sdk/src/adapters/kubernetes/store-schema-*.ts: change it there.
 # What Bifrost keeps in the cluster: one Tailnet per customer network, one SidecarAttachment per book that is attached to one.
 # Kubernetes 1.31 or later. Apply before a new manager starts: kubectl apply --server-side -f crds.yaml
 `;

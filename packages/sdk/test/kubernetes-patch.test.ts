@@ -43,7 +43,8 @@ function patched(template: PodTemplateShape, operations: readonly PatchOperation
 
 const fieldsOf = ({ labels, annotations, initContainers, volumes }: SidecarFragment): unknown => {
   const keys = (map: object): object => Object.fromEntries(Object.keys(map).map((key) => [`f:${key}`, {}]));
-  const items = (list: readonly { name: string }[]): object => Object.fromEntries(list.map(({ name }) => [`k:{"name":"${name}"}`, {}]));
+  const items = (list: readonly { name: string }[]): object =>
+    Object.fromEntries(list.map(({ name }) => [`k:{"name":"${name}"}`, { '.': {}, 'f:name': {} }]));
   const spec = { 'f:initContainers': items(initContainers), 'f:volumes': items(volumes) };
   return { 'f:spec': { 'f:template': { 'f:metadata': { 'f:labels': keys(labels), 'f:annotations': keys(annotations) }, 'f:spec': spec } } };
 };

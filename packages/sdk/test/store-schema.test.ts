@@ -3,7 +3,8 @@ import { describe, expect, expectTypeOf, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import type { z } from 'zod';
 import { resourceDefinitions } from '../src/adapters/kubernetes/store-definitions.ts';
-import type { sidecarSpecSchema, sidecarStateSchema, tailnetSpecSchema, tailnetStateSchema } from '../src/adapters/kubernetes/store-schema.ts';
+import type { sidecarSpecSchema, sidecarStateSchema } from '../src/adapters/kubernetes/store-schema-sidecar.ts';
+import type { tailnetSpecSchema, tailnetStateSchema } from '../src/adapters/kubernetes/store-schema-tailnet.ts';
 import type { SidecarSpec, SidecarState, TailnetSpec, TailnetState } from '../src/domain/model.ts';
 
 const MANIFEST = new URL('../../../examples/deploy/crds.yaml', import.meta.url);

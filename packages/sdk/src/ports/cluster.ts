@@ -13,11 +13,14 @@ export interface Workload {
   /** Those of the workload itself that begin with `bifrost.dev/`. */
   readonly annotations: Readonly<Record<string, string>>;
   readonly template: PodTemplateShape;
-  /** Pods that are wanted now; of a DaemonSet, how many nodes want one. */
+  /** Pods that are wanted now; of a DaemonSet, how many nodes want one; of a CronJob none, since its Jobs want them. */
   readonly replicas: number;
   /** A Job that has come to its end, either way: no pod will follow. */
   readonly finished: boolean;
-  /** Who else last wrote the spec: a field manager's name, `unknown` when the cluster does not tell, undefined when only we did. */
+  /**
+   * Who else wrote the pod template since we last did, or last of all while we have not: a field manager's name. `unknown` when the cluster does not
+   * tell, as of one who only took something away. Undefined when nobody else ever did. Writers of status, scale and metadata do not count.
+   */
   readonly lastWriter: string | undefined;
   /** Changes with every write to the workload. */
   readonly version: string;
@@ -30,6 +33,8 @@ export interface WorkloadHint {
   readonly annotations: Readonly<Record<string, string>>;
   /** Counts changes of its spec. */
   readonly generation: number;
+  /** A Job that has come to its end. */
+  readonly finished: boolean;
   readonly gone: boolean;
 }
 
@@ -54,12 +59,17 @@ export interface Workloads {
   /** The same workload (same uid) as it is now, or undefined when it is gone. An empty uid: whichever has that kind and name. */
   get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined>;
   /**
-   * Puts the fragment in. Already in: nothing changes. `dryRun`: the cluster judges and nothing is written. `repair`: what others changed inside items
-   * of ours is taken back; what they own besides stays a conflict. Answers with the workload as it then is.
+   * Puts the fragment in, in the place of whatever fragment of ours is there, whichever form put that in. Already in: nothing changes. `dryRun`: the
+   * cluster judges and nothing is written. `repair`: what others changed or added inside items of ours, and keys of our own name space, is taken back;
+   * what they own besides stays a conflict. Answers with the workload as it then is.
    * @throws {BifrostError} `FIELD_CONFLICT` with `details.manager` and `issues[].path`; `WORKLOAD_NOT_FOUND`; `CLUSTER_CONFLICT` (changed meanwhile; retry)
    */
   attach(change: WorkloadChange, options: CallOptions & { readonly dryRun?: boolean; readonly repair?: boolean }): Promise<Workload>;
-  /** Takes exactly the fragment out. Absent fragment or absent workload is success. @throws {BifrostError} `CLUSTER_CONFLICT` (changed meanwhile; retry) */
+  /**
+   * Takes exactly the fragment out, with whatever others have changed inside items of ours. Absent fragment or absent workload is success, and so is a
+   * workload that carries another attachment instead.
+   * @throws {BifrostError} `CLUSTER_CONFLICT` (changed meanwhile; retry)
+   */
   detach(change: WorkloadChange, options: CallOptions): Promise<void>;
   /**
    * Asks admission, by dry run, whether a pod of this template with the fragment may run. Nothing is written.

@@ -1,4 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
+import { withFragment } from '../../domain/attach-plan.ts';
 import { FIELD_MANAGER } from '../../domain/names.ts';
 import type { PodTemplateShape, SidecarFragment } from '../../domain/pod-shape.ts';
 import type { Workload } from '../../ports/cluster.ts';
@@ -43,24 +44,11 @@ export async function admitPod(connection: KubernetesConnection, { workload, fra
   const level = await enforcedLevel(connection, namespace, options);
   throw new BifrostError({
     code: 'POD_SECURITY_FORBIDDEN',
-    message: `namespace ${namespace} ${level === undefined ? 'has an admission rule that' : `enforces pod security level ${JSON.stringify(level)}, which`} forbids the sidecar; use a namespace labelled ${ENFORCE_LABEL}=privileged, or a sidecar that needs no tun device (${merged.problem.message})`,
+    message: `namespace ${namespace} ${level === undefined ? 'has an admission rule that' : `enforces pod security level ${JSON.stringify(level)}, which`} forbids the sidecar; use a namespace labelled ${ENFORCE_LABEL}=privileged, or networkMode userspace, which needs no privilege (${merged.problem.message})`,
     issues: [{ path: 'bookDeploymentId', message: 'lies in a namespace that forbids the sidecar' }],
     details: level === undefined ? { namespace } : { namespace, enforce: level },
     cause: denied,
   });
-}
-
-/** Ours first, as they start. */
-function withFragment(template: PodTemplateShape, fragment: SidecarFragment): PodTemplateShape {
-  const { metadata = {}, spec } = template;
-  const fresh = <T extends { readonly name: string }>(theirs: readonly T[] | undefined, ours: readonly T[]): readonly T[] => [
-    ...ours,
-    ...(theirs ?? []).filter(({ name }) => !ours.some((item) => item.name === name)), // already attached: the new form counts
-  ];
-  return {
-    metadata: { labels: { ...metadata.labels, ...fragment.labels }, annotations: { ...metadata.annotations, ...fragment.annotations } },
-    spec: { ...spec, initContainers: fresh(spec.initContainers, fragment.initContainers), volumes: fresh(spec.volumes, fragment.volumes) },
-  };
 }
 
 function podOf({ metadata, spec }: PodTemplateShape): unknown {

@@ -1,5 +1,4 @@
 import { BifrostError, type BifrostErrorInit, type ErrorCode, type Issue } from '@bifrost/types/core';
-import type { SidecarFragment } from '../../domain/pod-shape.ts';
 import type { StatusBody, StatusCause } from './api-types.ts';
 
 /** A refusal by the API server. */
@@ -34,8 +33,16 @@ const isManagerConflict = (cause: StatusCause): boolean => cause.reason === 'Fie
 
 /** The error that a refused call on `subject` ("deployment shop/book") ends in. */
 export function clusterError(problem: ApiProblem, subject: string): BifrostError {
-  const conflicts = problem.causes.filter(isManagerConflict);
-  if (conflicts.length > 0) return fieldConflict(conflicts, subject);
+  const conflicts = conflictsIn(problem);
+  const [first] = conflicts;
+  if (first !== undefined) {
+    const known = conflicts.find(({ manager }) => manager !== 'unknown') ?? first;
+    return ownedByOther(
+      subject,
+      known.manager,
+      conflicts.map(({ path }) => path),
+    );
+  }
   const { code, advice } = classify(problem);
   const init: BifrostErrorInit = { code, message: `${subject}: ${advice}`, issues: issuesOf(problem.causes), details: detailsOf(problem) };
   return new BifrostError(problem.retryAfterMs === undefined ? init : { ...init, retryAfterMs: problem.retryAfterMs });
@@ -62,36 +69,11 @@ function detailsOf({ status, reason }: ApiProblem): Record<string, string> {
   return reason === undefined ? { status: String(status) } : { status: String(status), reason };
 }
 
-function fieldConflict(conflicts: readonly StatusCause[], subject: string): BifrostError {
-  const manager = conflicts.map((cause) => conflictingManager(cause.message ?? '')).find((name) => name !== undefined) ?? 'unknown';
-  return ownedByOther(
-    subject,
-    manager,
-    conflicts.map((cause) => fieldPath(cause.field ?? '')),
-  );
-}
-
-/** True when all that stands in the way lies inside items, labels and annotations of the fragment: others changed what we made. */
-export function isInsideOurs(problem: ApiProblem, fragment: SidecarFragment): boolean {
-  const items = (list: string, names: readonly string[]): string[] => names.map((name) => `.spec.template.spec.${list}[name="${name}"]`);
-  const entries = (map: 'labels' | 'annotations'): string[] => Object.keys(fragment[map]).map((key) => `.spec.template.metadata.${map}.${key}`);
-  const ours = [
-    ...items(
-      'initContainers',
-      fragment.initContainers.map(({ name }) => name),
-    ),
-    ...items(
-      'volumes',
-      fragment.volumes.map(({ name }) => name),
-    ),
-    ...(fragment.containers ?? []).flatMap(({ name, env }) =>
-      env.map((variable) => `.spec.template.spec.containers[name="${name}"].env[name="${variable.name}"]`),
-    ),
-    ...entries('labels'),
-    ...entries('annotations'),
-  ];
-  const conflicts = problem.causes.filter(isManagerConflict);
-  return conflicts.length > 0 && conflicts.every(({ field = '' }) => ours.some((place) => field === place || field.startsWith(`${place}.`)));
+/** Where other managers stand in the way of an apply, and which; empty for any other refusal. */
+export function conflictsIn({ causes }: ApiProblem): readonly { readonly manager: string; readonly path: string }[] {
+  return causes
+    .filter(isManagerConflict)
+    .map(({ message = '', field = '' }) => ({ manager: conflictingManager(message) ?? 'unknown', path: fieldPath(field) }));
 }
 
 /** Someone else owns fields that we would write. */

@@ -3,7 +3,8 @@ import type { SidecarSpec, SidecarState, Stored, TailnetSpec, TailnetState } fro
 import { customerSecretName, tailnetSecretName } from '../../domain/names.ts';
 import { segment } from './answers.ts';
 import type { ApiObject } from './api-types.ts';
-import { sidecarSpecSchema, sidecarStateSchema, tailnetSpecSchema, tailnetStateSchema } from './store-schema.ts';
+import { sidecarSpecSchema, sidecarStateSchema } from './store-schema-sidecar.ts';
+import { tailnetSpecSchema, tailnetStateSchema } from './store-schema-tailnet.ts';
 
 /** A custom resource as it may come: written by us, by an older SDK, or by a person with kubectl. */
 export interface CustomResource extends ApiObject {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { GROUP, SIDECARS, TAILNETS, VERSION } from './store-codec.ts';
-import { sidecarSpecSchema, sidecarStateSchema, tailnetSpecSchema, tailnetStateSchema } from './store-schema.ts';
+import { sidecarSpecSchema, sidecarStateSchema } from './store-schema-sidecar.ts';
+import { tailnetSpecSchema, tailnetStateSchema } from './store-schema-tailnet.ts';
 
 type Json = Record<string, unknown>;
 

@@ -12,6 +12,7 @@ export interface WorkloadObject extends ApiObject {
   readonly spec: {
     readonly replicas?: number;
     readonly parallelism?: number;
+    readonly suspend?: boolean;
     /** Of a CronJob it lies one level deeper: see `templateOf`. */
     readonly template: PodTemplateShape;
     readonly jobTemplate?: { readonly spec: { readonly template: PodTemplateShape } };

@@ -1,7 +1,8 @@
-import { carries } from '../../domain/carries.ts';
-import { FIELD_MANAGER } from '../../domain/names.ts';
+import { carries, covers } from '../../domain/carries.ts';
 import type { PodTemplateShape, SidecarFragment } from '../../domain/pod-shape.ts';
 import type { ManagedFields } from './api-types.ts';
+import { type Holders, holdersOf, itemKey, keysHeld, madeBy, namesMade } from './workload-fields.ts';
+import { containersOf, intrusionsOf, isOurKey, keyPath, LISTS, type ListName, MAPS, type MapName, placesOf } from './workload-places.ts';
 
 export interface PatchOperation {
   readonly op: 'test' | 'add' | 'remove';
@@ -23,103 +24,120 @@ export type PrependPlan =
   | { readonly kind: 'conflict'; readonly manager: string; readonly paths: readonly string[] }
   | { readonly kind: 'patch'; readonly operations: readonly PatchOperation[] };
 
-/** The four places of a pod template that a fragment touches. */
-const MAPS = ['labels', 'annotations'] as const;
-const LISTS = ['initContainers', 'volumes'] as const;
-type MapName = (typeof MAPS)[number];
-type ListName = (typeof LISTS)[number];
-
 /**
  * The JSON Patch that puts `fragment` first. Server-side apply would append our init containers after the book's own, which need the network.
- * What our field manager put there earlier is taken out in the same patch, so a changed fragment replaces the old one whole.
+ * What our field manager put there earlier, in either form, is taken out in the same patch, so a changed fragment replaces the old one whole.
+ * `repair`: what others hold inside items of ours is no conflict.
  */
-export function planPrepend(subject: PatchSubject, fragment: SidecarFragment): PrependPlan {
-  if (carries(subject.template, fragment)) return { kind: 'present' };
-  const ours = ownership(subject.managedFields, FIELD_MANAGER);
-  const conflicts = foreignItems(subject, fragment, ours);
+export function planPrepend(subject: PatchSubject, fragment: SidecarFragment, { repair = false }: { readonly repair?: boolean } = {}): PrependPlan {
+  const { template } = subject;
+  if (carries(template, fragment)) return { kind: 'present' };
+  const holders = holdersOf(subject.managedFields);
+  const conflicts = conflictsOf(template, fragment, { holders, repair });
   const [first] = conflicts;
   if (first !== undefined) return { kind: 'conflict', manager: first.manager, paths: conflicts.map(({ path }) => path) };
+  const isOurs = (list: ListName): ((name: string) => boolean) => {
+    const names = namesMade(holders.ours, ['f:spec', `f:${list}`]);
+    return (name) => names.has(name);
+  };
   return {
     kind: 'patch',
     operations: [
       ...testUnchanged(subject),
-      ...LISTS.flatMap((list) => removeItems(subject.template, list, { isOurs: (name) => ours[list].has(name), removeEmpty: false })),
-      ...LISTS.flatMap((list) => addItems(subject.template, list, fragment)),
-      ...MAPS.flatMap((map) =>
-        removeKeys(subject.template, map, { isOurs: (key) => ours[map].has(key) && !(key in fragment[map]), removeEmpty: false }),
-      ),
-      ...MAPS.flatMap((map) => addKeys(subject.template, map, fragment)),
+      // Before the lists grow at their front, while indices of the book's own init containers still hold.
+      ...replaceVariables(template, fragment, holders),
+      ...LISTS.flatMap((list) => removeItems(listPath(list), template.spec[list], { isOurs: isOurs(list), removeEmpty: false })),
+      ...LISTS.flatMap((list) => addItems(template, list, fragment)),
+      ...MAPS.flatMap((map) => {
+        const held = keysHeld(holders.ours, ['f:metadata', `f:${map}`]);
+        return removeKeys(template, map, { isOurs: (key) => held.has(key) && !(key in fragment[map]), removeEmpty: false });
+      }),
+      ...MAPS.flatMap((map) => addKeys(template, map, fragment)),
     ],
   };
 }
 
-/** The JSON Patch that takes exactly `fragment` out, with the lists and maps that it alone filled; empty when nothing of it is there. */
+/**
+ * The JSON Patch that takes out what others added inside items of ours, as the fragment has it not; empty when there is nothing. An apply does the
+ * rest: it can take values back, but never what it does not speak of.
+ */
+export function planTidy(subject: PatchSubject, fragment: SidecarFragment): readonly PatchOperation[] {
+  const added = intrusionsOf(holdersOf(subject.managedFields), placesOf(subject.template, fragment)).filter(({ isAddition }) => isAddition);
+  const pointers = new Map(added.map(({ pointer }) => [pointerOf(pointer), pointer]));
+  const lastFirst = [...pointers.values()].sort((a, b) => -comparePointers(a, b));
+  return lastFirst.length === 0
+    ? []
+    : [...testUnchanged(subject), ...lastFirst.map((pointer): PatchOperation => ({ op: 'remove', path: pointerOf(pointer) }))];
+}
+
+const pointerOf = (pointer: readonly (string | number)[]): string => pointer.map((step) => `/${escaped(String(step))}`).join('');
+
+function comparePointers(a: readonly (string | number)[], b: readonly (string | number)[]): number {
+  for (const [index, step] of a.entries()) {
+    const other = b[index];
+    if (other === undefined) return 1;
+    if (typeof step === 'number' && typeof other === 'number' && step !== other) return step - other;
+    if (String(step) !== String(other)) return String(step) < String(other) ? -1 : 1;
+  }
+  return 0;
+}
+
+/**
+ * The JSON Patch that takes exactly `fragment` out, with the lists and maps that it alone filled; empty when nothing of it is there. An item that somebody
+ * else has stated as well is not ours alone, and stays.
+ */
 export function planRemoval(subject: PatchSubject, fragment: SidecarFragment): readonly PatchOperation[] {
-  const ours = ownership(subject.managedFields, FIELD_MANAGER);
+  const { template } = subject;
+  const { ours, others } = holdersOf(subject.managedFields);
+  const madeByUsAlone = (chain: readonly string[]): ReadonlySet<string> => {
+    const shared = namesMade(others, chain);
+    return new Set([...namesMade(ours, chain)].filter((name) => !shared.has(name)));
+  };
   // Somebody cleared managedFields: then what looks exactly like ours is ours.
-  const untold = LISTS.every((list) => ours[list].size === 0) && carries(subject.template, fragment);
-  const inFragment = (list: ListName): ReadonlySet<string> => new Set(fragment[list].map(({ name }) => name));
+  const untold = LISTS.every((list) => namesMade(ours, ['f:spec', `f:${list}`]).size === 0) && carries(template, fragment);
+  const additions = new Map((fragment.containers ?? []).map(({ name, env }) => [name, new Set(env.map((variable) => variable.name))]));
   const operations = [
-    ...LISTS.flatMap((list) => {
-      const names = inFragment(list);
-      return removeItems(subject.template, list, { isOurs: (name) => names.has(name) && (untold || ours[list].has(name)), removeEmpty: true });
+    ...containersOf(template).flatMap(({ list, index, container }) => {
+      const made = madeByUsAlone(['f:spec', `f:${list}`, itemKey(container.name), 'f:env']);
+      const isOurs = (name: string): boolean => additions.get(container.name)?.has(name) === true && (untold || made.has(name));
+      return removeItems(`/spec/template/spec/${list}/${index}/env`, container.env, { isOurs, removeEmpty: true });
     }),
-    ...MAPS.flatMap((map) =>
-      removeKeys(subject.template, map, { isOurs: (key) => key in fragment[map] && (untold || ours[map].has(key)), removeEmpty: true }),
-    ),
+    ...LISTS.flatMap((list) => {
+      const names = new Set(fragment[list].map(({ name }) => name));
+      const made = madeByUsAlone(['f:spec', `f:${list}`]);
+      return removeItems(listPath(list), template.spec[list], { isOurs: (name) => names.has(name) && (untold || made.has(name)), removeEmpty: true });
+    }),
+    ...MAPS.flatMap((map) => {
+      const held = keysHeld(ours, ['f:metadata', `f:${map}`]);
+      // Of our own name space only while anything of ours is there: a template that was never ours keeps even such keys.
+      const isOurs = (key: string): boolean => key in fragment[map] && (untold || held.has(key) || (ours.length > 0 && isOurKey(key)));
+      return removeKeys(template, map, { isOurs, removeEmpty: true });
+    }),
   ];
   return operations.length === 0 ? [] : [...testUnchanged(subject), ...operations];
 }
 
-type Ownership = Readonly<Record<MapName | ListName, ReadonlySet<string>>>;
-
-/** What `manager` owns in the pod template, by the API server's own record. */
-function ownership(managedFields: readonly ManagedFields[], manager: string): Ownership {
-  const owned = { labels: new Set<string>(), annotations: new Set<string>(), initContainers: new Set<string>(), volumes: new Set<string>() };
-  for (const entry of managedFields) {
-    if (entry.manager !== manager || entry.subresource) continue;
-    const template = member(member(entry.fieldsV1, 'f:spec'), 'f:template');
-    for (const map of MAPS) for (const key of fieldNames(member(member(template, 'f:metadata'), `f:${map}`))) owned[map].add(key);
-    for (const list of LISTS) for (const name of itemNames(member(member(template, 'f:spec'), `f:${list}`))) owned[list].add(name);
-  }
-  return owned;
-}
-
-function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
-}
-
-/** `f:NAME` */
-function fieldNames(fields: unknown): string[] {
-  return typeof fields === 'object' && fields !== null
-    ? Object.keys(fields)
-        .filter((key) => key.startsWith('f:'))
-        .map((key) => key.slice(2))
-    : [];
-}
-
-/** `k:{"name":"NAME"}` */
-function itemNames(fields: unknown): string[] {
-  if (typeof fields !== 'object' || fields === null) return [];
-  return Object.keys(fields).flatMap((key) => /^k:\{"name":"([^"\\]+)"\}$/.exec(key)?.[1] ?? []);
-}
-
-/** Things of our names that are there and not ours. */
-function foreignItems(subject: PatchSubject, fragment: SidecarFragment, ours: Ownership): { manager: string; path: string }[] {
-  const managers = [...new Set(subject.managedFields.map(({ manager }) => manager ?? 'unknown'))].filter((name) => name !== FIELD_MANAGER);
-  const ownerOf = (place: MapName | ListName, key: string): string =>
-    managers.find((manager) => ownership(subject.managedFields, manager)[place].has(key)) ?? 'unknown';
-  const inLists = LISTS.flatMap((list) =>
-    fragment[list]
-      .filter(({ name }) => !ours[list].has(name) && subject.template.spec[list]?.some((item) => item.name === name))
-      .map(({ name }) => ({ manager: ownerOf(list, name), path: `spec.template.spec.${list}[name="${name}"]` })),
-  );
-  const inMaps = MAPS.flatMap((map) =>
-    Object.entries(fragment[map])
-      .filter(([key, value]) => !ours[map].has(key) && (subject.template.metadata?.[map]?.[key] ?? value) !== value)
-      .map(([key]) => ({ manager: ownerOf(map, key), path: `spec.template.metadata.${map}.${key}` })),
-  );
-  return [...inLists, ...inMaps];
+/** Things of our names that are there and not ours, and what others hold inside things of ours. */
+function conflictsOf(
+  template: PodTemplateShape,
+  fragment: SidecarFragment,
+  { holders, repair }: { readonly holders: Holders; readonly repair: boolean },
+): { manager: string; path: string }[] {
+  const places = placesOf(template, fragment);
+  const foreign = places
+    .filter(({ live, chain }) => live !== undefined && !madeBy(holders.ours, chain))
+    .map(({ path, chain }) => ({ path, manager: holders.others.find((holder) => madeBy([holder], chain))?.manager ?? 'unknown' }));
+  const inMaps = MAPS.flatMap((map) => {
+    const chain = ['f:metadata', `f:${map}`];
+    const held = keysHeld(holders.ours, chain);
+    return Object.entries(fragment[map])
+      .filter(([key, value]) => !held.has(key) && (template.metadata?.[map]?.[key] ?? value) !== value && !(repair && isOurKey(key)))
+      .map(([key]) => ({
+        path: keyPath(map, key),
+        manager: holders.others.find((holder) => keysHeld([holder], chain).has(key))?.manager ?? 'unknown',
+      }));
+  });
+  return [...foreign, ...inMaps, ...(repair ? [] : intrusionsOf(holders, places))];
 }
 
 const testUnchanged = ({ uid, generation }: PatchSubject): readonly PatchOperation[] => [
@@ -138,12 +156,11 @@ interface Selection {
 }
 
 /** From the last to the first, so that each index still holds when its turn comes. */
-function removeItems(template: PodTemplateShape, list: ListName, { isOurs, removeEmpty }: Selection): PatchOperation[] {
-  const items = template.spec[list] ?? [];
+function removeItems(path: string, items: readonly { readonly name: string }[] = [], { isOurs, removeEmpty }: Selection): PatchOperation[] {
   const found = items.flatMap((item, index) => (isOurs(item.name) ? [{ name: item.name, index }] : []));
-  const tests = found.map(({ name, index }): PatchOperation => ({ op: 'test', path: `${listPath(list)}/${index}/name`, value: name }));
-  if (removeEmpty && found.length > 0 && found.length === items.length) return [...tests, { op: 'remove', path: listPath(list) }];
-  return [...tests, ...found.reverse().map(({ index }): PatchOperation => ({ op: 'remove', path: `${listPath(list)}/${index}` }))];
+  const tests = found.map(({ name, index }): PatchOperation => ({ op: 'test', path: `${path}/${index}/name`, value: name }));
+  if (removeEmpty && found.length > 0 && found.length === items.length) return [...tests, { op: 'remove', path }];
+  return [...tests, ...found.reverse().map(({ index }): PatchOperation => ({ op: 'remove', path: `${path}/${index}` }))];
 }
 
 function addItems(template: PodTemplateShape, list: ListName, fragment: SidecarFragment): PatchOperation[] {
@@ -151,6 +168,26 @@ function addItems(template: PodTemplateShape, list: ListName, fragment: SidecarF
   if (wanted.length === 0) return [];
   if (template.spec[list] === undefined) return [{ op: 'add', path: listPath(list), value: wanted }];
   return wanted.map((value, index) => ({ op: 'add', path: `${listPath(list)}/${list === 'initContainers' ? index : '-'}`, value }));
+}
+
+/** Variables of ours in the book's containers that are not as wanted go, and what is wanted comes, after the book's own. */
+function replaceVariables(template: PodTemplateShape, fragment: SidecarFragment, { ours }: Holders): PatchOperation[] {
+  const additions = new Map((fragment.containers ?? []).map(({ name, env }) => [name, env]));
+  return containersOf(template).flatMap(({ list, index, container }) => {
+    const path = `/spec/template/spec/${list}/${index}/env`;
+    const made = namesMade(ours, ['f:spec', `f:${list}`, itemKey(container.name), 'f:env']);
+    const kept = new Set(
+      (additions.get(container.name) ?? []).flatMap((wanted) => {
+        const live = container.env?.find(({ name }) => name === wanted.name);
+        return covers(live, wanted) ? [wanted.name] : [];
+      }),
+    );
+    const missing = (additions.get(container.name) ?? []).filter(({ name }) => !kept.has(name));
+    const isOurs = (name: string): boolean => made.has(name) && !kept.has(name);
+    const removals = removeItems(path, container.env, { isOurs, removeEmpty: missing.length === 0 });
+    if (container.env === undefined) return missing.length === 0 ? [] : [{ op: 'add', path, value: missing }];
+    return [...removals, ...missing.map((value): PatchOperation => ({ op: 'add', path: `${path}/-`, value }))];
+  });
 }
 
 function removeKeys(template: PodTemplateShape, map: MapName, { isOurs, removeEmpty }: Selection): PatchOperation[] {

@@ -2,24 +2,27 @@ import { WORKLOAD_KINDS, type WorkloadKind } from '@bifrost/types/core';
 import { ownAnnotations } from '../../domain/own-annotations.ts';
 import type { WorkloadHint } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
-import type { ApiObject } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { readHints } from './hints.ts';
 import { ListWatch } from './list-watch.ts';
-import { COLLECTIONS } from './workload-find.ts';
+import { COLLECTIONS, type WorkloadObject } from './workload-find.ts';
+import { isFinished } from './workload-read.ts';
 
 type Seen = Omit<WorkloadHint, 'gone'>;
 
-/** Workloads of all kinds in all namespaces, by their metadata alone. Opens nothing before the first reader. */
+type Watched = Pick<WorkloadObject, 'metadata'> & Partial<WorkloadObject>;
+
+/** Workloads of all kinds in all namespaces, by their metadata alone; only of Jobs more is read, to see their end. Opens nothing before the first reader. */
 export class WorkloadWatch implements AsyncDisposable {
-  readonly #watches: readonly ListWatch<ApiObject, Seen>[];
+  readonly #watches: readonly ListWatch<Watched, Seen>[];
   readonly #closed = new AbortController();
 
   constructor(connection: KubernetesConnection) {
     this.#watches = WORKLOAD_KINDS.map((kind) => {
       const { group, plural } = COLLECTIONS[kind];
       const operations = { list: 'workloads.list', watch: 'workloads.watch' } as const;
-      return new ListWatch<ApiObject, Seen>({ connection, operations, path: `${group}/${plural}`, metadataOnly: true, project: seenAs(kind) });
+      const path = `${group}/${plural}`;
+      return new ListWatch<Watched, Seen>({ connection, operations, path, metadataOnly: kind !== 'Job', project: seenAs(kind) });
     });
   }
 
@@ -40,8 +43,9 @@ export class WorkloadWatch implements AsyncDisposable {
 
 const seenAs =
   (kind: WorkloadKind) =>
-  ({ metadata }: ApiObject): Seen => ({
+  ({ metadata, status }: Watched): Seen => ({
     workload: { kind, namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },
     annotations: ownAnnotations(metadata.annotations),
     generation: metadata.generation ?? 0,
+    finished: isFinished(kind, status),
   });

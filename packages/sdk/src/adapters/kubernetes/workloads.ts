@@ -1,17 +1,21 @@
 import { BifrostError, type WorkloadReference } from '@bifrost/types/core';
+import { carries, carriesAnother } from '../../domain/carries.ts';
 import { FIELD_MANAGER, LABELS } from '../../domain/names.ts';
-import { ownAnnotations } from '../../domain/own-annotations.ts';
 import type { SidecarFragment } from '../../domain/pod-shape.ts';
 import type { Workload, WorkloadChange, WorkloadHint, Workloads } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { admitPod } from './admission.ts';
 import { type Answer, segment } from './answers.ts';
-import { type ApiObject, CONTENT, type ManagedFields, METADATA_ONLY } from './api-types.ts';
+import { type ApiObject, CONTENT, METADATA_ONLY } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
-import { type ApiProblem, clusterError, isAbsent, isFailedTest, isInsideOurs, ownedByOther } from './errors.ts';
+import { type ApiProblem, clusterError, conflictsIn, isAbsent, isFailedTest, ownedByOther } from './errors.ts';
 import type { KubernetesOperation } from './operations.ts';
-import { type FoundObject, WorkloadFinder, type WorkloadObject, workloadPath } from './workload-find.ts';
-import { type PatchSubject, planPrepend, planRemoval } from './workload-patch.ts';
+import { appliedBody, identityBody } from './workload-apply.ts';
+import { holdersOf } from './workload-fields.ts';
+import { WorkloadFinder, type WorkloadObject, workloadPath } from './workload-find.ts';
+import { type PatchSubject, planPrepend, planRemoval, planTidy } from './workload-patch.ts';
+import { areOurs, placesOf } from './workload-places.ts';
+import { toWorkload } from './workload-read.ts';
 import { WorkloadWatch } from './workload-watch.ts';
 
 type AttachOptions = CallOptions & { readonly dryRun?: boolean; readonly repair?: boolean };
@@ -58,47 +62,30 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
     return toWorkload({ kind: workload.kind, object }, customerId);
   }
 
-  async detach({ workload, form, fragment }: WorkloadChange, options: CallOptions): Promise<void> {
+  /**
+   * By JSON Patch in either form: an apply that no longer speaks of an item would leave in it what others have changed there, e.g. a container of ours with
+   * nothing but their image. What an apply holds besides its items (the name of a container that it gave a variable) is let go after that.
+   */
+  async detach({ workload, fragment }: WorkloadChange, options: CallOptions): Promise<void> {
     options.signal.throwIfAborted();
-    if (form === 'apply') {
-      const answer = await this.#patch({ operation: 'workloads.detach', workload, body: applied(workload), contentType: CONTENT.apply }, options);
-      if (!answer.ok && (await this.#current(workload, options)) !== undefined)
-        throw clusterError(answer.problem, `detach from ${subjectOf(workload)}`);
-      return;
-    }
-    const object = await this.#current(workload, options);
-    if (object === undefined) return;
+    const subject = `detach from ${subjectOf(workload)}`;
+    let object = await this.#current(workload, options);
+    if (object === undefined || carriesAnother(object.spec.template, fragment)) return;
     const body = planRemoval(patchSubject(object), fragment);
-    if (body.length === 0) return;
-    const answer = await this.#patch({ operation: 'workloads.detach', workload, body, contentType: CONTENT.jsonPatch }, options);
-    if (!answer.ok && !isAbsent(answer.problem)) throw patchError(answer.problem, `detach from ${subjectOf(workload)}`);
+    if (body.length > 0) {
+      const answer = await this.#patch({ operation: 'workloads.detach', workload, body, contentType: CONTENT.jsonPatch }, options);
+      if (!answer.ok && isAbsent(answer.problem)) return;
+      if (!answer.ok) throw patchError(answer.problem, subject);
+      object = answer.body;
+    }
+    if (holdersOf(object.metadata.managedFields ?? []).ours.length === 0) return;
+    const release = { operation: 'workloads.detach', workload, body: identityBody(workload), contentType: CONTENT.apply } as const;
+    const answer = await this.#patch(release, options);
+    if (!answer.ok && (await this.#current(workload, options)) !== undefined) throw clusterError(answer.problem, subject);
   }
 
   async admit(workload: Workload, fragment: SidecarFragment, options: CallOptions): Promise<void> {
     await admitPod(this.#connection, { workload, fragment }, options);
-  }
-
-  /** Server-side apply of our fields and no others; what we applied before and leave out now goes. */
-  async #apply({ workload, fragment }: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
-    const patch: PatchRequest = { operation: 'workloads.attach', workload, body: applied(workload, fragment), contentType: CONTENT.apply };
-    let answer = await this.#patch(patch, options);
-    if (!answer.ok && options.repair === true && isInsideOurs(answer.problem, fragment))
-      answer = await this.#patch({ ...patch, force: true }, options);
-    if (answer.ok) return answer.body;
-    const error = clusterError(answer.problem, `attach to ${subjectOf(workload)}`);
-    if (error.code !== 'FIELD_CONFLICT' && (await this.#current(workload, options)) === undefined) throw notFound(workload);
-    throw error;
-  }
-
-  async #prepend({ workload, fragment }: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
-    const object = await this.#current(workload, options);
-    if (object === undefined) throw notFound(workload);
-    const plan = planPrepend(patchSubject(object), fragment);
-    if (plan.kind === 'present') return object;
-    if (plan.kind === 'conflict') throw ownedByOther(`attach to ${subjectOf(workload)}`, plan.manager, plan.paths);
-    const answer = await this.#patch({ operation: 'workloads.attach', workload, body: plan.operations, contentType: CONTENT.jsonPatch }, options);
-    if (answer.ok) return answer.body;
-    throw isAbsent(answer.problem) ? notFound(workload) : patchError(answer.problem, `attach to ${subjectOf(workload)}`);
   }
 
   async customerOf(namespace: string, options: CallOptions): Promise<string | undefined> {
@@ -112,6 +99,72 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#watch[Symbol.asyncDispose]();
+  }
+
+  /**
+   * Server-side apply of our fields and no others; what we applied before and leave out now goes. An apply cannot put items first, and lets be what the
+   * other form put in: where that leaves the fragment incomplete, a patch does the rest.
+   */
+  async #apply(change: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
+    const { workload, fragment } = change;
+    // Variables go into containers that the book still has; only those, and a repair, are worth a look first.
+    const isLookedAt = options.repair === true || fragment.containers !== undefined;
+    const object = isLookedAt ? await this.#current(workload, options) : undefined;
+    if (isLookedAt && object === undefined) throw notFound(workload);
+    const answer =
+      object !== undefined && options.repair === true
+        ? await this.#restore(change, object, options)
+        : await this.#applied({ workload, body: appliedBody(workload, { fragment, template: object?.spec.template }) }, options);
+    if (answer.ok && (options.dryRun === true || carries(answer.body.spec.template, fragment))) return answer.body;
+    const conflicts = answer.ok ? [] : conflictsIn(answer.problem);
+    const isOwn = conflicts.length > 0 && conflicts.every(({ manager }) => manager === FIELD_MANAGER);
+    if (answer.ok || isOwn) return this.#prepend(change, options);
+    throw await this.#attachError(answer.problem, workload, options);
+  }
+
+  #applied({ workload, ...rest }: Pick<PatchRequest, 'workload' | 'body' | 'force'>, options: AttachOptions): Promise<Answer<WorkloadObject>> {
+    return this.#patch({ operation: 'workloads.attach', workload, contentType: CONTENT.apply, ...rest }, options);
+  }
+
+  /**
+   * What others changed or added inside items of ours is taken back, and nothing else that they hold: by force only where every conflict lies in an item
+   * of ours, and only while the workload is the one that was looked at.
+   */
+  async #restore(change: WorkloadChange, object: WorkloadObject, options: AttachOptions): Promise<Answer<WorkloadObject>> {
+    const { workload, fragment } = change;
+    const added = options.dryRun === true ? [] : planTidy(patchSubject(object), fragment);
+    if (added.length > 0) {
+      const answer = await this.#patch({ operation: 'workloads.attach', workload, body: added, contentType: CONTENT.jsonPatch }, options);
+      if (!answer.ok) throw isAbsent(answer.problem) ? notFound(workload) : patchError(answer.problem, `attach to ${subjectOf(workload)}`);
+      return this.#restore(change, answer.body, options); // once more: with nothing left to take out
+    }
+    const { metadata, spec } = object;
+    const body = appliedBody(workload, { fragment, template: spec.template, version: metadata.resourceVersion });
+    const answer = await this.#applied({ workload, body }, options);
+    if (answer.ok) return answer;
+    const paths = conflictsIn(answer.problem).map(({ path }) => path);
+    const places = placesOf(spec.template, fragment);
+    return areOurs(paths, holdersOf(metadata.managedFields ?? []), { places, fragment })
+      ? this.#applied({ workload, body, force: true }, options)
+      : answer;
+  }
+
+  async #prepend({ workload, fragment }: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
+    const object = await this.#current(workload, options);
+    if (object === undefined) throw notFound(workload);
+    const plan = planPrepend(patchSubject(object), fragment, { repair: options.repair === true });
+    if (plan.kind === 'present') return object;
+    if (plan.kind === 'conflict') throw ownedByOther(`attach to ${subjectOf(workload)}`, plan.manager, plan.paths);
+    const answer = await this.#patch({ operation: 'workloads.attach', workload, body: plan.operations, contentType: CONTENT.jsonPatch }, options);
+    if (answer.ok) return answer.body;
+    throw isAbsent(answer.problem) ? notFound(workload) : patchError(answer.problem, `attach to ${subjectOf(workload)}`);
+  }
+
+  /** An apply to what is gone is refused in words about its uid. */
+  async #attachError(problem: ApiProblem, workload: WorkloadReference, options: CallOptions): Promise<BifrostError> {
+    const error = clusterError(problem, `attach to ${subjectOf(workload)}`);
+    const isGone = error.code !== 'FIELD_CONFLICT' && (await this.#current(workload, options)) === undefined;
+    return isGone ? notFound(workload) : error;
   }
 
   #patch({ operation, workload, body, contentType, force }: PatchRequest, { signal, dryRun }: AttachOptions): Promise<Answer<WorkloadObject>> {
@@ -141,19 +194,6 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
   }
 }
 
-/** The uid makes the server refuse to create what is gone, and to touch a successor of the same name. */
-function applied({ kind, namespace, name, uid }: WorkloadReference, fragment?: SidecarFragment): unknown {
-  const identity = { apiVersion: 'apps/v1', kind, metadata: { name, namespace, uid } };
-  if (fragment === undefined) return identity;
-  const { labels, annotations, initContainers, volumes, containers = [] } = fragment;
-  return { ...identity, spec: { template: { metadata: filled({ labels, annotations }), spec: filled({ initContainers, containers, volumes }) } } };
-}
-
-/** Without empty lists and maps: applying those would own them. */
-function filled(members: Readonly<Record<string, object>>): Record<string, object> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => Object.keys(value).length > 0));
-}
-
 const patchSubject = ({ metadata, spec }: WorkloadObject): PatchSubject => ({
   uid: metadata.uid,
   generation: metadata.generation ?? 0,
@@ -173,26 +213,3 @@ const notFound = (workload: WorkloadReference): BifrostError =>
     message: `${subjectOf(workload)} is gone, or another one of its name came`,
     issues: [{ path: 'bookDeploymentId', message: 'its workload is gone' }],
   });
-
-function toWorkload({ kind, object }: FoundObject, customerId: string | undefined): Workload {
-  const { metadata, spec, status } = object;
-  const ended = ['Complete', 'Failed'];
-  return {
-    reference: { kind, namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },
-    customerId,
-    labels: metadata.labels ?? {},
-    annotations: ownAnnotations(metadata.annotations),
-    template: spec.jobTemplate?.spec.template ?? spec.template,
-    replicas: kind === 'DaemonSet' ? (status?.desiredNumberScheduled ?? 0) : (spec.replicas ?? spec.parallelism ?? 1),
-    finished: kind === 'Job' && (status?.conditions ?? []).some((condition) => ended.includes(condition.type) && condition.status === 'True'),
-    lastWriter: lastWriterOf(metadata.managedFields ?? []),
-    version: metadata.resourceVersion,
-  };
-}
-
-/** By the API server's own record; a clock of whole seconds, so of two in one second the later entry counts. */
-function lastWriterOf(managedFields: readonly ManagedFields[]): string | undefined {
-  const others = managedFields.filter(({ manager, subresource }) => manager !== FIELD_MANAGER && !subresource);
-  const newest = others.reduce<ManagedFields | undefined>((best, entry) => ((entry.time ?? '') >= (best?.time ?? '') ? entry : best), undefined);
-  return newest && (newest.manager || 'unknown');
-}

@@ -59,18 +59,18 @@ const isLabelled = ({ template }: PodRecord): boolean => template.metadata?.labe
 
 /** The record as the port shows it: a copy. */
 export function shownPod(record: PodRecord): Pod {
-  const { uid, name, workload, template, createdAtMs, running } = record;
+  const { uid, name, workload, rootUid, template, createdAtMs, running, over } = record;
   return {
     namespace: workload.namespace,
     name,
     uid,
     labels: { ...template.metadata?.labels },
     annotations: ownAnnotations(template.metadata?.annotations),
-    workloadUid: workload.uid,
+    workloadUid: rootUid,
     createdAtMs,
-    phase: running === undefined ? 'Pending' : 'Running',
+    phase: over?.outcome ?? (running === undefined ? 'Pending' : 'Running'),
     deleting: record.stop.signal.aborted,
-    ip: running?.ip,
+    ip: over?.ip ?? running?.ip,
     containers: containersOf(record).map((state) => ({ ...state })),
   };
 }

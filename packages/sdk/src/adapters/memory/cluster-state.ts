@@ -1,10 +1,11 @@
+import { isDeepStrictEqual } from 'node:util';
 import { BifrostError, type Secret, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
 import { LABELS } from '../../domain/names.ts';
 import { ownAnnotations } from '../../domain/own-annotations.ts';
 import type { PodTemplateShape } from '../../domain/pod-shape.ts';
 import type { SecretReference, Workload } from '../../ports/cluster.ts';
 import type { PodSecurityLevel } from './pod-security.ts';
-import type { OwnedTemplate } from './template-fields.ts';
+import { lastWriterOf, type OwnedTemplate } from './template-fields.ts';
 
 export interface NamespaceRecord {
   readonly name: string;
@@ -17,10 +18,17 @@ export interface WorkloadRecord extends OwnedTemplate {
   readonly reference: WorkloadReference;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
+  /** Of a Job how many pods are to succeed; means nothing for a DaemonSet or CronJob. */
   readonly replicas: number;
-  /** Who else last changed the template. */
-  readonly lastWriter: string | undefined;
+  /** The CronJob that a Job was made by. */
+  readonly owner?: WorkloadReference;
+  /** How many of a Job's pods may fail before it does. */
+  readonly backoffLimit: number;
+  /** Set once a Job has come to its end. */
+  readonly ended?: 'Complete' | 'Failed';
   readonly version: number;
+  /** Counts changes of the template and of how many pods are wanted. */
+  readonly generation: number;
   /** Templates before the present one, oldest first; what `rollout undo` goes back to. */
   readonly history: readonly PodTemplateShape[];
 }
@@ -41,6 +49,8 @@ export class ClusterState {
   onWorkload: (uid: string) => void = () => {};
   /** Called after each change of a Secret. */
   onSecret: (secret: SecretReference) => void = () => {};
+  /** How many nodes there are: as many pods has a DaemonSet. */
+  nodes = 1;
   #lastVersion = 0;
 
   /** @throws {BifrostError} `CLUSTER_REJECTED` */
@@ -85,11 +95,13 @@ export class ClusterState {
   }
 
   /** Keeps the record under a new version, remembers the template it replaces, and says so. */
-  write(record: Omit<WorkloadRecord, 'version' | 'history'>, before: WorkloadRecord | undefined): WorkloadRecord {
+  write(record: Omit<WorkloadRecord, 'version' | 'generation' | 'history'>, before: WorkloadRecord | undefined): WorkloadRecord {
     this.#lastVersion += 1;
-    const known = before === undefined ? [] : before.history;
-    const history = before === undefined || before.template === record.template ? known : [...known, before.template].slice(-HISTORY);
-    const written = { ...record, version: this.#lastVersion, history };
+    const isSameTemplate = before !== undefined && isDeepStrictEqual(before.template, record.template);
+    const known = before?.history ?? [];
+    const history = before === undefined || isSameTemplate ? known : [...known, before.template].slice(-HISTORY);
+    const generation = (before?.generation ?? 0) + (isSameTemplate && before.replicas === record.replicas ? 0 : 1);
+    const written = { ...record, version: this.#lastVersion, generation, history };
     this.workloads.set(record.reference.uid, written);
     this.onWorkload(record.reference.uid);
     return written;
@@ -99,8 +111,15 @@ export class ClusterState {
     if (this.workloads.delete(reference.uid)) this.onWorkload(reference.uid);
   }
 
+  /** Of a DaemonSet one on each node; a CronJob wants none itself, since its Jobs do. */
+  wantedPods({ reference: { kind }, replicas, ended }: Pick<WorkloadRecord, 'reference' | 'replicas'> & { readonly ended?: unknown }): number {
+    if (kind === 'DaemonSet') return this.nodes;
+    return kind === 'CronJob' || ended !== undefined ? 0 : replicas;
+  }
+
   /** The record as the port shows it: a copy. */
-  shown({ reference, labels, annotations, template, replicas, lastWriter, version }: WorkloadRecord): Workload {
+  shown(record: WorkloadRecord): Workload {
+    const { reference, labels, annotations, template, version } = record;
     const customerId = this.namespaces.get(reference.namespace)?.labels[LABELS.customerId];
     return structuredClone({
       reference,
@@ -108,9 +127,9 @@ export class ClusterState {
       labels,
       annotations: ownAnnotations(annotations),
       template,
-      replicas,
-      finished: false,
-      lastWriter,
+      replicas: this.wantedPods(record),
+      finished: record.ended !== undefined,
+      lastWriter: lastWriterOf(record),
       version: String(version),
     });
   }

@@ -1,19 +1,29 @@
 import { isDeepStrictEqual } from 'node:util';
-import { BifrostError, type WorkloadReference } from '@bifrost/types/core';
+import { ATTACHABLE_KINDS, BifrostError, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
 import { withFragment } from '../../domain/attach-plan.ts';
-import { FIELD_MANAGER, LABELS } from '../../domain/names.ts';
+import { carriesAnother } from '../../domain/carries.ts';
+import { LABELS } from '../../domain/names.ts';
 import { ownAnnotations } from '../../domain/own-annotations.ts';
-import type { PodTemplateShape, SidecarFragment } from '../../domain/pod-shape.ts';
+import type { SidecarFragment } from '../../domain/pod-shape.ts';
 import type { Workload, WorkloadChange, WorkloadHint, Workloads } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import type { ClusterState, WorkloadRecord } from './cluster-state.ts';
 import type { Faults } from './faults.ts';
 import type { HintHub } from './hint-hub.ts';
 import { podSecurityViolations } from './pod-security.ts';
-import { prependFragment, withdrawFragment } from './prepend-fields.ts';
-import { applyFields, type OwnedTemplate } from './template-fields.ts';
+import { applyFragment, prependFragment, withdrawFragment } from './prepend-fields.ts';
+import type { OwnedTemplate } from './template-fields.ts';
 
 type AttachOptions = CallOptions & { readonly dryRun?: boolean; readonly repair?: boolean };
+
+const isAttachable = (kind: WorkloadKind): boolean => ATTACHABLE_KINDS.some((attachable) => attachable === kind);
+
+/** What an id may be, in the order in which it is looked for. */
+const WAYS: readonly ((record: WorkloadRecord, id: string) => boolean)[] = [
+  ({ labels }, id) => labels[LABELS.bookDeploymentId] === id,
+  ({ reference }, id) => reference.uid === id,
+  ({ reference }, id) => `${reference.namespace}/${reference.name}` === id,
+];
 
 /** The workloads of a memory cluster, as Bifrost's port sees them. */
 export class MemoryWorkloads implements Workloads {
@@ -29,22 +39,28 @@ export class MemoryWorkloads implements Workloads {
 
   async find(bookDeploymentId: string, options: CallOptions): Promise<Workload> {
     this.#faults.enter(options);
-    const all = [...this.#state.workloads.values()];
-    const ways: ((record: WorkloadRecord) => boolean)[] = [
-      ({ labels }) => labels[LABELS.bookDeploymentId] === bookDeploymentId,
-      ({ reference }) => reference.uid === bookDeploymentId,
-      ({ reference }) => `${reference.namespace}/${reference.name}` === bookDeploymentId,
-    ];
-    for (const matches of ways) {
-      const [first, ...others] = all.filter(matches);
-      if (first !== undefined && others.length === 0) return this.#state.shown(first);
-      if (first !== undefined) {
-        throw new BifrostError({
-          code: 'WORKLOAD_AMBIGUOUS',
-          message: `${others.length + 1} workloads answer to this id: name one by its uid.`,
-          issues: [{ path: 'bookDeploymentId', message: 'more than one workload has it' }],
-        });
-      }
+    const matching = (isKind: (kind: WorkloadKind) => boolean): readonly WorkloadRecord[] => {
+      const all = [...this.#state.workloads.values()].filter(({ reference }) => isKind(reference.kind));
+      return WAYS.map((matches) => all.filter((record) => matches(record, bookDeploymentId))).find((found) => found.length > 0) ?? [];
+    };
+    const [first, ...others] = matching(isAttachable);
+    if (first !== undefined && others.length === 0) return this.#state.shown(first);
+    if (first !== undefined) {
+      throw new BifrostError({
+        code: 'WORKLOAD_AMBIGUOUS',
+        message: `${others.length + 1} workloads answer to this id: name one by its uid.`,
+        issues: [{ path: 'bookDeploymentId', message: 'more than one workload has it' }],
+      });
+    }
+    const [unsupported] = matching((kind) => !isAttachable(kind));
+    if (unsupported !== undefined) {
+      const { kind } = unsupported.reference;
+      throw new BifrostError({
+        code: 'WORKLOAD_UNSUPPORTED',
+        message: `A ${kind} gets its sidecar before it is created: see injectSidecar.`,
+        issues: [{ path: 'bookDeploymentId', message: `is a ${kind}` }],
+        details: { kind },
+      });
     }
     throw new BifrostError({
       code: 'WORKLOAD_NOT_FOUND',
@@ -63,8 +79,7 @@ export class MemoryWorkloads implements Workloads {
     this.#faults.enter(options);
     const record = this.#state.existing(change.workload);
     const fragment = structuredClone(change.fragment);
-    const changed =
-      change.form === 'apply' ? applyFields(record, fragment, { manager: FIELD_MANAGER }) : prependFragment(record, FIELD_MANAGER, fragment);
+    const changed = (change.form === 'apply' ? applyFragment : prependFragment)(record, fragment, options);
     return this.#state.shown(options.dryRun === true ? { ...record, ...changed } : this.#write(record, changed));
   }
 
@@ -88,10 +103,7 @@ export class MemoryWorkloads implements Workloads {
     this.#faults.enter(options);
     const record = this.#state.workload(change.workload);
     if (record === undefined || carriesAnother(record.template, change.fragment)) return;
-    this.#write(
-      record,
-      change.form === 'apply' ? applyFields(record, {}, { manager: FIELD_MANAGER }) : withdrawFragment(record, FIELD_MANAGER, change.fragment),
-    );
+    this.#write(record, withdrawFragment(record, change.fragment));
   }
 
   async admit(workload: Workload, fragment: SidecarFragment, options: CallOptions): Promise<void> {
@@ -118,19 +130,14 @@ export class MemoryWorkloads implements Workloads {
   #write(record: WorkloadRecord, changed: OwnedTemplate): WorkloadRecord {
     if (isDeepStrictEqual(changed.template, record.template) && isDeepStrictEqual(changed.owners, record.owners)) return record;
     const template = isDeepStrictEqual(changed.template, record.template) ? record.template : changed.template;
-    return this.#state.write({ ...record, template, owners: changed.owners }, record);
+    return this.#state.write({ ...record, template, owners: changed.owners, writes: changed.writes }, record);
   }
 }
 
-const hintOf = ({ reference, annotations, version }: WorkloadRecord): WorkloadHint => ({
+const hintOf = ({ reference, annotations, generation, ended }: WorkloadRecord): WorkloadHint => ({
   workload: reference,
   annotations: ownAnnotations(annotations),
-  generation: version,
+  generation,
+  finished: ended !== undefined,
   gone: false,
 });
-
-/** True when the template says by its label that it carries another attachment than this fragment's. */
-function carriesAnother(template: PodTemplateShape, fragment: SidecarFragment): boolean {
-  const carried = template.metadata?.labels?.[LABELS.sidecarId];
-  return carried !== undefined && carried !== fragment.labels[LABELS.sidecarId];
-}

@@ -1,12 +1,13 @@
-import { BifrostError, type ErrorCode, Secret, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
+import { BifrostError, type ErrorCode, Secret, type WorkloadReference } from '@bifrost/types/core';
 import type { ClusterRanges } from '../../domain/model.ts';
 import { LABELS } from '../../domain/names.ts';
 import type { NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
-import type { ContainerShape, PodTemplateShape, VolumeShape } from '../../domain/pod-shape.ts';
+import type { PodTemplateShape } from '../../domain/pod-shape.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Cluster, Identities, Pod, Pods, SecretReference, Secrets, Topology, Workloads } from '../../ports/cluster.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { CallOptions } from '../../ports/store.ts';
+import { type MemoryWorkload, templateOf } from './cluster-make.ts';
 import { MemoryIdentities, MemoryPods, shownPod } from './cluster-pods.ts';
 import { MemorySecrets } from './cluster-secrets.ts';
 import { ClusterState, ENFORCE_LABEL, secretKey } from './cluster-state.ts';
@@ -17,7 +18,9 @@ import { PodController } from './pod-controller.ts';
 import { idlePodRuntime, type PodRuntime } from './pod-runtime.ts';
 import type { PodSecurityLevel } from './pod-security.ts';
 import { PodTokens } from './pod-tokens.ts';
-import { type AppliedTemplate, applyFields, compact, updateTemplate } from './template-fields.ts';
+import { type AppliedTemplate, applyFields, type OwnedTemplate, updateTemplate } from './template-fields.ts';
+
+export type { MemoryWorkload } from './cluster-make.ts';
 
 /** Options of {@link MemoryCluster}. */
 export interface MemoryClusterOptions {
@@ -26,35 +29,16 @@ export interface MemoryClusterOptions {
   readonly runtime?: PodRuntime;
   /** What `topology.ranges` answers. Default: undefined, as of a cluster that cannot tell. */
   readonly ranges?: ClusterRanges;
+  /** How many nodes there are: a DaemonSet has a pod on each. @default 1 */
+  readonly nodes?: number;
   /** Hears of pods that cannot start or stop. Default: nobody. */
   readonly logger?: Logger;
-}
-
-/** A workload to be made in a {@link MemoryCluster}. */
-export interface MemoryWorkload {
-  readonly kind?: WorkloadKind;
-  readonly namespace: string;
-  readonly name: string;
-  /** On the workload itself. */
-  readonly labels?: Readonly<Record<string, string>>;
-  /** On the workload itself. */
-  readonly annotations?: Readonly<Record<string, string>>;
-  /** On its pods, beside `app: NAME`, which it selects them by. */
-  readonly podLabels?: Readonly<Record<string, string>>;
-  readonly podAnnotations?: Readonly<Record<string, string>>;
-  readonly initContainers?: readonly ContainerShape[];
-  /** Default: one container `book`. */
-  readonly containers?: readonly ContainerShape[];
-  readonly volumes?: readonly VolumeShape[];
-  readonly serviceAccountName?: string;
-  /** @default 1 */
-  readonly replicas?: number;
 }
 
 /**
  * A cluster in this process's memory: for embedded managers and for tests. The part that Bifrost sees is the Cluster port; the methods beside it
  * are the outside hand: namespaces, workloads, scaling, faults. It knows field managers, pod security, Secrets, pod tokens, and makes pods with
- * rolling updates; what a pod does is the {@link PodRuntime}'s. Namespaces `default` and `bifrost` are there from the start.
+ * rolling updates, and Jobs that run to their end; what a pod does is the {@link PodRuntime}'s. Namespaces `default` and `bifrost` are there from the start.
  *
  * Nothing runs until a workload wants pods. Disposing ends all pods and watches; twice is safe.
  *
@@ -80,10 +64,11 @@ export class MemoryCluster implements Cluster {
   readonly #tokens: PodTokens;
   readonly #controller: PodController;
 
-  constructor({ clock, runtime = idlePodRuntime(), ranges, logger = { log: () => {} } }: MemoryClusterOptions) {
+  constructor({ clock, runtime = idlePodRuntime(), ranges, nodes = 1, logger = { log: () => {} } }: MemoryClusterOptions) {
     this.#clock = clock;
     const [state, faults, hub] = [this.#state, this.#faults, this.#hub];
     const workloadHub = this.#workloadHub;
+    state.nodes = nodes;
     const tokens = new PodTokens(clock);
     const controller = new PodController({ state, runtime, clock, logger, tokens, onPod: (uid) => hub.notify(uid) });
     state.onWorkload = (uid) => {
@@ -153,17 +138,26 @@ export class MemoryCluster implements Cluster {
 
   /** Makes a workload; its pods follow. @throws {BifrostError} `CLUSTER_REJECTED` — the namespace is absent, or the name is taken for this kind */
   async createWorkload(workload: MemoryWorkload): Promise<WorkloadReference> {
-    const { kind = 'Deployment', namespace, name, labels = {}, annotations = {}, replicas = 1 } = workload;
+    return this.#create(workload, updateTemplate(undefined, 'memory-cluster', structuredClone(templateOf(workload))));
+  }
+
+  /** What `kubectl create job --from` does, and a CronJob at its hour: a Job of its template, owned by it. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  async startJob(cronJob: WorkloadReference): Promise<WorkloadReference> {
+    const { template, backoffLimit } = this.#state.existing(cronJob);
+    const { namespace, name } = cronJob;
+    const job = { kind: 'Job', namespace, name: `${name}-${this.#clock.newId().slice(0, 8)}`, backoffLimit } as const;
+    return this.#create(job, updateTemplate(undefined, 'memory-cluster', structuredClone(template)), cronJob);
+  }
+
+  #create(workload: MemoryWorkload, owned: OwnedTemplate, owner?: WorkloadReference): WorkloadReference {
+    const { kind = 'Deployment', namespace, name, labels = {}, annotations = {}, replicas = 1, backoffLimit = 0 } = workload;
     this.#state.namespace(namespace);
     if (this.#state.named(kind, namespace, name) !== undefined) {
       throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `there is a ${kind} ${namespace}/${name} already` });
     }
     const reference = { kind, namespace, name, uid: this.#clock.newId() };
-    const owned = updateTemplate(undefined, 'memory-cluster', structuredClone(templateOf(workload)));
-    this.#state.write(
-      { ...owned, reference, labels: { ...labels }, annotations: { ...annotations }, replicas, lastWriter: 'memory-cluster' },
-      undefined,
-    );
+    const record = { ...owned, reference, labels: { ...labels }, annotations: { ...annotations }, replicas, backoffLimit, ...(owner && { owner }) };
+    this.#state.write(record, undefined);
     return reference;
   }
 
@@ -176,14 +170,14 @@ export class MemoryCluster implements Cluster {
   async changeWorkload(workload: WorkloadReference, change: AppliedTemplate & { readonly manager: string }): Promise<void> {
     const record = this.#state.existing(workload);
     const { manager, ...applied } = change;
-    this.#state.write({ ...record, ...applyFields(record, structuredClone(applied), { manager, force: true }), lastWriter: manager }, record);
+    this.#state.write({ ...record, ...applyFields(record, structuredClone(applied), manager) }, record);
   }
 
   /** What `kubectl edit` does: the template that `edit` answers replaces the present one. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
   async updateWorkload(workload: WorkloadReference, edit: (template: PodTemplateShape) => PodTemplateShape, manager = 'kubectl-edit'): Promise<void> {
     const record = this.#state.existing(workload);
     const template = structuredClone(edit(structuredClone(record.template)));
-    this.#state.write({ ...record, ...updateTemplate(record, manager, template), lastWriter: manager }, record);
+    this.#state.write({ ...record, ...updateTemplate(record, manager, template) }, record);
   }
 
   /** What `kubectl rollout undo` does: back to the template before the present one. No earlier one: nothing changes. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
@@ -204,16 +198,27 @@ export class MemoryCluster implements Cluster {
     this.#networkPolicies.set(namespace, structuredClone(policies));
   }
 
-  /** How many pods are wanted. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
+  /** How many pods are wanted. @throws {BifrostError} `WORKLOAD_NOT_FOUND`; `CLUSTER_REJECTED` — nobody says that of a DaemonSet or CronJob */
   async scale(workload: WorkloadReference, replicas: number): Promise<void> {
     const record = this.#state.existing(workload);
+    const { kind } = record.reference;
+    if (kind === 'DaemonSet' || kind === 'CronJob') throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `a ${kind} has no number of pods` });
     this.#state.write({ ...record, replicas }, record);
   }
 
-  /** Ends a workload; resolves when its pods are gone. Absent is success. */
+  /** Nodes come or go; each DaemonSet follows. */
+  async setNodes(count: number): Promise<void> {
+    this.#state.nodes = count;
+    for (const record of [...this.#state.workloads.values()]) if (record.reference.kind === 'DaemonSet') this.#state.write(record, record);
+  }
+
+  /** Ends a workload, and the Jobs of a CronJob with it; resolves when its pods are gone. Absent is success. */
   async deleteWorkload(workload: WorkloadReference): Promise<void> {
+    const pods = this.#controller.podsOf(workload);
+    const jobs = [...this.#state.workloads.values()].filter(({ owner }) => owner?.uid === workload.uid);
+    for (const { reference } of jobs) this.#state.end(reference);
     this.#state.end(workload);
-    await Promise.all(this.#controller.podsOf(workload).map(({ gone }) => gone));
+    await Promise.all(pods.map(({ gone }) => gone));
   }
 
   /** All pods of a workload, with our label or without, oldest first. */
@@ -233,6 +238,11 @@ export class MemoryCluster implements Cluster {
   /** Ends a container as a crash would; the runtime starts it again. Absent is success. */
   killContainer(podUid: string, containerName: string): void {
     this.#controller.pods.get(podUid)?.running?.kill(containerName);
+  }
+
+  /** Ends a main container as its own program does. A Job whose pods have all ended with 0 is complete. Absent is success. */
+  endContainer(podUid: string, containerName: string, exitCode = 0): void {
+    this.#controller.pods.get(podUid)?.running?.end?.(containerName, exitCode);
   }
 
   /** Resolves when every workload has the pods it wants, all ready. Rejects with `signal.reason` itself on abort. */
@@ -265,18 +275,4 @@ export class MemoryCluster implements Cluster {
   async issuePodToken(podUid: string, audience: string): Promise<Secret> {
     return this.#tokens.issue(podUid, audience);
   }
-}
-
-function templateOf(workload: MemoryWorkload): PodTemplateShape {
-  const {
-    name,
-    podLabels = {},
-    podAnnotations = {},
-    initContainers = [],
-    containers = [{ name: 'book', image: 'book' }],
-    volumes = [],
-    serviceAccountName,
-  } = workload;
-  const bare = { spec: { containers, ...(serviceAccountName !== undefined && { serviceAccountName }) } };
-  return compact(bare, { labels: { app: name, ...podLabels }, annotations: podAnnotations }, { initContainers, volumes });
 }

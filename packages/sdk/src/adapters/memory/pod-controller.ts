@@ -16,6 +16,8 @@ export interface PodRecord {
   readonly uid: string;
   readonly name: string;
   readonly workload: WorkloadReference;
+  /** The workload at the end of the owner walk: the CronJob of a Job that one made, else the workload itself. */
+  readonly rootUid: string;
   readonly template: PodTemplateShape;
   readonly revision: string;
   readonly ordinal: number;
@@ -23,6 +25,8 @@ export interface PodRecord {
   readonly stop: AbortController;
   readonly secretListeners: Set<{ readonly name: string; readonly listener: () => void }>;
   running: RunningPod | undefined;
+  /** Set when it has run to its end; it is there until its Job goes. */
+  over: { readonly outcome: 'Succeeded' | 'Failed'; readonly ip: string; readonly containers: readonly ContainerState[] } | undefined;
   gone: Promise<void>;
 }
 
@@ -58,7 +62,7 @@ export class PodController implements AsyncDisposable {
   }
 
   podsOf({ uid }: { readonly uid: string }): readonly PodRecord[] {
-    return [...this.#pods.values()].filter(({ workload }) => workload.uid === uid);
+    return [...this.#pods.values()].filter(({ workload, rootUid }) => workload.uid === uid || rootUid === uid);
   }
 
   /** Looks at a workload, and goes on with it whenever one of its pods changes. */
@@ -109,11 +113,14 @@ export class PodController implements AsyncDisposable {
   #goal(workloadUid: string): RolloutGoal {
     const record = this.#parts.state.workload({ uid: workloadUid });
     if (record === undefined) return { kind: 'Deployment', replicas: 0, revision: '' };
-    return { kind: record.reference.kind, replicas: record.replicas, revision: revisionOf(record.template) };
+    const { reference, backoffLimit, ended } = record;
+    const replicas = this.#parts.state.wantedPods({ ...record, ended: undefined });
+    return { kind: reference.kind, replicas, revision: revisionOf(record.template), backoffLimit, ended: ended !== undefined };
   }
 
   #step(workloadUid: string): RolloutStep {
-    const pods = this.podsOf({ uid: workloadUid }).map((pod) => ({ ...pod, ready: isReady(pod), deleting: pod.stop.signal.aborted }));
+    const own = [...this.#pods.values()].filter(({ workload }) => workload.uid === workloadUid);
+    const pods = own.map((pod) => ({ ...pod, ready: isReady(pod), deleting: pod.stop.signal.aborted, outcome: pod.over?.outcome }));
     return nextRolloutStep(this.#goal(workloadUid), pods);
   }
 
@@ -127,6 +134,7 @@ export class PodController implements AsyncDisposable {
       const step = this.#step(workloadUid);
       const record = this.#parts.state.workload({ uid: workloadUid });
       if (step.kind === 'stop') this.#stop(step.uid);
+      else if (step.kind === 'end' && record !== undefined) this.#parts.state.write({ ...record, ended: step.as }, record);
       else if (step.kind !== 'start' || record === undefined) return;
       else if (this.#forbidden(workloadUid).length > 0) {
         const { namespace, name } = record.reference;
@@ -148,8 +156,9 @@ export class PodController implements AsyncDisposable {
     const suffix = Array.from({ length: 5 }, () => NAME_LETTERS[Math.floor(clock.random() * NAME_LETTERS.length)] ?? 'x').join('');
     const pod: PodRecord = {
       uid: clock.newId(),
-      name: kind === 'StatefulSet' ? `${name}-${ordinal}` : `${name}-${revision}-${suffix}`,
+      name: kind === 'StatefulSet' ? `${name}-${ordinal}` : kind === 'Deployment' ? `${name}-${revision}-${suffix}` : `${name}-${suffix}`,
       workload: record.reference,
+      rootUid: record.owner?.uid ?? record.reference.uid,
       template: structuredClone(record.template),
       revision,
       ordinal,
@@ -157,6 +166,7 @@ export class PodController implements AsyncDisposable {
       stop: new AbortController(),
       secretListeners: new Set(),
       running: undefined,
+      over: undefined,
       gone: Promise.resolve(),
     };
     this.#pods.set(pod.uid, pod);
@@ -168,19 +178,39 @@ export class PodController implements AsyncDisposable {
     const { logger, onPod, tokens } = this.#parts;
     const { namespace } = pod.workload;
     try {
-      await using running = await this.#started(pod);
-      pod.running = running;
-      using _changes = running?.onChange(() => this.#changed(pod));
-      this.#changed(pod);
-      await aborted(pod.stop.signal);
+      await this.#untilOver(pod);
     } catch (error) {
       logger.log('error', 'a pod did not stop cleanly', { namespace, pod: pod.name, error: nameOf(error) });
+    }
+    if (pod.over !== undefined) {
+      pod.running = undefined;
+      this.#changed(pod);
+      await aborted(pod.stop.signal);
     }
     this.#pods.delete(pod.uid);
     pod.secretListeners.clear();
     tokens.revoke(pod.uid);
     onPod(pod.uid);
     this.look(pod.workload.uid);
+  }
+
+  /** Runs it until it is no longer wanted, or all its main containers have ended. What still runs in it ends with it. */
+  async #untilOver(pod: PodRecord): Promise<void> {
+    await using running = await this.#started(pod);
+    pod.running = running;
+    const ended = Promise.withResolvers<void>();
+    const look = (): void => {
+      const outcome = running?.outcome?.();
+      if (running !== undefined && outcome !== undefined && pod.over === undefined) {
+        const containers = running.containers().map((state) => ({ ...state, running: false, ready: false }));
+        pod.over = { outcome, ip: running.ip, containers };
+        ended.resolve();
+      }
+      this.#changed(pod);
+    };
+    using _changes = running?.onChange(look);
+    look();
+    await Promise.race([aborted(pod.stop.signal), ended.promise]);
   }
 
   /** Tries until the pod runs, or is no longer wanted: then undefined. */
@@ -229,7 +259,8 @@ export class PodController implements AsyncDisposable {
 }
 
 /** The pod's containers, all of them waiting while it does not run. */
-export function containersOf({ running, template: { spec } }: PodRecord): readonly ContainerState[] {
+export function containersOf({ running, over, template: { spec } }: PodRecord): readonly ContainerState[] {
+  if (over !== undefined) return over.containers;
   const waiting = [...(spec.initContainers ?? []), ...spec.containers].map(({ name }) => ({ name, running: false, ready: false, restarts: 0 }));
   return running?.containers() ?? waiting;
 }

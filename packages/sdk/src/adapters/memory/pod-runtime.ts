@@ -1,6 +1,7 @@
 import type { Secret, WorkloadReference } from '@bifrost/types/core';
 import type { PodTemplateShape } from '../../domain/pod-shape.ts';
 import type { ContainerState } from '../../ports/cluster.ts';
+import { MainContainers } from './main-containers.ts';
 
 /** A pod that a {@link PodRuntime} is to run, with all that a kubelet would be told. */
 export interface RuntimePod {
@@ -27,6 +28,10 @@ export interface RunningPod extends AsyncDisposable {
   onChange(listener: () => void): Disposable;
   /** Ends the container as a crash would; the runtime starts it again by its own rules. */
   kill(containerName: string): void;
+  /** Ends a main container as its own program does, with that exit code; whether it starts again is for the pod's `restartPolicy`. Leave it out where none ends. */
+  end?(containerName: string, exitCode: number): void;
+  /** Once every main container has ended for good: how. The pod is over then, and the cluster disposes it, with the sidecars that still run. */
+  outcome?(): 'Succeeded' | 'Failed' | undefined;
 }
 
 /**
@@ -41,7 +46,7 @@ export interface PodRuntime {
   startPod(pod: RuntimePod, options: { readonly signal: AbortSignal }): Promise<RunningPod>;
 }
 
-/** A runtime that runs nothing: every container is running and ready at once; a killed one is back at once with one restart more. */
+/** A runtime that runs nothing: every container is running and ready at once, until it is told to end; a killed one is back at once with one restart more. */
 export function idlePodRuntime(): PodRuntime {
   let lastAddress = 0;
   return {
@@ -53,26 +58,34 @@ export function idlePodRuntime(): PodRuntime {
   };
 }
 
-function idlePod(ip: string, { spec }: PodTemplateShape): RunningPod {
+function idlePod(ip: string, template: PodTemplateShape): RunningPod {
   const listeners = new Set<() => void>();
-  const states = new Map<string, ContainerState>();
-  for (const { name, restartPolicy } of spec.initContainers ?? []) {
-    states.set(name, { name, running: restartPolicy === 'Always', ready: true, restarts: 0 });
+  const initial = new Map<string, ContainerState>();
+  for (const { name, restartPolicy } of template.spec.initContainers ?? []) {
+    initial.set(name, { name, running: restartPolicy === 'Always', ready: true, restarts: 0 });
   }
-  for (const { name } of spec.containers) states.set(name, { name, running: true, ready: true, restarts: 0 });
+  const main = new MainContainers(template);
+  const changed = (): void => {
+    for (const listener of listeners) listener();
+  };
+  const end = (name: string, exitCode: number): void => {
+    if (main.end(name, exitCode)) changed();
+  };
   return {
     ip,
-    containers: () => [...states.values()],
+    containers: () => [...initial.values(), ...main.states()],
     onChange: (listener) => {
       listeners.add(listener);
       return { [Symbol.dispose]: () => void listeners.delete(listener) };
     },
     kill: (name) => {
-      const state = states.get(name);
-      if (state === undefined) return;
-      states.set(name, { ...state, restarts: state.restarts + 1 });
-      for (const listener of listeners) listener();
+      const state = initial.get(name);
+      if (state === undefined) return end(name, 137);
+      initial.set(name, { ...state, restarts: state.restarts + 1 });
+      changed();
     },
+    end,
+    outcome: () => main.outcome(),
     [Symbol.asyncDispose]: async () => listeners.clear(),
   };
 }

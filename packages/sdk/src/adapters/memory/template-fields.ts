@@ -1,95 +1,75 @@
 import { isDeepStrictEqual } from 'node:util';
 import { BifrostError } from '@bifrost/types/core';
+import { FIELD_MANAGER } from '../../domain/names.ts';
 import type { ContainerShape, PodTemplateShape, VolumeShape } from '../../domain/pod-shape.ts';
+import { edited, type Leaves, leavesOf } from './template-tree.ts';
 
 /** The members of a pod template that a field manager applies; others it does not speak of. */
 export interface AppliedTemplate {
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly initContainers?: readonly ContainerShape[];
+  readonly containers?: readonly ContainerShape[];
   readonly volumes?: readonly VolumeShape[];
 }
 
-/** Which managers hold a field. Fields are the members of containers and volumes, each label and each annotation: finer than that, a real API server tells more. */
+/** Which managers hold a field, by its path. */
 export type Owners = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** A pod template and who holds which of its fields. Values are never changed in place. */
 export interface OwnedTemplate {
   readonly template: PodTemplateShape;
   readonly owners: Owners;
+  /** When each manager last took or let go of a field, as a number that grows. Who only took something away leaves no trace, as on an API server. */
+  readonly writes: ReadonlyMap<string, number>;
 }
 
-type Lists = 'initContainers' | 'containers' | 'volumes';
-const LISTS: readonly Lists[] = ['initContainers', 'containers', 'volumes'];
-const MAPS = ['labels', 'annotations'] as const;
-/** An item's members by their path; members that are undefined are not there. */
-type Fields = Map<
-  string,
-  { readonly place: Lists | 'labels' | 'annotations'; readonly item: string; readonly member: string; readonly value: unknown }
->;
-
-export const itemPath = (list: Lists, name: string): string => `.spec.template.spec.${list}[name="${name}"]`;
-
-function fieldsOf(applied: AppliedTemplate & { readonly containers?: readonly ContainerShape[] }): Fields {
-  const fields: Fields = new Map();
-  for (const place of MAPS) {
-    for (const [member, value] of Object.entries(applied[place] ?? {})) {
-      fields.set(`.spec.template.metadata.${place}.${member}`, { place, item: '', member, value });
-    }
-  }
-  for (const place of LISTS) {
-    for (const item of applied[place] ?? []) {
-      for (const [member, value] of Object.entries(item)) {
-        if (value !== undefined) fields.set(`${itemPath(place, item.name)}.${member}`, { place, item: item.name, member, value });
-      }
-    }
-  }
-  return fields;
+export interface FieldHolder {
+  readonly path: string;
+  readonly manager: string;
 }
 
-function templateFields({ metadata, spec }: PodTemplateShape): Fields {
-  return fieldsOf({ ...metadata, ...pick(spec) });
-}
+const fieldsOf = ({ labels, annotations, initContainers, containers, volumes }: AppliedTemplate): Leaves =>
+  leavesOf({ metadata: { labels, annotations }, spec: { initContainers, containers, volumes } });
 
-function pick({ initContainers, containers, volumes }: PodTemplateShape['spec']) {
-  return { ...(initContainers && { initContainers }), containers, ...(volumes && { volumes }) };
+const noted = ({ writes }: OwnedTemplate, manager: string): ReadonlyMap<string, number> =>
+  new Map([...writes, [manager, 1 + Math.max(0, ...writes.values())]]);
+
+/** What of `applied` others hold with another value. */
+export function applyConflicts(current: OwnedTemplate, applied: AppliedTemplate, manager: string): readonly FieldHolder[] {
+  const present = leavesOf(current.template);
+  return [...fieldsOf(applied)].flatMap(([path, { value }]) => {
+    const differs = present.has(path) && !isDeepStrictEqual(present.get(path)?.value, value);
+    const others = differs ? [...(current.owners.get(path) ?? [])].filter((owner) => owner !== manager) : [];
+    return others.map((other) => ({ path, manager: other }));
+  });
 }
 
 /**
- * Server-side apply: `manager` states all that it wants; what it held before and states no longer goes, unless somebody else holds it too.
- * `force`: it takes what others hold.
- *
- * @throws {BifrostError} `FIELD_CONFLICT`
+ * Server-side apply, by force: `manager` states all that it wants, and takes what others hold with another value; what it held before and states no
+ * longer goes, unless somebody else holds it too.
  */
-export function applyFields(
-  current: OwnedTemplate,
-  applied: AppliedTemplate,
-  by: { readonly manager: string; readonly force?: boolean },
-): OwnedTemplate {
-  const { manager, force = false } = by;
+export function applyFields(current: OwnedTemplate, applied: AppliedTemplate, manager: string): OwnedTemplate {
   const wanted = fieldsOf(applied);
-  const present = templateFields(current.template);
+  const present = leavesOf(current.template);
   const owners = new Map([...current.owners].map(([path, managers]) => [path, new Set(managers)]));
-  const conflicts: { path: string; manager: string }[] = [];
   for (const [path, { value }] of wanted) {
     const differs = present.has(path) && !isDeepStrictEqual(present.get(path)?.value, value);
-    const others = differs ? [...(owners.get(path) ?? [])].filter((owner) => owner !== manager) : [];
-    for (const other of others) conflicts.push({ path, manager: other });
     owners.set(path, differs ? new Set([manager]) : (owners.get(path) ?? new Set()).add(manager));
   }
-  if (!force) refuse(conflicts);
   const removed = new Set<string>();
   for (const [path, managers] of owners) {
-    if (!wanted.has(path) && managers.delete(manager) && managers.size === 0) {
-      owners.delete(path);
-      removed.add(path);
-    }
+    if (wanted.has(path) || !managers.delete(manager) || managers.size > 0) continue;
+    owners.delete(path);
+    removed.add(path);
   }
-  return { template: write(current.template, wanted, removed), owners };
+  const template = edited(current.template, { set: wanted.values(), removed: [...removed].flatMap((path) => present.get(path) ?? []) });
+  const unchanged = isDeepStrictEqual(owners, current.owners) && isDeepStrictEqual(template, current.template);
+  return unchanged ? current : { template, owners, writes: noted(current, manager) };
 }
 
 /** @throws {BifrostError} `FIELD_CONFLICT`, when there is any */
-export function refuse(conflicts: readonly { readonly path: string; readonly manager: string }[]): void {
+export function refuse(conflicts: readonly FieldHolder[]): void {
   const [first] = conflicts;
   if (first === undefined) return;
   throw new BifrostError({
@@ -100,55 +80,34 @@ export function refuse(conflicts: readonly { readonly path: string; readonly man
   });
 }
 
+const NOTHING: OwnedTemplate = { template: { spec: { containers: [] } }, owners: new Map(), writes: new Map() };
+
 /** A whole new template, as an update writes it: `manager` holds what it added or changed; what it took away is nobody's. */
 export function updateTemplate(current: OwnedTemplate | undefined, manager: string, template: PodTemplateShape): OwnedTemplate {
-  const before = current && templateFields(current.template);
+  const before = current ?? NOTHING;
+  const present = leavesOf(before.template);
   const owners = new Map<string, ReadonlySet<string>>();
-  for (const [path, { value }] of templateFields(template)) {
-    const kept = before?.has(path) === true && isDeepStrictEqual(before.get(path)?.value, value);
-    owners.set(path, (kept && current?.owners.get(path)) || new Set([manager]));
+  let took = false;
+  for (const [path, { value }] of leavesOf(template)) {
+    const isKept = present.has(path) && isDeepStrictEqual(present.get(path)?.value, value);
+    const holders = isKept ? before.owners.get(path) : undefined;
+    took ||= !isKept;
+    owners.set(path, holders ?? new Set([manager]));
   }
-  return { template, owners };
+  return { template, owners, writes: took ? noted(before, manager) : before.writes };
 }
 
-function write(template: PodTemplateShape, wanted: Fields, removed: ReadonlySet<string>): PodTemplateShape {
-  const map = (place: (typeof MAPS)[number]): Record<string, string> => {
-    const present = Object.entries(template.metadata?.[place] ?? {});
-    const entries = new Map(present.filter(([name]) => !removed.has(`.spec.template.metadata.${place}.${name}`)));
-    for (const field of wanted.values()) if (field.place === place) entries.set(field.member, String(field.value));
-    return Object.fromEntries(entries);
-  };
-  const list = (place: Lists): readonly ContainerShape[] => {
-    const items = new Map<string, Map<string, unknown>>();
-    for (const item of template.spec[place] ?? []) {
-      const members = Object.entries(item).filter(([member]) => !removed.has(`${itemPath(place, item.name)}.${member}`));
-      if (members.length > 0) items.set(item.name, new Map(members));
-    }
-    for (const field of wanted.values()) {
-      if (field.place !== place) continue;
-      const item = items.get(field.item) ?? new Map<string, unknown>([['name', field.item]]);
-      items.set(field.item, item.set(field.member, field.value));
-    }
-    return [...items].map(([name, members]) => ({ ...Object.fromEntries(members), name }));
-  };
-  return compact(
-    template,
-    { labels: map('labels'), annotations: map('annotations') },
-    { initContainers: list('initContainers'), volumes: list('volumes') },
-  );
+/** The same template, of which `manager` holds nothing any more. */
+export function released(current: OwnedTemplate, manager: string): OwnedTemplate {
+  const owners = new Map([...current.owners].map(([path, managers]) => [path, new Set([...managers].filter((owner) => owner !== manager))] as const));
+  return { ...current, owners };
 }
 
-/** Writes maps and lists into a template; empty ones are left out, as the API server does. */
-export function compact(
-  template: PodTemplateShape,
-  maps: { readonly labels: Readonly<Record<string, string>>; readonly annotations: Readonly<Record<string, string>> },
-  lists: { readonly initContainers: readonly ContainerShape[]; readonly volumes: readonly VolumeShape[] },
-): PodTemplateShape {
-  const { initContainers: _init, volumes: _volumes, ...spec } = template.spec;
-  const { labels: _labels, annotations: _annotations, ...metadata } = template.metadata ?? {};
-  const filled = (value: object): boolean => Object.keys(value).length > 0;
-  return {
-    metadata: { ...metadata, ...Object.fromEntries(Object.entries(maps).filter(([, value]) => filled(value))) },
-    spec: { ...spec, containers: template.spec.containers, ...Object.fromEntries(Object.entries(lists).filter(([, value]) => filled(value))) },
-  };
+/** As an API server's record of field managers tells it: see `Workload.lastWriter`. */
+export function lastWriterOf({ owners, writes }: OwnedTemplate): string | undefined {
+  const holders = new Set([...owners.values()].flatMap((managers) => [...managers]));
+  const told = [...writes].filter(([manager]) => holders.has(manager)).sort(([, a], [, b]) => a - b);
+  const newest = told.filter(([manager]) => manager !== FIELD_MANAGER).at(-1);
+  if (newest === undefined) return undefined;
+  return told.at(-1)?.[0] === FIELD_MANAGER ? 'unknown' : newest[0];
 }

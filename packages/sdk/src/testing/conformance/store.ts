@@ -93,7 +93,8 @@ function describeKinds(open: OpenStore, namespace: string): void {
       const workload: WorkloadReference = { kind: 'Deployment', namespace, name: name(), uid: crypto.randomUUID() };
       const key = attachmentKey(workload);
       await using _ended = cleanup(() => endObject(store.sidecars, key));
-      const spec = { ...exampleSidecarSpec(workload), previousFragment: exampleSidecarSpec(workload).fragment };
+      const { config, fragment } = exampleSidecarSpec(workload);
+      const spec = { ...exampleSidecarSpec(workload), previous: { config, fragment } };
       const created = await store.sidecars.create(key, { spec, state: exampleSidecarState() }, call());
       expect(created).toMatchObject({ key, spec, state: exampleSidecarState() });
       const state = {
