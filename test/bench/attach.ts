@@ -5,8 +5,8 @@ import { type ApiServer, apiServerIsBuilt, applyManifest, startApiServer } from 
 import { pause } from '../support/pause.ts';
 import { alternating, type BenchOptions, type BenchResult, compared, rounded } from './harness.ts';
 import { Recorder, replay, type Target } from './recorder.ts';
+import { IN_FLIGHT, inFlight, must } from './requests.ts';
 
-const IN_FLIGHT = 16;
 const SPACE = 'bench';
 const CUSTOMER = 'bench-customer';
 const BOOKS_PER_TAILNET = 10_000;
@@ -61,20 +61,6 @@ async function open(stack: AsyncDisposableStack): Promise<World> {
 async function copy(from: ApiServer, to: ApiServer, { collection, name }: { readonly collection: string; readonly name: string }): Promise<void> {
   const object = (await must(from, 'GET', `${collection}/${name}`)) as Readonly<Record<string, unknown>>;
   await must(to, 'POST', collection, { ...object, metadata: { name } });
-}
-
-async function must(api: ApiServer, method: string, path: string, body?: unknown): Promise<unknown> {
-  const answer = await api.call(method, path, body);
-  if (answer.status > 299) throw new RangeError(`${method} ${path}: HTTP ${answer.status} ${JSON.stringify(answer.body)}`);
-  return answer.body;
-}
-
-async function inFlight<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  const rest = [...items];
-  const worker = async (): Promise<void> => {
-    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await work(item);
-  };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
 }
 
 /** Deployments with 0 replicas, as their owner made them. */

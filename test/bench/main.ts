@@ -5,7 +5,9 @@ import type { BenchOptions, BenchResult } from './harness.ts';
 const BENCHES: Readonly<Record<string, () => Promise<(options: BenchOptions) => Promise<BenchResult>>>> = {
   agent: async () => (await import('./agent.ts')).benchAgent,
   attach: async () => (await import('./attach.ts')).benchAttach,
+  import: async () => (await import('./import.ts')).benchImport,
   ingest: async () => (await import('./ingest.ts')).benchIngest,
+  restart: async () => (await import('./restart.ts')).benchRestart,
 };
 
 const { values, positionals } = parseArgs({
