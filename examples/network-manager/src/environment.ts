@@ -1,3 +1,5 @@
+import type { NetworkManagerOptions } from '@bifrost/sdk';
+
 /** What the service reads from its environment; every fault is told at once. */
 export interface Environment {
   readonly tailscaleImage: string;
@@ -13,7 +15,14 @@ export interface Environment {
   readonly namespace: string;
   readonly reportsPort: number;
   readonly apiPort: number;
+  /** What the manager has a default for. */
+  readonly settings: Partial<Pick<NetworkManagerOptions, (typeof MILLISECONDS)[number] | (typeof SWITCHES)[number]>>;
 }
+
+const MILLISECONDS = ['attachDeadlineMs', 'resyncMs', 'driftWindowMs', 'registrationMs'] as const;
+const SWITCHES = ['readOnly', 'networkPolicyEnforced'] as const;
+/** `attachDeadlineMs` is `BIFROST_ATTACH_DEADLINE_MS`. */
+const variableOf = (setting: string): string => `BIFROST_${setting.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 
 /** An agent may need its time-out (5 s) to notice that a manager went away, and one and a half heartbeats until it tries the next. */
 const LEAST_SILENCE_MS = 8_000;
@@ -30,6 +39,9 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
     if (!Number.isInteger(value) || value <= 0) missing.push(`${name} (a positive whole number)`);
     return value;
   };
+  const settings: { -readonly [Name in keyof Environment['settings']]: Environment['settings'][Name] } = {};
+  for (const name of MILLISECONDS) if (variables[variableOf(name)]) settings[name] = number(variableOf(name), 0);
+  for (const name of SWITCHES) if (variables[variableOf(name)]) settings[name] = variables[variableOf(name)] === 'true';
   const heartbeatMs = number('BIFROST_HEARTBEAT_MS', 10_000);
   const environment: Environment = {
     tailscaleImage: needed('BIFROST_TAILSCALE_IMAGE'),
@@ -45,6 +57,7 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
     namespace: needed('BIFROST_NAMESPACE'),
     reportsPort: number('BIFROST_REPORTS_PORT', 8443),
     apiPort: number('BIFROST_API_PORT', 8444),
+    settings,
   };
   return missing.length > 0 ? { missing } : environment;
 }

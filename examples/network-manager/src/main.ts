@@ -37,6 +37,7 @@ async function serve(environment: Environment): Promise<void> {
     systemNamespace: environment.namespace,
     heartbeatMs: environment.heartbeatMs,
     silenceMs: environment.silenceMs,
+    ...environment.settings,
     ...(environment.loginServer === undefined ? {} : { loginServer: environment.loginServer }),
   });
   await manager.start();
