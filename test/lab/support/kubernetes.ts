@@ -112,6 +112,12 @@ export class Kubernetes implements AsyncDisposable {
   }
 
   /** The object, or undefined when there is none. */
+  /** As a field manager of that name. */
+  async jsonPatch<T = KubernetesObject>(object: Named, operations: readonly object[], manager: string): Promise<T> {
+    const path = `${pathOf(object)}?fieldManager=${manager}`;
+    return this.must<T>('PATCH', path, { body: operations, contentType: 'application/json-patch+json' });
+  }
+
   async get<T = KubernetesObject>(object: Named): Promise<T | undefined> {
     const { status, body } = await this.call<T>('GET', pathOf(object));
     if (status === 404) return undefined;
