@@ -18,12 +18,11 @@ const workloads = new Map<string, Named>();
 
 const podUids = async (): Promise<readonly string[]> => {
   const pods = await Promise.all(BOOKS.map((name) => kubernetes.pods(SPACE, `app=${name}`)));
-  return pods.flat().map(({ metadata }) => metadata.uid);
+  return pods.flat().map(({ metadata }) => metadata.uid ?? '');
 };
 const specs = () => Promise.all(BOOKS.map((name) => stage.specOf(workloads.get(name) as Named)));
 const heartbeats = async (): Promise<readonly string[]> => {
-  const found = (await specs()).map((spec): string => /"BIFROST_HEARTBEAT_MS","value":"(\d+)"/.exec(spec)?.[1] ?? '');
-  return found;
+  return (await specs()).map((spec) => /"BIFROST_HEARTBEAT_MS","value":"(\d+)"/.exec(spec)?.[1] ?? '');
 };
 const allConnected = () =>
   eventually(
