@@ -192,6 +192,9 @@ describe('reports', () => {
     ...{ v: 1, sidecar_id: 's', pod_uid: 'p', agent_version: '1', start_id: 'a', started_at_ms: 0, seq: 0, sent_at_ms: 0, reason: 'start' },
     ...{ node, rx_bytes: 0, tx_bytes: 0, peers: [peer] },
   };
+  it('reads signs that this version does not know: a newer agent may have more', () => {
+    expect(reportFromWire({ ...report, node: { ...node, signs: ['mtu', 'of-tomorrow'] } }).node.signs).toEqual(['mtu', 'of-tomorrow']);
+  });
   it('is read with absent members absent', () => {
     expect(Object.keys(reportFromWire(report).node).sort()).toEqual(['backendState', 'health', 'ips', 'reachable', 'usable']);
   });
@@ -216,6 +219,18 @@ describe('reports', () => {
     ['node.health', { ...report, node: { ...node, health: Array(33).fill('a') } }],
     ['node.health.0', { ...report, node: { ...node, health: ['x'.repeat(65)] } }],
     ['node', { ...report, node: null }],
+    ['node.warnings', { ...report, node: { ...node, warnings: Array(33).fill({ code: 'a', severity: 'low' }) } }],
+    ['node.warnings.0.severity', { ...report, node: { ...node, warnings: [{ code: 'a', severity: 'grave' }] } }],
+    ['node.warnings.0.sinceMs', { ...report, node: { ...node, warnings: [{ code: 'a', severity: 'low', since_ms: -1 }] } }],
+    ['node.signs', { ...report, node: { ...node, signs: Array(17).fill('mtu') } }],
+    ['node.signs.0', { ...report, node: { ...node, signs: ['x'.repeat(65)] } }],
+    ['node.controlLinked', { ...report, node: { ...node, control_linked: 'yes' } }],
+    ['node.advertisedRoutes.0', { ...report, node: { ...node, advertised_routes: ['everywhere'] } }],
+    ['node.approvedRoutes', { ...report, node: { ...node, approved_routes: Array(65).fill('10.0.0.0/8') } }],
+    ['peers.0.pathChanges', { ...report, peers: [{ ...peer, path_changes: 0.5 }] }],
+    ['peers.0.tags', { ...report, peers: [{ ...peer, tags: Array(9).fill('tag:a') }] }],
+    ['peers.0.user', { ...report, peers: [{ ...peer, user: 'a\u001b[31m' }] }],
+    ['idlePeers', { ...report, idle_peers: -1 }],
   ])('refuses a wrong %s', (path, json) => {
     const error = failure(() => reportFromWire(json));
     expect(error.code).toBe('REPORT_INVALID');

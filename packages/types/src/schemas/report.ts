@@ -1,7 +1,16 @@
 import { z } from 'zod';
 import { BifrostError } from '../core/errors.ts';
 import { PATH_CLASSES } from '../core/network.ts';
-import { REPORT_LIMITS, REPORT_REASONS, type ReportAnswerV1, type ReportNode, type ReportPeer, type ReportV1 } from '../core/report.ts';
+import {
+  REPORT_LIMITS,
+  REPORT_REASONS,
+  type ReportAnswerV1,
+  type ReportNode,
+  type ReportPeer,
+  type ReportV1,
+  type ReportWarning,
+  WARNING_SEVERITIES,
+} from '../core/report.ts';
 import { fromWire } from '../core/wire.ts';
 import { boundedId, boundedText, count, ipAddress, seenCidr } from './fields.ts';
 import { parseOrThrow } from './parse.ts';
@@ -19,7 +28,19 @@ const reportPeerSchema = z.object({
   txBytes: count,
   lastHandshakeAtMs: count.exactOptional(),
   routes: z.array(seenCidr).max(REPORT_LIMITS.maxRoutesPerPeer).exactOptional(),
+  pathChanges: count.exactOptional(),
+  pathChangedAtMs: count.exactOptional(),
+  losesLargePackets: z.boolean().exactOptional(),
+  user: boundedText(NAME).exactOptional(),
+  tags: z.array(boundedId(WORD)).max(REPORT_LIMITS.maxTagsPerPeer).exactOptional(),
 }) satisfies z.ZodType<ReportPeer>;
+
+const reportWarningSchema = z.object({
+  code: boundedId(WORD),
+  severity: z.enum(WARNING_SEVERITIES),
+  impactsConnectivity: z.boolean().exactOptional(),
+  sinceMs: count.exactOptional(),
+}) satisfies z.ZodType<ReportWarning>;
 
 const reportNodeSchema = z.object({
   reachable: z.boolean(),
@@ -31,6 +52,11 @@ const reportNodeSchema = z.object({
   homeDerp: boundedText(WORD).exactOptional(),
   keyExpiresAtMs: count.exactOptional(),
   daemonVersion: boundedText(WORD).exactOptional(),
+  controlLinked: z.boolean().exactOptional(),
+  warnings: z.array(reportWarningSchema).max(REPORT_LIMITS.maxHealth).exactOptional(),
+  signs: z.array(boundedId(WORD)).max(REPORT_LIMITS.maxSigns).exactOptional(),
+  advertisedRoutes: z.array(seenCidr).max(REPORT_LIMITS.maxRoutesPerPeer).exactOptional(),
+  approvedRoutes: z.array(seenCidr).max(REPORT_LIMITS.maxRoutesPerPeer).exactOptional(),
 }) satisfies z.ZodType<ReportNode>;
 
 /** A report, version 1, within `REPORT_LIMITS`. Unknown keys are dropped, so that an older manager accepts a newer agent. */
@@ -48,6 +74,7 @@ export const reportV1Schema = z.object({
   rxBytes: count,
   txBytes: count,
   peers: z.array(reportPeerSchema).max(REPORT_LIMITS.maxPeers),
+  idlePeers: count.exactOptional(),
 }) satisfies z.ZodType<ReportV1>;
 
 /** The manager's answer to a report. Unknown keys are dropped. */
