@@ -8,6 +8,11 @@ export class Bell {
     this.#wake?.();
   }
 
+  /** Forgets a ring that nobody has heard yet. */
+  hush(): void {
+    this.#rung = false;
+  }
+
   /** Resolves with true after a ring, with false after `milliseconds`. Rejects with `signal.reason` itself on abort; leaves no timer, no listener. */
   wait(milliseconds: number, { signal }: { readonly signal: AbortSignal }): Promise<boolean> {
     return new Promise((resolve, reject) => {

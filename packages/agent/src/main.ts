@@ -4,6 +4,7 @@ import { UnixLocalApi } from './adapters/http/local-api.ts';
 import { statusServerAt } from './adapters/http/status-server.ts';
 import { systemClock } from './adapters/system/clock.ts';
 import { stderrLogger } from './adapters/system/stderr-logger.ts';
+import { systemSurroundings } from './adapters/system/surroundings.ts';
 import { type AgentSettings, parseEnvironment } from './domain/settings.ts';
 import { runAgent } from './run.ts';
 import { AGENT_VERSION } from './version.ts';
@@ -28,7 +29,8 @@ async function start(settings: AgentSettings): Promise<void> {
   const { ingestUrl: url, tokenFile, caFile } = settings;
   await using ingest = new HttpIngest({ url, tokenFile, agentVersion: AGENT_VERSION, ...(caFile === undefined ? {} : { caFile }) });
   const openStatusServer = statusServerAt(settings.listen);
-  await runAgent({ settings, localApi, ingest, openStatusServer, clock: systemClock, logger: stderrLogger }, { signal: stop.signal });
+  const system = { surroundings: systemSurroundings, clock: systemClock, logger: stderrLogger };
+  await runAgent({ settings, localApi, ingest, openStatusServer, ...system }, { signal: stop.signal });
   stderrLogger.log('info', 'agent stopped');
 }
 

@@ -1,20 +1,22 @@
 import { hindrance } from './domain/judge.ts';
 import { renderMetrics } from './domain/metrics.ts';
 import { buildReport, encodeReport } from './domain/report.ts';
-import type { AgentSettings } from './domain/settings.ts';
+import { type AgentSettings, wedgeLimits } from './domain/settings.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Ingest } from './ports/ingest.ts';
 import type { LocalApi } from './ports/local-api.ts';
 import type { Logger } from './ports/logger.ts';
 import type { OpenStatusServer } from './ports/status-server.ts';
+import type { Surroundings } from './ports/surroundings.ts';
 import { Reporter } from './reporter.ts';
 import { together } from './together.ts';
 import { AGENT_VERSION } from './version.ts';
 import { Watcher } from './watcher.ts';
 
 export interface AgentOptions {
-  readonly settings: Pick<AgentSettings, 'sidecarId' | 'podUid' | 'heartbeatMs' | 'acceptRoutes'>;
+  readonly settings: Pick<AgentSettings, 'sidecarId' | 'podUid' | 'heartbeatMs' | 'acceptRoutes' | 'wedgedAfterMs'>;
   readonly localApi: LocalApi;
+  readonly surroundings: Surroundings;
   readonly ingest: Ingest;
   readonly openStatusServer: OpenStatusServer;
   readonly clock: Clock;
@@ -28,14 +30,12 @@ export interface AgentOptions {
  * @throws {BifrostError} `INVALID_OPTIONS` — the status address cannot be listened on
  */
 export async function runAgent(options: AgentOptions, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-  const { settings, localApi, ingest, clock, logger } = options;
-  const { sidecarId, podUid, heartbeatMs, acceptRoutes } = settings;
+  const { settings, localApi, surroundings, ingest, clock, logger } = options;
+  const { sidecarId, podUid, heartbeatMs, acceptRoutes, wedgedAfterMs } = settings;
   const reporting = { sidecarId, podUid, agentVersion: AGENT_VERSION, startId: clock.newId(), startedAtMs: clock.nowMs() };
   const watcher: Watcher = new Watcher({
-    localApi,
-    clock,
-    logger,
-    acceptRoutes,
+    ...{ localApi, surroundings, clock, logger, acceptRoutes },
+    wedgeLimits: wedgeLimits(wedgedAfterMs),
     intervalMs: () => reporter.intervalMs,
     onChange: () => reporter.push('change'),
   });
@@ -48,7 +48,11 @@ export async function runAgent(options: AgentOptions, { signal }: { readonly sig
   });
   await using server = await options.openStatusServer({
     notReady: () => hindrance(watcher.view()),
-    metrics: () => renderMetrics({ view: watcher.view(), traffic: watcher.counters.total, reports: reporter.counts, agentVersion: AGENT_VERSION }),
+    isDaemonWedged: () => watcher.isWedged,
+    metrics: () => {
+      const { counters, counts: daemon } = watcher;
+      return renderMetrics({ view: watcher.view(), counters, reports: reporter.counts, daemon, agentVersion: AGENT_VERSION });
+    },
   });
   logger.log('info', 'agent started', { version: AGENT_VERSION, startId: reporting.startId, port: server.port });
   try {

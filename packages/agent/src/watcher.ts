@@ -1,20 +1,31 @@
 import { BifrostError } from '@bifrost/types/core';
 import { Bell, pause } from './bell.ts';
-import { backoffMs } from './domain/backoff.ts';
+import { BusFollower } from './bus-follower.ts';
+import type { BusHint } from './domain/bus.ts';
 import { TrafficCounters } from './domain/counters.ts';
-import { busMask, type DaemonPeer, type DaemonStatus } from './domain/daemon.ts';
+import type { DaemonStatus } from './domain/daemon.ts';
 import { changeKey, hindrance, isTroubled, type View } from './domain/judge.ts';
-import { doubtPing, type PingRecord, pingTargets, recordPing } from './domain/pings.ts';
+import type { DaemonCounts } from './domain/metrics.ts';
+import { Pace } from './domain/pace.ts';
+import { PathHistory } from './domain/paths.ts';
+import { isInUse, pathOf, pingTargets } from './domain/pings.ts';
+import type { Look, WedgeLimits } from './domain/wedge.ts';
+import { Pinger } from './pinger.ts';
 import type { Clock } from './ports/clock.ts';
 import type { LocalApi } from './ports/local-api.ts';
 import type { Logger } from './ports/logger.ts';
+import type { Surroundings } from './ports/surroundings.ts';
+import { Surveyor } from './surveyor.ts';
 import { together } from './together.ts';
+import { WedgeGuard } from './wedge-guard.ts';
 
 export interface WatcherParts {
   readonly localApi: LocalApi;
+  readonly surroundings: Surroundings;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly acceptRoutes: boolean;
+  readonly wedgeLimits: WedgeLimits;
   /** How often the daemon is asked when it says nothing by itself, and pinged through. Milliseconds. */
   readonly intervalMs: () => number;
   /** The picture differs from the last one in something that the manager acts on. */
@@ -32,16 +43,8 @@ const MAX_READS = 2;
 const CERTAIN = ['gone', 'timeout'];
 /** How often a daemon that is away is looked for. */
 const AWAY_POLL_MS = 500;
-/** Hints come in bursts; reads do not. */
-const HINT_GAP_MS = 200;
-/** A router that missed one round is asked again soon. */
-const SUSPICION_MS = 2000;
-/** However often the picture changes, rounds are not closer than that. */
-const PING_GAP_MS = 1000;
-const PARALLEL_PINGS = 4;
-const STREAM_BACKOFF = { baseMs: 200, maxMs: 15_000 } as const;
-/** A stream that lasted so long was a good one. */
-const STABLE_STREAM_MS = 5000;
+/** Hints come in bursts; reads do not: so many at once, then one in each gap. */
+const READS = { burst: 5, gapMs: 200 } as const;
 
 /**
  * Knows what the daemon sees. A message on the daemon's bus is only a hint; the status is read again, one read at a time, and also at each
@@ -50,13 +53,16 @@ const STABLE_STREAM_MS = 5000;
 export class Watcher {
   readonly counters = new TrafficCounters();
   readonly #parts: WatcherParts;
-  readonly #pings = new Map<string, PingRecord>();
+  readonly #bus: BusFollower;
+  readonly #pinger: Pinger;
+  readonly #surveyor: Surveyor;
+  readonly #wedge: WedgeGuard;
+  readonly #paths = new PathHistory();
   readonly #readBell = new Bell();
-  readonly #pingBell = new Bell();
-  readonly #streamBell = new Bell();
+  readonly #pace = new Pace(READS.burst, READS.gapMs);
   #reachable = false;
   #status: DaemonStatus | undefined;
-  #health: readonly string[] = [];
+  #warnings: View['warnings'] = [];
   #key = '';
   #looked = false;
   #troubled = false;
@@ -64,17 +70,56 @@ export class Watcher {
 
   constructor(parts: WatcherParts) {
     this.#parts = parts;
+    const { localApi, surroundings, clock, intervalMs } = parts;
+    this.#bus = new BusFollower({
+      ...{ localApi, clock },
+      daemon: () => ({ reachable: this.#reachable, version: this.#status?.daemonVersion }),
+      onHint: (hint) => this.#hear(hint),
+      onEnd: () => this.#readBell.ring(),
+    });
+    this.#pinger = new Pinger({
+      ...{ localApi, clock, intervalMs },
+      targets: () => this.#pingTargets(),
+      isDaemonThere: () => this.#reachable,
+      onAnswer: () => this.#judge({ isNews: false }),
+      onTrouble: () => this.#readBell.ring(),
+    });
+    this.#surveyor = new Surveyor({
+      ...{ localApi, surroundings, clock, intervalMs },
+      peersInUse: () => (this.#reachable ? this.#status?.peers.filter((peer) => isInUse(peer, clock.nowMs())) : undefined),
+      pings: () => this.#pinger.records,
+      onChange: () => this.#judge({ isNews: false }),
+    });
+    const onChange = () => this.#judge({ isNews: false });
+    this.#wedge = new WedgeGuard({ ...{ localApi, surroundings, clock, onChange }, logger: parts.logger, limits: parts.wedgeLimits });
+  }
+
+  get isWedged(): boolean {
+    return this.#wedge.isWedged;
+  }
+
+  get counts(): DaemonCounts {
+    const { mask: busMask, streams: busStreams } = this.#bus;
+    return { busMask, busStreams, wedgeEpisodes: this.#wedge.episodes, dropped: this.#surveyor.dropped };
   }
 
   view(): View {
+    const { identities, largePings, advertisedRoutes } = this.#surveyor;
     return {
       reachable: this.#reachable,
       status: this.#status,
-      health: this.#health,
-      pings: this.#pings,
+      warnings: this.#warnings,
+      pings: this.#pinger.records,
       acceptRoutes: this.#parts.acceptRoutes,
       wasUsable: this.#wasUsable,
       nowMs: this.#parts.clock.nowMs(),
+      extras: {
+        paths: this.#paths,
+        identityOf: (id) => identities.of(id),
+        losesLarge: (id) => largePings.loses(id),
+        advertisedRoutes,
+        signs: [...this.#surveyor.signs, ...this.#wedge.signs],
+      },
     };
   }
 
@@ -88,16 +133,21 @@ export class Watcher {
 
   /** Watches until the signal aborts, then rejects with its reason. */
   async run({ signal }: Waiting): Promise<void> {
-    await together([(each) => this.#readLoop(each), (each) => this.#streamLoop(each), (each) => this.#pingLoop(each)], signal);
+    const parts = [this.#bus, this.#pinger, this.#surveyor, this.#wedge];
+    await together([(each) => this.#readLoop(each), ...parts.map((part) => (each: AbortSignal) => part.run({ signal: each }))], signal);
     signal.throwIfAborted();
   }
 
   async #readLoop(signal: AbortSignal): Promise<void> {
+    const { clock, intervalMs } = this.#parts;
     for (;;) {
-      await this.#readBell.wait(this.#reachable ? this.#parts.intervalMs() : Math.min(AWAY_POLL_MS, this.#parts.intervalMs()), { signal });
+      await this.#readBell.wait(this.#reachable ? intervalMs() : Math.min(AWAY_POLL_MS, intervalMs()), { signal });
+      const waitMs = this.#pace.waitMs(clock.monotonicMs());
+      if (waitMs > 0) await pause(waitMs, { signal });
+      this.#readBell.hush(); // what rang until now is answered by this read
+      this.#pace.take(clock.monotonicMs());
       await this.#read(STATUS_TIMEOUT_MS, { signal });
-      this.#judge();
-      await pause(HINT_GAP_MS, { signal });
+      this.#judge({ isNews: true });
     }
   }
 
@@ -122,93 +172,52 @@ export class Watcher {
     this.#looked = true;
     this.#status = status;
     const known = new Set(status.peers.map(({ id }) => id));
-    for (const id of this.#pings.keys()) if (!known.has(id)) this.#pings.delete(id);
+    this.#pinger.keep(known);
+    this.#paths.keep(known);
+    this.#wedge.note(status.backendState === 'NoState' ? 'no-state' : 'answer');
+    this.#surveyor.notice();
     if (this.#reachable) return;
     this.#reachable = true;
     this.#parts.logger.log('info', 'daemon answers', { backendState: status.backendState, daemonVersion: status.daemonVersion });
-    this.#streamBell.ring();
+    this.#bus.ring();
+    this.#surveyor.ring();
   }
 
   #lose(error: BifrostError): void {
     this.#looked = true; // a daemon that starts after us counts from zero
-    if (error.details['reason'] === 'gone') this.counters.daemonEnded();
-    this.#pings.clear();
-    this.#health = [];
-    if (this.#reachable) this.#parts.logger.log('warn', 'daemon does not answer', { code: error.code, reason: error.details['reason'] });
+    const reason = error.details['reason'];
+    if (reason === 'gone') this.counters.daemonEnded();
+    this.#wedge.note(reason === 'gone' ? 'gone' : reason === 'timeout' ? 'silence' : ('other' satisfies Look));
+    this.#pinger.keep(new Set());
+    this.#warnings = [];
+    if (this.#reachable) this.#parts.logger.log('warn', 'daemon does not answer', { code: error.code, reason });
     this.#reachable = false;
   }
 
-  /** Reports a change. What did not come from pings themselves is worth a round of pings at once. */
-  #judge({ byPing = false }: { readonly byPing?: boolean } = {}): void {
+  #hear({ warnings, prefs }: BusHint): void {
+    if (warnings) this.#warnings = warnings;
+    if (prefs) this.#surveyor.ring();
+    this.#readBell.ring();
+  }
+
+  #pingTargets() {
+    const status = this.#status;
+    return this.#reachable && status?.backendState === 'Running' ? pingTargets(status.peers, status.controlLinked) : [];
+  }
+
+  /** Reports a change. News from the daemon, other than what its pings tell, is worth a round of pings at once. */
+  #judge({ isNews }: { readonly isNews: boolean }): void {
     const view = this.view();
+    for (const peer of view.status?.peers ?? [])
+      if (isInUse(peer, view.nowMs)) this.#paths.observe(peer.id, pathOf(peer, view.pings.get(peer.id)), view.nowMs);
     const isTroubledNow = isTroubled(view);
-    if (isTroubledNow && !this.#troubled) for (const [id, record] of this.#pings) this.#pings.set(id, doubtPing(record));
+    if (isTroubledNow && !this.#troubled) this.#pinger.doubt();
     this.#troubled = isTroubledNow;
     this.#wasUsable = hindrance(view) === undefined;
     const key = changeKey(view);
     if (key === this.#key) return;
     this.#key = key;
     this.#parts.onChange();
-    if (!byPing) this.#pingBell.ring();
-  }
-
-  async #streamLoop(signal: AbortSignal): Promise<void> {
-    for (let attempt = 1; ; attempt += 1) {
-      while (!this.#reachable) await this.#streamBell.wait(Number.POSITIVE_INFINITY, { signal });
-      const since = this.#parts.clock.monotonicMs();
-      await this.#follow(signal);
-      this.#readBell.ring(); // the usual reason for an ended stream is a daemon that died
-      if (this.#parts.clock.monotonicMs() - since > STABLE_STREAM_MS) attempt = 1;
-      await pause(backoffMs({ attempt, random: this.#parts.clock.random(), ...STREAM_BACKOFF }), { signal });
-    }
-  }
-
-  async #follow(signal: AbortSignal): Promise<void> {
-    try {
-      for await (const { health } of this.#parts.localApi.watch(busMask(this.#status?.daemonVersion), { signal })) {
-        if (health) this.#health = health;
-        this.#readBell.ring();
-      }
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!BifrostError.is(error)) throw error;
-    }
-  }
-
-  async #pingLoop(signal: AbortSignal): Promise<void> {
-    for (let pauseMs = 0; ; ) {
-      await this.#pingBell.wait(pauseMs, { signal });
-      const asked = await this.#round(signal);
-      const intervalMs = this.#parts.intervalMs() * (0.9 + 0.2 * this.#parts.clock.random());
-      const isSuspicious = asked.some(({ id }) => this.#pings.get(id)?.failures === 1);
-      pauseMs = isSuspicious ? Math.min(intervalMs, SUSPICION_MS) : intervalMs;
-      if (asked.length > 0) await pause(Math.min(intervalMs, PING_GAP_MS), { signal });
-    }
-  }
-
-  /** Pings those that matter, a few at a time. Answers with whom it asked. */
-  async #round(signal: AbortSignal): Promise<readonly DaemonPeer[]> {
-    if (!this.#reachable || this.#status?.backendState !== 'Running') return [];
-    const targets = pingTargets(this.#status.peers, this.#status.controlLinked);
-    const waiting = targets.values();
-    const one = async () => {
-      for (const peer of waiting) await this.#ping(peer, signal);
-    };
-    await Promise.all(Array.from({ length: Math.min(PARALLEL_PINGS, targets.length) }, one));
-    return targets;
-  }
-
-  async #ping(peer: DaemonPeer, signal: AbortSignal): Promise<void> {
-    if (peer.ip === undefined) return;
-    try {
-      const answer = await this.#parts.localApi.ping(peer.ip, { signal });
-      if (!this.#reachable) return; // asked of a daemon that has died meanwhile
-      this.#pings.set(peer.id, recordPing(this.#pings.get(peer.id), answer));
-      this.#judge({ byPing: true });
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!BifrostError.is(error)) throw error;
-      this.#readBell.ring(); // not the peer's fault: look whether the daemon is there
-    }
+    if (isNews) this.#pinger.ring();
   }
 }

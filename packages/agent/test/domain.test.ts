@@ -2,10 +2,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { backoffMs } from '../src/domain/backoff.ts';
 import { TrafficCounters } from '../src/domain/counters.ts';
-import { renderMetrics } from '../src/domain/metrics.ts';
 import { type QueuedReport, ReportQueue } from '../src/domain/report-queue.ts';
 import { AGENT_VERSION } from '../src/version.ts';
-import { peer, status, view } from './support/views.ts';
+import { peer } from './support/views.ts';
 
 describe('TrafficCounters never go down', () => {
   const at = (rxBytes: number, txBytes = 0) => [peer({ id: 'a', rxBytes, txBytes })];
@@ -93,28 +92,6 @@ describe('backoffMs', () => {
     [{ attempt: 1, random: 0, retryAfterMs: 7000 }, 7000],
     [{ attempt: 1, random: 0, retryAfterMs: 1e9 }, 300_000],
   ])('%j', (input, expected) => expect(backoffMs({ baseMs: 500, maxMs: 15_000, ...input })).toBe(expected));
-});
-
-describe('renderMetrics', () => {
-  it('writes each family once, escapes labels, bounds the peers with a latency', () => {
-    const peers = Array.from({ length: 20 }, (_, index) => peer({ id: `n${index}`, name: index === 0 ? 'a"b\\c' : `peer-${index}` }));
-    const pings = new Map(peers.map(({ id }) => [id, { failures: 0, answer: { latencyMs: 5, path: 'direct' as const } }]));
-    const reports = { sent: 1, failed: 2, buffered: 3, superseded: 4, overflowed: 5, refused: 6 };
-    const text = renderMetrics({
-      view: view({ status: status({ peers }), pings }),
-      traffic: { rxBytes: 7, txBytes: 8 },
-      reports,
-      agentVersion: '1.2.3',
-    });
-    expect(text).toContain('bifrost_agent_build_info{version="1.2.3"} 1\n');
-    expect(text).toContain('bifrost_agent_peer_latency_seconds{peer="a\\"b\\\\c"} 0.005\n');
-    expect(text.match(/peer_latency_seconds\{/g)).toHaveLength(16);
-    expect(text).toContain('bifrost_agent_peers{path="direct"} 20\n');
-    expect(text).toContain('bifrost_agent_received_bytes_total 7\n');
-    expect(text).toContain('bifrost_agent_reports_dropped_total{cause="overflowed"} 5\n');
-    for (const line of text.trimEnd().split('\n'))
-      expect(line).toMatch(/^# (HELP|TYPE) |^bifrost_agent_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"\})? [0-9.]+$/);
-  });
 });
 
 it('AGENT_VERSION is the package version', () => {

@@ -1,10 +1,10 @@
 import { fromWire, type ReportV1 } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import { TrafficCounters } from '../src/domain/counters.ts';
-import { changeKey, hindrance, isTroubled, nodeFromStatus, peersFromStatus, type View } from '../src/domain/judge.ts';
-import { doubtPing, isAnswering, type PingRecord, pathOf, pingTargets, recordPing } from '../src/domain/pings.ts';
+import { changeKey, hindrance, isTroubled, nodeFromStatus, peersFromStatus } from '../src/domain/judge.ts';
+import { doubtPing, isAnswering, isInUse, type PingRecord, pathOf, pingTargets, recordPing } from '../src/domain/pings.ts';
 import { encodeReport } from '../src/domain/report.ts';
-import { peer, status, view } from './support/views.ts';
+import { extras, peer, status, type ViewPart, view } from './support/views.ts';
 
 const NOW = 1_800_000_000_000;
 const answered = (path: 'direct' | 'derp' | 'peer-relay' = 'direct'): PingRecord => ({ failures: 0, answer: { latencyMs: 5, path } });
@@ -67,7 +67,7 @@ describe('hindrance: usable, not "has an address"', () => {
   const other = peer({ id: 'router2', routes: ['10.1.0.0/24'] });
   const laptop = peer({ id: 'laptop' });
   const pings = (entries: Record<string, PingRecord>) => ({ pings: new Map(Object.entries(entries)) });
-  const table: readonly (readonly [string, Partial<View>, ReturnType<typeof hindrance>])[] = [
+  const table: readonly (readonly [string, ViewPart, ReturnType<typeof hindrance>])[] = [
     ['joined, control at hand, no peers', {}, undefined],
     ['daemon away', { reachable: false }, 'daemon'],
     ['daemon never seen', { status: undefined }, 'daemon'],
@@ -134,12 +134,33 @@ describe('the report', () => {
     });
   });
   it('lists the busiest first, with routers in it whatever their traffic', () => {
-    const peers = Array.from({ length: 70 }, (_, index) => peer({ id: `n${index}`, rxBytes: 1000 + index }));
+    const peers = Array.from({ length: 70 }, (_, index) => peer({ id: `n${index}`, active: true, rxBytes: 1000 + index }));
     const counters = new TrafficCounters();
     const seen = view({ status: status({ peers: [...peers, peer({ id: 'router', routes: ['10.0.0.0/8'] })] }) });
     counters.observe(seen.status?.peers ?? []);
     const listed = peersFromStatus(seen, counters).map(({ id }) => id);
     expect([listed.length, listed[0], listed.at(-1)]).toEqual([64, 'n69', 'router']);
+  });
+  it.each([
+    ['a router', peer({ routes: ['10.0.0.0/8'] }), true],
+    ['one that packets went to', peer({ active: true }), true],
+    ['one that sent us something', peer({ lastHandshakeAtMs: NOW - 170_000 }), true],
+    ['one that was quiet for long', peer({ lastHandshakeAtMs: NOW - 190_000, rxBytes: 5 }), false],
+    ['one that is merely there', peer(), false],
+  ])('names peers in use only: %s', (_, one, isNamed) => {
+    expect(isInUse(one, NOW)).toBe(isNamed);
+    expect(peersFromStatus(view({ status: status({ peers: [one] }) }), new TrafficCounters())).toHaveLength(isNamed ? 1 : 0);
+  });
+  it('says which of its own routes are approved, once the daemon has told what it advertises', () => {
+    const ownRoutes = ['10.2.0.0/24', '192.0.2.0/24'];
+    const seen = (advertisedRoutes: readonly string[] | undefined) =>
+      nodeFromStatus(view({ status: status({ ownRoutes }), extras: extras({ advertisedRoutes }) }));
+    expect(seen(['10.1.0.0/24', '10.2.0.0/24'])).toMatchObject({
+      advertisedRoutes: ['10.1.0.0/24', '10.2.0.0/24'],
+      approvedRoutes: ['10.2.0.0/24'],
+    });
+    expect(seen([])).not.toHaveProperty('advertisedRoutes');
+    expect(seen(undefined)).not.toHaveProperty('approvedRoutes');
   });
   it('stays within the manager limit, leaving out the least busy', () => {
     const routes = Array.from({ length: 64 }, (_, index) => `fd00:1111:2222:${index}::/64`);
@@ -152,23 +173,27 @@ describe('the report', () => {
       txBytes: 0,
       routes,
     }));
-    const report = { v: 1, peers, node: { ips: [] } } as unknown as ReportV1;
+    const report = { v: 1, peers, node: { ips: [] }, idlePeers: 3 } as unknown as ReportV1;
     const body = encodeReport(report);
     expect(Buffer.byteLength(body)).toBeLessThanOrEqual(65_536);
-    expect((fromWire(JSON.parse(body)) as ReportV1).peers[0]?.id).toBe('n0');
+    const read = fromWire(JSON.parse(body)) as ReportV1;
+    expect(read.peers[0]?.id).toBe('n0');
+    expect(read.peers.length + (read.idlePeers ?? 0)).toBe(67);
   });
   it('a change is what the manager acts on: not traffic, not latency, not the path of a peer that routes nothing', () => {
     const before = view({ status: status({ peers: [peer({ id: 'laptop' })] }) });
     const key = changeKey(before);
     const pings = new Map([['laptop', answered()]]);
     expect(changeKey({ ...before, pings, nowMs: NOW + 99, status: status({ peers: [peer({ id: 'laptop', rxBytes: 9 })] }) })).toBe(key);
-    const others: Partial<View>[] = [
+    const others: ViewPart[] = [
       { reachable: false },
       { health: ['warming-up'] },
       ...[{ backendState: 'Stopped' }, { ips: ['100.64.0.9'] }, { deviceId: 'other' }, { homeDerp: 'fra' }, { controlLinked: false }].map((part) => ({
         status: status(part),
       })),
       { status: status({ peers: [peer({ id: 'laptop', routes: ['10.0.0.0/8'], proven: 'direct' })] }) },
+      { extras: extras({ signs: ['mtu'] }) },
+      { extras: extras({ advertisedRoutes: ['10.1.0.0/24'] }) },
     ];
     for (const part of others) expect(changeKey(view(part))).not.toBe(key);
   });

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { UnixLocalApi } from '../src/adapters/http/local-api.ts';
-import type { BusHint } from '../src/domain/daemon.ts';
+import type { BusHint } from '../src/domain/bus.ts';
 import { fakeDaemon, hang, json, reset } from './support/fake-daemon.ts';
 
 const timeoutMs = 2000;
@@ -34,7 +34,7 @@ describe('UnixLocalApi', () => {
   it.each([
     [
       { Err: '', LatencySeconds: 0.0123456, PeerRelay: 'x' },
-      { latencyMs: 12.346, path: 'peer-relay' },
+      { latencyMs: 12.35, path: 'peer-relay' },
     ],
     [
       { Err: '', LatencySeconds: 1, DERPRegionID: 4 },
@@ -112,7 +112,7 @@ describe('UnixLocalApi on the bus', () => {
     );
     await vi.waitFor(() => expect(daemon.streams.size).toBe(1));
     for (const line of ['{"State":6,"Health":{"Warnings":{"b":{},"a":{}}}}', '{"Engine":{}}', '', 'no json', '{"PeersChanged":[]}']) daemon.say(line);
-    await vi.waitFor(() => expect(hints).toEqual([{ health: ['a', 'b'] }, {}]));
+    await vi.waitFor(() => expect(hints).toMatchObject([{ warnings: [{ code: 'a' }, { code: 'b' }] }, {}]));
     await daemon.stop();
     expect(await watching).toEqual(['LOCALAPI_UNAVAILABLE', 'ECONNRESET']);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
@@ -153,6 +153,6 @@ describe('UnixLocalApi in bounded memory', () => {
     );
     const hints: BusHint[] = [];
     for await (const hint of api.watch(MASK, { signal })) hints.push(hint);
-    expect(hints).toEqual([{}, { health: [] }]);
+    expect(hints).toEqual([{}, { warnings: [] }]);
   });
 });

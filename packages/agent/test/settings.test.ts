@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseEnvironment } from '../src/domain/settings.ts';
+import { parseEnvironment, wedgeLimits } from '../src/domain/settings.ts';
 
 const good = {
   BIFROST_SIDECAR_ID: 's-1',
@@ -23,7 +23,11 @@ describe('parseEnvironment', () => {
       listen: { host: '127.0.0.1', port: 9003 },
       heartbeatMs: 10_000,
       acceptRoutes: false,
+      wedgedAfterMs: 60_000,
     });
+  });
+  it('a daemon without a state may wait three times as long as a silent one', () => {
+    expect(wedgeLimits(60_000)).toEqual({ silenceMs: 60_000, noStateMs: 180_000, episodesPerHour: 3 });
   });
   it.each([
     ['BIFROST_LISTEN', '[::1]:9003', { listen: { host: '::1', port: 9003 } }],
@@ -34,6 +38,7 @@ describe('parseEnvironment', () => {
     ['BIFROST_INGEST_URL', 'http://[::1]:1/', { ingestUrl: new URL('http://[::1]:1/') }],
     ['BIFROST_HEARTBEAT_MS', '100', { heartbeatMs: 100 }],
     ['BIFROST_ACCEPT_ROUTES', 'true', { acceptRoutes: true }],
+    ['BIFROST_WEDGED_AFTER_MS', '3600000', { wedgedAfterMs: 3_600_000 }],
   ])('%s=%s', (name, value, expected) => expect(settingsOf({ [name]: value })).toMatchObject(expected));
 
   it.each([
@@ -47,6 +52,8 @@ describe('parseEnvironment', () => {
     ['BIFROST_HEARTBEAT_MS', '99'],
     ['BIFROST_HEARTBEAT_MS', '300001'],
     ['BIFROST_HEARTBEAT_MS', '1e3'],
+    ['BIFROST_WEDGED_AFTER_MS', '999'],
+    ['BIFROST_WEDGED_AFTER_MS', '10000000'],
     ['BIFROST_ACCEPT_ROUTES', 'yes'],
     ['BIFROST_TOKEN_FILE', 'token'],
     ['BIFROST_SIDECAR_ID', 'a b'],

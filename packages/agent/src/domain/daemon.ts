@@ -1,4 +1,5 @@
 import { type PathClass, REPORT_LIMITS } from '@bifrost/types/core';
+import { countOf, isObject, NAME, textOf, textsOf, timeOf, WORD } from './raw.ts';
 
 /** One peer as the daemon sees it. */
 export interface DaemonPeer {
@@ -8,6 +9,7 @@ export interface DaemonPeer {
   readonly ip: string | undefined;
   /** What control says. */
   readonly online: boolean;
+  /** Packets were sent to it within the last two minutes. */
   readonly active: boolean;
   /** A path that the daemon has proven within its last seconds, not by a relay of the control plane's. */
   readonly proven: Extract<PathClass, 'direct' | 'peer-relay'> | undefined;
@@ -26,16 +28,13 @@ export interface DaemonStatus {
   readonly daemonVersion: string | undefined;
   readonly deviceId: string | undefined;
   readonly ips: readonly string[];
+  /** Ranges beyond our own addresses that the tailnet sends to us: what was advertised and approved. */
+  readonly ownRoutes: readonly string[];
   readonly homeDerp: string | undefined;
   readonly keyExpiresAtMs: number | undefined;
   /** Whether the daemon is connected to its control plane now; its health warning about that comes minutes later (seen with 1.102.5). */
   readonly controlLinked: boolean;
   readonly peers: readonly DaemonPeer[];
-}
-
-/** Something changed; `health` is there when the message carried the warnings. */
-export interface BusHint {
-  readonly health?: readonly string[];
 }
 
 interface RawPeer {
@@ -62,43 +61,23 @@ interface RawStatus {
   readonly Self?: RawPeer | null;
   readonly Peer?: Readonly<Record<string, RawPeer>> | null;
 }
-interface RawNotify {
-  readonly Health?: { readonly Warnings?: Readonly<Record<string, unknown>> | null } | null;
-  readonly [member: string]: unknown;
-}
 
-const WORD = 64;
-const NAME = 255;
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value);
-/** Bounded as the report's schema wants it, without control characters; undefined when nothing is left. */
-function textOf(value: unknown, limit: number): string | undefined {
-  if (typeof value !== 'string') return undefined;
-  return value.replace(/\p{Cc}/gu, '').slice(0, limit) || undefined;
-}
-/** Go writes an empty list as null. */
-const textsOf = (value: unknown): readonly string[] => (Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []);
-const countOf = (value: unknown): number => (Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : 0);
-/** Go's zero time lies before the Unix epoch and means "never". */
-function timeOf(value: unknown): number | undefined {
-  const atMs = typeof value === 'string' ? Date.parse(value) : Number.NaN;
-  return atMs > 0 ? atMs : undefined;
-}
+const isExit = (range: string): boolean => range.endsWith('/0');
 
-function routesOf(raw: RawPeer, ips: readonly string[]): readonly string[] {
-  const isExit = (range: string) => range.endsWith('/0');
+function routesOf(raw: RawPeer, { withExit }: { readonly withExit: boolean }): readonly string[] {
+  const ips = textsOf(raw.TailscaleIPs);
   return textsOf(raw.AllowedIPs)
-    .filter((range) => !ips.includes(range.slice(0, range.lastIndexOf('/'))) && (raw.ExitNode === true || !isExit(range)))
+    .filter((range) => !ips.includes(range.slice(0, range.lastIndexOf('/'))) && (withExit || !isExit(range)))
     .slice(0, REPORT_LIMITS.maxRoutesPerPeer);
 }
 
 function peerOf(raw: RawPeer): DaemonPeer | undefined {
   const id = textOf(raw.ID, WORD);
   if (id === undefined) return undefined;
-  const ips = textsOf(raw.TailscaleIPs);
   return {
     id,
     name: textOf(raw.DNSName, NAME)?.replace(/\.$/, '') ?? textOf(raw.HostName, NAME) ?? id,
-    ip: ips[0],
+    ip: textsOf(raw.TailscaleIPs)[0],
     online: raw.Online === true,
     active: raw.Active === true,
     proven: raw.CurAddr ? 'direct' : raw.PeerRelay ? 'peer-relay' : undefined,
@@ -106,7 +85,7 @@ function peerOf(raw: RawPeer): DaemonPeer | undefined {
     rxBytes: countOf(raw.RxBytes),
     txBytes: countOf(raw.TxBytes),
     lastHandshakeAtMs: timeOf(raw.LastHandshake),
-    routes: routesOf(raw, ips),
+    routes: routesOf(raw, { withExit: raw.ExitNode === true }),
   };
 }
 
@@ -123,47 +102,10 @@ export function readStatus(json: unknown): DaemonStatus | undefined {
     daemonVersion: textOf(raw.Version, WORD),
     deviceId: textOf(self.ID, WORD),
     ips: textsOf(raw.TailscaleIPs).slice(0, REPORT_LIMITS.maxIps),
+    ownRoutes: routesOf(self, { withExit: true }),
     homeDerp: textOf(self.Relay, WORD),
     keyExpiresAtMs: timeOf(self.KeyExpiry),
     controlLinked: self.Online !== false,
     peers: peers.filter(isObject).flatMap((peer) => peerOf(peer) ?? []),
   };
-}
-
-/** What a bus message carries that can change the picture. `Engine` and empty messages do not: reading the status may itself cause them. */
-const TELLING = [
-  'State',
-  'Health',
-  'Prefs',
-  'SelfChange',
-  'InitialStatus',
-  'NetMap',
-  'PeerChangedPatch',
-  'PeersChanged',
-  'PeersRemoved',
-  'ErrMessage',
-];
-
-/** Reads one bus message; undefined when it changes nothing for us. */
-export function readNotify(json: unknown): BusHint | undefined {
-  if (!isObject(json)) return undefined;
-  const raw = json as RawNotify;
-  if (!TELLING.some((member) => raw[member] !== undefined && raw[member] !== null)) return undefined;
-  return isObject(raw.Health) ? { health: healthCodes(raw.Health.Warnings ?? {}) } : {};
-}
-
-function healthCodes(warnings: Readonly<Record<string, unknown>>): readonly string[] {
-  const codes = Object.keys(warnings).flatMap((code) => textOf(code, WORD) ?? []);
-  return codes.sort().slice(0, REPORT_LIMITS.maxHealth);
-}
-
-// InitialState 2, InitialHealthState 128, HealthActions 512 always. Not InitialPrefs, not InitialStatus: we read the status ourselves.
-const BASE_BITS = 2 | 128 | 512;
-const RATE_LIMIT = 256; // old daemons push whole network maps; refused together with the newer bits
-const DELTA_BITS = 4096 | 8192 | 32_768; // PeerChanges, NoNetMap, PeerPatches: since 1.100
-
-/** The bus mask for a daemon of that version. */
-export function busMask(daemonVersion: string | undefined): number {
-  const [, major = 0, minor = 0] = /^(\d+)\.(\d+)/.exec(daemonVersion ?? '')?.map(Number) ?? [];
-  return BASE_BITS | (major > 1 || (major === 1 && minor >= 100) ? DELTA_BITS : RATE_LIMIT);
 }

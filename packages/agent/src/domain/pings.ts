@@ -42,6 +42,11 @@ export function pathOf(peer: DaemonPeer, ping: PingRecord | undefined): PathClas
   return peer.relayed && (peer.active || peer.lastHandshakeAtMs !== undefined) ? 'derp' : 'none';
 }
 
+/** Whether the manager hears of this peer by itself: a router, or one that packets went to or came from lately. The others are idle. */
+export function isInUse({ routes, active, lastHandshakeAtMs }: DaemonPeer, nowMs: number): boolean {
+  return routes.length > 0 || active || (lastHandshakeAtMs !== undefined && nowMs - lastHandshakeAtMs < SESSION_MS);
+}
+
 const MAX_TARGETS = 16;
 /** With no link to control and nobody to ask, so many quiet peers are asked whether we still reach anything. */
 const MAX_WITNESSES = 3;

@@ -1,4 +1,5 @@
 import type { Issue } from '@bifrost/types/core';
+import type { WedgeLimits } from './wedge.ts';
 
 /** What one agent is told. */
 export interface AgentSettings {
@@ -13,15 +14,19 @@ export interface AgentSettings {
   /** Until the manager wishes for another interval, milliseconds. */
   readonly heartbeatMs: number;
   readonly acceptRoutes: boolean;
+  /** A daemon that answered before and is silent for so long is wedged. Milliseconds. */
+  readonly wedgedAfterMs: number;
 }
 export type ParsedSettings = { readonly ok: true; readonly settings: AgentSettings } | { readonly ok: false; readonly issues: readonly Issue[] };
 
 export const HEARTBEAT_BOUNDS_MS = { min: 100, max: 300_000 } as const;
+const WEDGED_BOUNDS_MS = { min: 1_000, max: 3_600_000 } as const;
 const DEFAULTS: Readonly<Record<string, string>> = {
   BIFROST_TAILSCALED_SOCKET: '/var/run/tailscale/tailscaled.sock',
   BIFROST_LISTEN: '127.0.0.1:9003',
   BIFROST_HEARTBEAT_MS: '10000',
   BIFROST_ACCEPT_ROUTES: 'false',
+  BIFROST_WEDGED_AFTER_MS: '60000',
 };
 const ID = /^[A-Za-z0-9._-]{1,64}$/;
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
@@ -46,8 +51,9 @@ export function parseEnvironment(environment: Readonly<Record<string, string | u
   const caFile = environment['BIFROST_CA_FILE'] ? read('BIFROST_CA_FILE', file, 'must be an absolute path') : undefined;
   const socketPath = read('BIFROST_TAILSCALED_SOCKET', file, 'must be an absolute path');
   const listen = read('BIFROST_LISTEN', listenOf, 'must be host:port, IPv6 in brackets');
-  const heartbeatMs = read('BIFROST_HEARTBEAT_MS', heartbeatOf, 'must be a whole number from 100 to 300000');
+  const heartbeatMs = read('BIFROST_HEARTBEAT_MS', within(HEARTBEAT_BOUNDS_MS), 'must be a whole number from 100 to 300000');
   const acceptRoutes = read('BIFROST_ACCEPT_ROUTES', booleanOf, 'must be "true" or "false"');
+  const wedgedAfterMs = read('BIFROST_WEDGED_AFTER_MS', within(WEDGED_BOUNDS_MS), 'must be a whole number from 1000 to 3600000');
   if (
     issues.length > 0 ||
     sidecarId === undefined ||
@@ -57,11 +63,17 @@ export function parseEnvironment(environment: Readonly<Record<string, string | u
     socketPath === undefined ||
     listen === undefined ||
     heartbeatMs === undefined ||
-    acceptRoutes === undefined
+    acceptRoutes === undefined ||
+    wedgedAfterMs === undefined
   )
     return { ok: false, issues };
-  const settings = { sidecarId, podUid, ingestUrl, tokenFile, socketPath, listen, heartbeatMs, acceptRoutes, ...(caFile ? { caFile } : {}) };
-  return { ok: true, settings };
+  const settings = { sidecarId, podUid, ingestUrl, tokenFile, socketPath, listen, heartbeatMs, acceptRoutes, wedgedAfterMs };
+  return { ok: true, settings: { ...settings, ...(caFile ? { caFile } : {}) } };
+}
+
+/** A daemon without a state may wait for much before one should think that it hangs. */
+export function wedgeLimits(silenceMs: number): WedgeLimits {
+  return { silenceMs, noStateMs: 3 * silenceMs, episodesPerHour: 3 };
 }
 
 function ingestUrlOf(text: string): URL | undefined {
@@ -76,10 +88,12 @@ function listenOf(text: string): AgentSettings['listen'] | undefined {
   return host !== undefined && port <= 65_535 ? { host, port } : undefined;
 }
 
-function heartbeatOf(text: string): number | undefined {
-  const milliseconds = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN;
-  return milliseconds >= HEARTBEAT_BOUNDS_MS.min && milliseconds <= HEARTBEAT_BOUNDS_MS.max ? milliseconds : undefined;
-}
+const within =
+  ({ min, max }: { readonly min: number; readonly max: number }) =>
+  (text: string): number | undefined => {
+    const milliseconds = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
+    return milliseconds >= min && milliseconds <= max ? milliseconds : undefined;
+  };
 
 function booleanOf(text: string): boolean | undefined {
   return text === 'true' ? true : text === 'false' ? false : undefined;

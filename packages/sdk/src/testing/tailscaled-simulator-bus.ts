@@ -6,13 +6,18 @@ export const BUS = {
   initialState: 2,
   initialPrefs: 4,
   initialNetMap: 8,
+  initialDriveShares: 32,
   initialHealth: 128,
   rateLimit: 256,
+  initialExitNode: 1024,
+  initialClientVersion: 2048,
   peerChanges: 4096,
   noNetMap: 8192,
   initialStatus: 16_384,
   peerPatches: 32_768,
   inProcess: 65_536,
+  policy: 131_072,
+  peerStates: 262_144,
 } as const;
 
 /** The members of one message. The `null`s that Go writes are added when it is sent. */
@@ -36,12 +41,30 @@ interface Reader {
   behind: number;
 }
 
-/** The mask that a query asks for; undefined when the daemon would answer 400. */
-export function parseMask(text: string | null): number | undefined {
-  const mask = Number(text ?? '0');
-  if (!Number.isSafeInteger(mask) || mask < 0 || text === '') return undefined;
-  const deltas = BUS.peerChanges | BUS.noNetMap | BUS.initialStatus | BUS.peerPatches;
-  if ((mask & BUS.rateLimit && mask & deltas) || mask & BUS.inProcess) return undefined;
+/** Bits that make a first message; health alone does not. */
+const FIRST =
+  BUS.initialState |
+  BUS.initialPrefs |
+  BUS.initialNetMap |
+  BUS.initialDriveShares |
+  BUS.initialExitNode |
+  BUS.initialClientVersion |
+  BUS.initialStatus |
+  BUS.policy |
+  BUS.peerStates;
+export const wantsFirst = (mask: number): boolean => (mask & FIRST) !== 0;
+
+const MAX_MASK = 2n ** 64n - 1n;
+const KNOWN = 2n ** 19n - 1n;
+const DELTAS = BUS.peerChanges | BUS.noNetMap | BUS.initialStatus | BUS.peerPatches;
+
+/** The mask that a query asks for, or the text of the daemon's refusal. Bits that it does not know are ignored. */
+export function parseMask(text: string | null): number | string {
+  if (!text) return 0;
+  if (!/^[0-9]{1,20}$/.test(text) || BigInt(text) > MAX_MASK) return 'bad mask';
+  const mask = Number(BigInt(text) & KNOWN);
+  if (mask & BUS.inProcess) return 'NotifyInProcessNoDisconnect is only valid for in-process IPN bus subscribers';
+  if (mask & BUS.rateLimit && mask & DELTAS) return 'NotifyRateLimit is incompatible with new-style IPN bus subscription bits';
   return mask;
 }
 

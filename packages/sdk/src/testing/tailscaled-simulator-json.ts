@@ -15,6 +15,10 @@ export interface SimulatedNode {
   readonly tags?: readonly string[];
   /** RFC 3339; absent when the key does not expire. */
   readonly keyExpiry?: string;
+  /** Ranges that it offers to the tailnet. */
+  readonly advertisedRoutes?: readonly string[];
+  /** Those of them that the tailnet's owner has approved. */
+  readonly approvedRoutes?: readonly string[];
 }
 
 /** Another machine of the tailnet. */
@@ -25,6 +29,8 @@ export interface SimulatedPeer {
   /** Ranges that it routes for us. */
   readonly routes?: readonly string[];
   readonly tags?: readonly string[];
+  /** Login name of its owner; default: a tagged machine's stand-in. */
+  readonly user?: string;
   /** What control says; default true. */
   readonly online?: boolean;
   /** Packets went there lately; default true. */
@@ -33,6 +39,23 @@ export interface SimulatedPeer {
   readonly path?: PathClass;
   /** Of a ping; default 5. */
   readonly latencyMs?: number;
+  /** Larger packets get lost on the direct way; default: none. UDP payload, bytes. */
+  readonly maxPacketBytes?: number;
+}
+
+/** One health warning, with what the daemon tells about it. */
+export interface SimulatedWarning {
+  readonly code: string;
+  /** Default `medium`. */
+  readonly severity?: 'high' | 'medium' | 'low';
+  /** Default false. */
+  readonly impactsConnectivity?: boolean;
+}
+
+/** Checks that the daemon makes of its surroundings: the text of what they find, empty when all is well. */
+export interface SimulatedChecks {
+  readonly 'ip-forwarding': string;
+  readonly 'udp-gro-forwarding': string;
 }
 
 /** What the answers are made from. */
@@ -42,7 +65,13 @@ export interface SimulatedWorld {
   readonly node: SimulatedNode;
   readonly peers: readonly SimulatedPeer[];
   readonly traffic: ReadonlyMap<string, { readonly rxBytes: number; readonly txBytes: number }>;
-  readonly health: readonly string[];
+  /** When packets last passed, by peer id; RFC 3339. */
+  readonly handshakes: ReadonlyMap<string, string>;
+  /** Packets dropped because of errors. */
+  readonly drops: { readonly inbound: number; readonly outbound: number };
+  readonly checks: SimulatedChecks;
+  readonly controlUrl: string;
+  readonly health: readonly SimulatedWarning[];
   readonly link: 'up' | 'relayed' | 'cut';
   readonly controlLinked: boolean;
   readonly startedAt: string;
@@ -51,7 +80,7 @@ export interface SimulatedWorld {
 export const NEVER = '0001-01-01T00:00:00Z'; // Go's zero time
 const DERP = 'sim';
 const prefixOf = (ip: string): string => `${ip}/${ip.includes(':') ? 128 : 32}`;
-const orNull = <T>(list: readonly T[]): readonly T[] | null => (list.length > 0 ? list : null); // Go writes an empty list as null
+export const orNull = <T>(list: readonly T[]): readonly T[] | null => (list.length > 0 ? list : null); // Go writes an empty list as null
 const hexOf = (text: string): string => Buffer.from(text).toString('hex').slice(0, 64).padEnd(64, '0');
 export const nodeKeyOf = (id: string): string => `nodekey:${hexOf(id)}`;
 /** The legacy number beside the stable id. */
@@ -65,6 +94,10 @@ export function pathIn(world: SimulatedWorld, peer: SimulatedPeer): PathClass {
 }
 /** The address and port that a direct or peer-relayed path uses. */
 export const endpointOf = (peer: SimulatedPeer): string => `192.0.2.${(nodeNumberOf(peer.id) % 250) + 1}:41641`;
+
+/** What the tailnet sends to the node: advertised and approved. */
+const approvedOf = ({ advertisedRoutes = [], approvedRoutes = [] }: SimulatedNode): readonly string[] =>
+  approvedRoutes.filter((route) => advertisedRoutes.includes(route));
 
 const EMPTY_MACHINE = {
   Created: NEVER,
@@ -90,8 +123,9 @@ function selfStatus({ node, backendState, controlLinked, startedAt }: SimulatedW
     OS: 'linux',
     UserID: joined ? 1000 : 0,
     TailscaleIPs: joined ? orNull(node.ips) : null,
-    ...(joined ? { AllowedIPs: node.ips.map(prefixOf) } : {}),
+    ...(joined ? { AllowedIPs: [...node.ips.map(prefixOf), ...approvedOf(node)] } : {}),
     ...(node.tags && joined ? { Tags: node.tags } : {}),
+    ...(joined && approvedOf(node).length > 0 ? { PrimaryRoutes: approvedOf(node) } : {}),
     Addrs: [],
     CurAddr: '',
     Relay: joined ? DERP : '',
@@ -120,7 +154,7 @@ function peerStatus(world: SimulatedWorld, peer: SimulatedPeer): object {
     HostName: peer.hostname,
     DNSName: `${peer.hostname}.${world.node.tailnetDomain}.`,
     OS: 'linux',
-    UserID: 1000,
+    UserID: userOf(peer).ID,
     TailscaleIPs: orNull(peer.ips),
     AllowedIPs: [...peer.ips.map(prefixOf), ...(peer.routes ?? [])],
     ...(peer.tags ? { Tags: peer.tags } : {}),
@@ -133,7 +167,7 @@ function peerStatus(world: SimulatedWorld, peer: SimulatedPeer): object {
     TxBytes: txBytes,
     ...EMPTY_MACHINE,
     Created: world.startedAt,
-    LastHandshake: used ? world.startedAt : NEVER,
+    LastHandshake: world.handshakes.get(peer.id) ?? NEVER,
     Online: peer.online ?? true,
     Active: peer.active ?? true,
     InNetworkMap: true,
@@ -156,54 +190,71 @@ export function statusJson(world: SimulatedWorld, { withPeers }: { readonly with
     AuthURL: '',
     TailscaleIPs: joined ? orNull(node.ips) : null,
     Self: selfStatus(world),
-    Health: world.health.map((code) => `Simulated trouble: ${code}.`),
+    Health: world.health.map(({ code }) => `Simulated trouble: ${code}.`),
     MagicDNSSuffix: joined ? node.tailnetDomain : '',
     CurrentTailnet: joined ? tailnet : null,
     CertDomains: null,
     ExtraRecords: null,
     Peer: peers,
-    User: joined && withPeers ? { 1000: { ID: 1000, LoginName: 'tagged-devices', DisplayName: 'Tagged Devices' } } : null,
+    User: joined ? usersOf(withPeers ? [node, ...world.peers] : [node]) : null, // its own is there even without peers
     ClientVersion: null,
   };
 }
 
 /** The `Health` member of bus messages. */
 export function healthJson({ health, startedAt }: SimulatedWorld): object {
-  const warning = (code: string) => ({
+  const warning = ({ code, severity = 'medium', impactsConnectivity = false }: SimulatedWarning) => ({
     WarnableCode: code,
-    Severity: 'medium',
+    Severity: severity,
     Title: code,
     Text: `Simulated trouble: ${code}.`,
     BrokenSince: startedAt,
+    ...(impactsConnectivity ? { ImpactsConnectivity: true } : {}),
   });
-  return { Warnings: health.length > 0 ? Object.fromEntries(health.map((code) => [code, warning(code)])) : null };
+  return { Warnings: health.length > 0 ? Object.fromEntries(health.map((each) => [each.code, warning(each)])) : null };
 }
+
+const TAGGED = 'tagged-devices';
+/** The owner of a machine, as `whois` and the status show it. */
+export function userOf(machine: SimulatedNode | SimulatedPeer): { readonly ID: number; readonly LoginName: string; readonly DisplayName: string } {
+  const login = 'user' in machine ? machine.user : undefined;
+  if (login === undefined) return { ID: 1000, LoginName: TAGGED, DisplayName: 'Tagged Devices' };
+  return { ID: 2000 + (nodeNumberOf(login) % 1_000_000), LoginName: login, DisplayName: login };
+}
+
+const usersOf = (machines: readonly (SimulatedNode | SimulatedPeer)[]): object =>
+  Object.fromEntries(machines.map((machine) => [userOf(machine).ID, userOf(machine)]));
 
 /** A machine of the network map, as `whois` and the bus show it. */
 export function nodeJson(world: SimulatedWorld, machine: SimulatedNode | SimulatedPeer): object {
-  const routes = 'routes' in machine ? (machine.routes ?? []) : [];
+  const routes = 'tailnetDomain' in machine ? approvedOf(machine) : (machine.routes ?? []);
   return {
     ID: nodeNumberOf(machine.id),
     StableID: machine.id,
     Name: `${machine.hostname}.${world.node.tailnetDomain}.`,
-    User: 1000,
+    User: userOf(machine).ID,
     Key: nodeKeyOf(machine.id),
     Addresses: machine.ips.map(prefixOf),
     AllowedIPs: [...machine.ips.map(prefixOf), ...routes],
+    HomeDERP: 1,
+    Created: world.startedAt,
     ...(machine.tags ? { Tags: machine.tags } : {}),
     ...(routes.length > 0 ? { PrimaryRoutes: routes } : {}),
     Online: 'online' in machine ? (machine.online ?? true) : true,
+    MachineAuthorized: true,
+    ComputedName: machine.hostname,
+    ComputedNameWithHost: machine.hostname,
   };
 }
 
 /** The answer of `ping`; undefined when no answer would ever come. */
-export function pingJson(world: SimulatedWorld, ip: string): object | undefined {
+export function pingJson(world: SimulatedWorld, ip: string, sizeBytes: number): object | undefined {
   const nothing = { IP: ip, NodeIP: '', NodeName: '', Err: '', LatencySeconds: 0, Endpoint: '', PeerRelay: '', DERPRegionID: 0, DERPRegionCode: '' };
   if (world.node.ips.includes(ip)) return { ...nothing, NodeIP: ip, Err: `${ip} is local Tailscale IP`, IsLocalIP: true };
   const peer = world.peers.find(({ ips }) => ips.includes(ip));
   if (!peer) return { ...nothing, Err: 'no matching peer' };
   const path = pathIn(world, peer);
-  if (path === 'none') return undefined;
+  if (path === 'none' || (path === 'direct' && sizeBytes > (peer.maxPacketBytes ?? Number.POSITIVE_INFINITY))) return undefined;
   return {
     ...nothing,
     NodeIP: peer.ips[0] ?? ip,
@@ -213,45 +264,4 @@ export function pingJson(world: SimulatedWorld, ip: string): object | undefined 
     ...(path === 'peer-relay' ? { PeerRelay: `${endpointOf(peer)}:vni:1` } : {}),
     ...(path === 'derp' ? { DERPRegionID: 1, DERPRegionCode: DERP } : {}),
   };
-}
-
-/** The answer of `prefs`. */
-export function prefsJson({ node, backendState }: SimulatedWorld): object {
-  return {
-    ControlURL: '',
-    RouteAll: true,
-    ExitNodeID: '',
-    ExitNodeIP: '',
-    ExitNodeAllowLANAccess: false,
-    CorpDNS: true,
-    RunSSH: false,
-    WantRunning: backendState !== 'Stopped',
-    LoggedOut: backendState === 'NeedsLogin',
-    ShieldsUp: false,
-    AdvertiseTags: orNull(node.tags ?? []),
-    Hostname: node.hostname,
-    AdvertiseRoutes: null,
-    AdvertiseServices: null,
-    Sync: null,
-    NoSNAT: false,
-    NetfilterMode: 2,
-    AutoUpdate: { Check: true, Apply: null },
-    AppConnector: { Advertise: false },
-    Config: null,
-  };
-}
-
-/** The answer of `usermetrics`. */
-export function userMetrics(world: SimulatedWorld): string {
-  const sums = { direct_ipv4: { rxBytes: 0, txBytes: 0 }, derp: { rxBytes: 0, txBytes: 0 } };
-  for (const peer of world.peers) {
-    const sum = sums[pathIn(world, peer) === 'derp' ? 'derp' : 'direct_ipv4'];
-    const { rxBytes, txBytes } = world.traffic.get(peer.id) ?? { rxBytes: 0, txBytes: 0 };
-    sum.rxBytes += rxBytes;
-    sum.txBytes += txBytes;
-  }
-  const lines = (name: string, member: 'rxBytes' | 'txBytes') =>
-    [`# TYPE ${name} counter`, ...Object.entries(sums).map(([path, sum]) => `${name}{path="${path}"} ${sum[member]}`)].join('\n');
-  const warnings = `# TYPE tailscaled_health_messages gauge\ntailscaled_health_messages{type="warning"} ${world.health.length}`;
-  return `${lines('tailscaled_inbound_bytes_total', 'rxBytes')}\n${lines('tailscaled_outbound_bytes_total', 'txBytes')}\n${warnings}\n`;
 }

@@ -8,38 +8,24 @@ import {
   nodeJson,
   nodeNumberOf,
   type SimulatedBackendState,
+  type SimulatedChecks,
   type SimulatedNode,
   type SimulatedPeer,
+  type SimulatedWarning,
   type SimulatedWorld,
 } from './tailscaled-simulator-json.ts';
-import { handleLocalApi, isForbidden, type LocalApiRequest, localApiRequest, plain } from './tailscaled-simulator-routes.ts';
+import type { SimulatedFault, TailscaledSimulatorOptions } from './tailscaled-simulator-options.ts';
+import { handleLocalApi, isForbidden, type LocalApiRequest, localApiRequest, peerStates, plain } from './tailscaled-simulator-routes.ts';
+import { prefsJson } from './tailscaled-simulator-settings.ts';
 
-export type { SimulatedBackendState, SimulatedNode, SimulatedPeer } from './tailscaled-simulator-json.ts';
-
-export interface TailscaledSimulatorOptions {
-  /** Where to listen; at most 107 bytes, as the system allows. */
-  readonly socketPath: string;
-  readonly node: SimulatedNode;
-  readonly peers?: readonly SimulatedPeer[];
-  /** Default `Running`. */
-  readonly backendState?: SimulatedBackendState;
-  /** Default `1.102.5`. */
-  readonly version?: string;
-  /** The header `Tailscale-Cap`; default 142. */
-  readonly capability?: number;
-}
-
-/** How the next request fails: an HTTP error, a closed connection, silence, or an answer that is no JSON. */
-export interface SimulatedFault {
-  /** Only a request to this endpoint, e.g. `status`; any when absent. */
-  readonly endpoint?: string;
-  readonly kind: 'error' | 'reset' | 'hang' | 'garbage';
-  /** Of `error`; default 500. */
-  readonly status?: number;
-}
+export type { SimulatedBackendState, SimulatedChecks, SimulatedNode, SimulatedPeer, SimulatedWarning } from './tailscaled-simulator-json.ts';
+export type { SimulatedFault, TailscaledSimulatorOptions } from './tailscaled-simulator-options.ts';
 
 const MAX_SOCKET_PATH_BYTES = 107;
-const NO_RELAY = 'no-derp-connection';
+const NO_RELAY: SimulatedWarning = { code: 'no-derp-connection', impactsConnectivity: true };
+/** A session gets new keys after that. */
+const REKEY_MS = 120_000;
+const POLICY = "default-src 'none'; frame-ancestors 'none'; script-src 'none'; script-src-elem 'none'; script-src-attr 'none'";
 
 /**
  * A tailscaled whose world the test decides: its LocalAPI on a unix socket, with the daemon's checks, JSON habits and bus.
@@ -52,19 +38,30 @@ const NO_RELAY = 'no-derp-connection';
 export class TailscaledSimulator implements AsyncDisposable {
   readonly socketPath: string;
   readonly #capability: number;
+  readonly #withoutEndpoints: readonly string[];
+  readonly #refusedBusBits: number;
   readonly #readers: BusReaders;
   readonly #faults: SimulatedFault[] = [];
   readonly #traffic = new Map<string, { rxBytes: number; txBytes: number }>();
+  readonly #handshakes = new Map<string, string>();
+  /** While it is frozen: what it would have done since. */
+  #held: (() => void)[] | undefined;
   #world: SimulatedWorld;
   #server: Server | undefined;
 
   constructor(options: TailscaledSimulatorOptions) {
-    const { socketPath, node, peers = [], backendState = 'Running', version = '1.102.5', capability = 142 } = options;
+    const { socketPath, node, peers = [], backendState = 'Running', version = '1.102.5', capability = 142, controlUrl = '' } = options;
     this.socketPath = socketPath;
     this.#capability = capability;
+    this.#withoutEndpoints = options.withoutEndpoints ?? [];
+    this.#refusedBusBits = options.refusedBusBits ?? 0;
     this.#readers = new BusReaders(version);
-    const startedAt = new Date(0).toISOString();
-    this.#world = { version, backendState, node, peers, traffic: this.#traffic, health: [], link: 'up', controlLinked: true, startedAt };
+    this.#world = {
+      ...{ version, backendState, node, peers, controlUrl, health: [], link: 'up', controlLinked: true },
+      ...{ traffic: this.#traffic, handshakes: this.#handshakes, drops: { inbound: 0, outbound: 0 } },
+      checks: { 'ip-forwarding': '', 'udp-gro-forwarding': '' },
+      startedAt: new Date(0).toISOString(),
+    };
   }
 
   /** Who listens on the bus now. */
@@ -89,7 +86,8 @@ export class TailscaledSimulator implements AsyncDisposable {
     if (Buffer.byteLength(this.socketPath) > MAX_SOCKET_PATH_BYTES)
       throw new BifrostError({ code: 'INVALID_OPTIONS', message: `socketPath: at most ${MAX_SOCKET_PATH_BYTES} bytes` });
     this.#traffic.clear();
-    this.#world = { ...this.#world, startedAt: new Date().toISOString() };
+    this.#handshakes.clear();
+    this.#world = { ...this.#world, drops: { inbound: 0, outbound: 0 }, startedAt: new Date().toISOString() };
     this.#removeStaleSocket();
     const server = createServer((incoming, response) => this.#serve(incoming, response));
     server.requestTimeout = 0; // the bus is one endless answer
@@ -108,6 +106,7 @@ export class TailscaledSimulator implements AsyncDisposable {
     const server = this.#server;
     if (!server) return;
     this.#server = undefined;
+    this.#held = undefined;
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
       server.closeAllConnections();
@@ -122,9 +121,21 @@ export class TailscaledSimulator implements AsyncDisposable {
     this.#change({ backendState }, () => ({ State: BACKEND_STATES.indexOf(backendState) }));
   }
 
-  /** The machine's own facts, such as other addresses or another key expiry. */
+  /** It hangs: connections are accepted, nothing is answered, the bus is silent; until {@link thaw}, or until it is killed. */
+  freeze(): void {
+    this.#held ??= [];
+  }
+
+  /** It does what it would have done since {@link freeze}. */
+  thaw(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const act of held) act();
+  }
+
+  /** The machine's own facts, such as other addresses, another key expiry, other routes of its own. */
   setNode(node: SimulatedNode): void {
-    this.#change({ node }, () => ({ SelfChange: nodeJson(this.#world, node) }));
+    this.#change({ node }, () => ({ Prefs: prefsJson(this.#world), SelfChange: nodeJson(this.#world, node) }));
   }
 
   setPeers(peers: readonly SimulatedPeer[]): void {
@@ -132,9 +143,22 @@ export class TailscaledSimulator implements AsyncDisposable {
     this.#change({ peers }, (mask) => this.#peersMessage(mask, removed));
   }
 
-  /** The daemon's health warnings, by code. */
-  setHealth(codes: readonly string[]): void {
-    this.#change({ health: [...new Set(codes)].sort() }, () => ({ Health: healthJson(this.#world) }));
+  /** The daemon's health warnings; a code alone is a medium one. */
+  setHealth(warnings: readonly (string | SimulatedWarning)[]): void {
+    const byCode = new Map(warnings.map((warning) => (typeof warning === 'string' ? { code: warning } : warning)).map((each) => [each.code, each]));
+    const health = [...byCode.values()].sort((a, b) => (a.code < b.code ? -1 : 1));
+    this.#change({ health }, () => ({ Health: healthJson(this.#world) }));
+  }
+
+  /** What the daemon's check of its surroundings finds from now on; empty: all is well. */
+  setCheck(check: keyof SimulatedChecks, warning: string): void {
+    this.#world = { ...this.#world, checks: { ...this.#world.checks, [check]: warning } };
+  }
+
+  /** Packets that the daemon drops because of errors. */
+  addDrops(direction: 'inbound' | 'outbound', count: number): void {
+    const { drops } = this.#world;
+    this.#world = { ...this.#world, drops: { ...drops, [direction]: drops[direction] + count } };
   }
 
   /** No packet reaches any peer, directly or by DERP; pings wait for ever. The link to control stays. */
@@ -171,7 +195,8 @@ export class TailscaledSimulator implements AsyncDisposable {
     const before = this.#traffic.get(peerId) ?? { rxBytes: 0, txBytes: 0 };
     this.#traffic.set(peerId, { rxBytes: before.rxBytes + rxBytes, txBytes: before.txBytes + txBytes });
     const engine = { RBytes: rxBytes, WBytes: txBytes, NumLive: 1, LiveDERPs: 1, LivePeers: {} };
-    this.#readers.send((mask) => (mask & BUS.engineUpdates ? { Engine: engine } : undefined));
+    this.#tell((mask) => (mask & BUS.engineUpdates ? { Engine: engine } : undefined));
+    this.#handshake(peerId);
   }
 
   /** The next request (to the fault's endpoint) fails; those after it work again. */
@@ -179,16 +204,29 @@ export class TailscaledSimulator implements AsyncDisposable {
     this.#faults.push(fault);
   }
 
+  #handshake(peerId: string): void {
+    const last = this.#handshakes.get(peerId);
+    if (last !== undefined && Date.now() - Date.parse(last) < REKEY_MS) return;
+    const at = new Date().toISOString();
+    this.#handshakes.set(peerId, at);
+    this.#tell((mask) => (mask & BUS.peerStates ? { PeerState: peerStates([[peerId, at]]) } : undefined));
+  }
+
   #setLink(link: SimulatedWorld['link']): void {
-    const others = this.#world.health.filter((code) => code !== NO_RELAY);
-    const health = link === 'cut' ? [...others, NO_RELAY].sort() : others;
+    const others = this.#world.health.filter(({ code }) => code !== NO_RELAY.code);
+    const health = link === 'cut' ? [...others, NO_RELAY].sort((a, b) => (a.code < b.code ? -1 : 1)) : others;
     const isNews = health.length !== this.#world.health.length;
     this.#change({ link, health }, (mask) => (isNews ? { Health: healthJson(this.#world) } : this.#peersMessage(mask, [])));
   }
 
   #change(part: Partial<SimulatedWorld>, messageFor: (mask: number) => Notify | undefined): void {
     this.#world = { ...this.#world, ...part };
-    this.#readers.send(messageFor);
+    this.#tell(messageFor);
+  }
+
+  #tell(messageFor: (mask: number) => Notify | undefined): void {
+    if (this.#held) this.#held.push(() => this.#readers.send(messageFor));
+    else this.#readers.send(messageFor);
   }
 
   #peersMessage(mask: number, removed: readonly number[]): Notify | undefined {
@@ -200,18 +238,25 @@ export class TailscaledSimulator implements AsyncDisposable {
 
   #serve(incoming: IncomingMessage, response: ServerResponse): void {
     incoming.resume();
+    if (this.#held) {
+      this.#held.push(() => this.#serve(incoming, response));
+      return;
+    }
     if (isForbidden(incoming)) {
       plain(response, 403, 'invalid localapi request');
       return;
     }
     response.setHeader('Tailscale-Version', this.#world.version);
     response.setHeader('Tailscale-Cap', String(this.#capability));
-    response.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");
+    response.setHeader('Content-Security-Policy', POLICY);
+    response.setHeader('X-Frame-Options', 'DENY');
+    response.setHeader('X-Content-Type-Options', 'nosniff');
     const request = localApiRequest(incoming, response);
     const index = this.#faults.findIndex(({ endpoint }) => endpoint === undefined || endpoint === request.endpoint);
     const [fault] = index < 0 ? [] : this.#faults.splice(index, 1);
     if (fault) this.#fail(fault, request);
-    else handleLocalApi(request, { world: this.#world, readers: this.#readers });
+    else if (this.#withoutEndpoints.includes(request.endpoint)) plain(response, 404, '404 page not found');
+    else handleLocalApi(request, { world: this.#world, readers: this.#readers, refusedBusBits: this.#refusedBusBits });
   }
 
   #fail(fault: SimulatedFault, { incoming, response, endpoint }: LocalApiRequest): void {

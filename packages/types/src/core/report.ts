@@ -89,7 +89,7 @@ export interface ReportV1 {
   readonly txBytes: number;
   /** Routers and peers in use, at most 64. */
   readonly peers: readonly ReportPeer[];
-  /** Known peers beside them. Absent from agents that list all peers. */
+  /** Known peers beside them; absent when there are none. */
   readonly idlePeers?: number;
 }
 

@@ -16,6 +16,8 @@ function answer(method: string | undefined, path: string | undefined, source: St
       const reason = source.notReady();
       return reason === undefined ? [200, JSON_TYPE, '{"ready":true}'] : [503, JSON_TYPE, `{"ready":false,"reason":"${reason}"}`];
     }
+    case '/daemon': // always 200, so that a probe can tell "wedged" from an agent that is away: only the word may kill the daemon
+      return [200, 'text/plain; charset=utf-8', source.isDaemonWedged() ? 'wedged' : 'ok'];
     case '/metrics':
       return [200, 'text/plain; version=0.0.4; charset=utf-8', source.metrics()];
     default:
