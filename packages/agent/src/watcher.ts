@@ -63,6 +63,8 @@ export class Watcher {
   #reachable = false;
   #status: DaemonStatus | undefined;
   #warnings: View['warnings'] = [];
+  /** Heard on the bus; they count from the next status on, so that a report does not mix two moments. */
+  #heard: View['warnings'] = [];
   #key = '';
   #looked = false;
   #troubled = false;
@@ -171,6 +173,7 @@ export class Watcher {
     else this.counters.start(status.peers);
     this.#looked = true;
     this.#status = status;
+    this.#warnings = this.#heard;
     const known = new Set(status.peers.map(({ id }) => id));
     this.#pinger.keep(known);
     this.#paths.keep(known);
@@ -189,13 +192,14 @@ export class Watcher {
     if (reason === 'gone') this.counters.daemonEnded();
     this.#wedge.note(reason === 'gone' ? 'gone' : reason === 'timeout' ? 'silence' : ('other' satisfies Look));
     this.#pinger.keep(new Set());
+    this.#heard = [];
     this.#warnings = [];
     if (this.#reachable) this.#parts.logger.log('warn', 'daemon does not answer', { code: error.code, reason });
     this.#reachable = false;
   }
 
   #hear({ warnings, prefs }: BusHint): void {
-    if (warnings) this.#warnings = warnings;
+    if (warnings) this.#heard = warnings;
     if (prefs) this.#surveyor.ring();
     this.#readBell.ring();
   }

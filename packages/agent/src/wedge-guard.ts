@@ -16,8 +16,8 @@ export interface WedgeGuardParts {
   readonly onChange: () => void;
 }
 
-/** The last question to a silent daemon. */
-const LAST_TIMEOUT_MS = 5000;
+/** What the last question to a silent daemon may take. */
+const MAX_LAST_MS = 5000;
 
 /** Says whether the daemon runs and does not work: what the tailscale container's liveness probe asks for. Never on a first suspicion. */
 export class WedgeGuard {
@@ -74,8 +74,8 @@ export class WedgeGuard {
    * wedged only if it is to run and the control plane answers us.
    */
   async #holds(suspicion: Suspicion, signal: AbortSignal): Promise<boolean> {
-    const { localApi, surroundings } = this.#parts;
-    if (suspicion === 'silence') return !(await localApi.answers({ signal, timeoutMs: LAST_TIMEOUT_MS }));
+    const { localApi, surroundings, limits } = this.#parts;
+    if (suspicion === 'silence') return !(await localApi.answers({ signal, timeoutMs: Math.min(limits.silenceMs, MAX_LAST_MS) }));
     const prefs = await extra(() => localApi.prefs({ signal }), signal);
     return prefs?.wantsToRun === true && (await surroundings.controlAnswers(prefs.controlUrl, { signal }));
   }

@@ -16,6 +16,9 @@ describe('Bell', () => {
     const waiting = bell.wait(Number.POSITIVE_INFINITY, { signal });
     bell.ring();
     expect(await waiting).toBe(true);
+    bell.ring();
+    bell.hush();
+    expect(await bell.wait(1, { signal })).toBe(false);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
   it('rejects with the reason itself, before and half-way, and leaves no listener', async () => {

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { backoffMs } from '../src/domain/backoff.ts';
 import { TrafficCounters } from '../src/domain/counters.ts';
+import { Pace } from '../src/domain/pace.ts';
+import { PathHistory } from '../src/domain/paths.ts';
 import { type QueuedReport, ReportQueue } from '../src/domain/report-queue.ts';
 import { AGENT_VERSION } from '../src/version.ts';
 import { peer } from './support/views.ts';
@@ -80,6 +82,38 @@ describe('ReportQueue', () => {
     expect([queue.size, queue.overflowed]).toEqual([3, 3]);
     queue.settle(false);
     expect(drain(queue)).toEqual([0, 4, 5]);
+  });
+});
+
+describe('Pace', () => {
+  it('lets a few through at once, then one in each gap, and recovers', () => {
+    const pace = new Pace(3, 200);
+    const passes = (nowMs: number): number => {
+      const waitMs = pace.waitMs(nowMs);
+      pace.take(nowMs + waitMs);
+      return waitMs;
+    };
+    expect([0, 0, 0, 0, 200].map(passes)).toEqual([0, 0, 0, 200, 200]);
+    expect([10_000, 10_000, 10_001].map(passes)).toEqual([0, 0, 0]);
+  });
+  it('whoever comes no more often than the gap never waits', () => {
+    const pace = new Pace(1, 200);
+    for (let nowMs = 0; nowMs < 5_000; nowMs += 200) {
+      expect(pace.waitMs(nowMs)).toBe(0);
+      pace.take(nowMs);
+    }
+  });
+});
+
+describe('PathHistory', () => {
+  it('counts changes between working ways; silence in between is none', () => {
+    const paths = new PathHistory();
+    const seen = ['none', 'direct', 'none', 'direct', 'derp', 'derp', 'none', 'peer-relay'] as const;
+    for (const [at, path] of seen.entries()) paths.observe('a', path, at);
+    expect([paths.of('a'), paths.total]).toEqual([{ changes: 2, changedAtMs: 7 }, 2]);
+    expect(paths.of('b')).toEqual({ changes: 0, changedAtMs: undefined });
+    paths.keep(new Set(['b']));
+    expect([paths.of('a').changes, paths.total]).toEqual([0, 2]);
   });
 });
 

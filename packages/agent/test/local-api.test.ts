@@ -101,6 +101,45 @@ describe('UnixLocalApi', () => {
   });
 });
 
+describe('UnixLocalApi: what a daemon may have been built without', () => {
+  const extras: readonly (readonly [string, (api: UnixLocalApi, signal: AbortSignal) => Promise<unknown>, unknown, unknown])[] = [
+    ['whois', (api, signal) => api.whoIs('fd7a::2', { signal }), { Node: { Tags: ['tag:a'] } }, { tags: ['tag:a'] }],
+    ['prefs', (api, signal) => api.prefs({ signal }), { WantRunning: true }, { advertisedRoutes: [], wantsToRun: true, controlUrl: '' }],
+    ['check-ip-forwarding', (api, signal) => api.warns('ip-forwarding', { signal }), { Warning: 'it is off' }, true],
+    ['check-udp-gro-forwarding', (api, signal) => api.warns('udp-gro-forwarding', { signal }), { Warning: '' }, false],
+  ];
+  it.each(extras)('%s: read, absent, something else, refused', async (endpoint, ask, answer, expected) => {
+    const { api, daemon, signal } = await opened();
+    daemon.next.push(json(answer), json('x', 404), json([]), json({}, 500), json({}, 403));
+    expect(await ask(api, signal)).toEqual(expected);
+    expect(await ask(api, signal)).toBeUndefined();
+    expect(await ask(api, signal)).toBeUndefined();
+    expect(await codeOf(ask(api, signal))).toEqual(['LOCALAPI_UNAVAILABLE', 'status-500']);
+    expect(await codeOf(ask(api, signal))).toEqual(['LOCALAPI_DENIED', undefined]);
+    expect(daemon.asked[0]).toMatchObject({ method: 'GET', url: expect.stringContaining(`/localapi/v0/${endpoint}`) });
+  });
+  it('dropped packets are read from the metrics; a daemon without them does not tell', async () => {
+    const { api, daemon, signal } = await opened();
+    daemon.next.push((response) => response.end('tailscaled_outbound_dropped_packets_total{reason="error"} 4\n'));
+    expect(await api.droppedPackets({ signal })).toEqual({ inbound: 0, outbound: 4 });
+    expect(await api.droppedPackets({ signal })).toBeUndefined();
+  });
+  it('a ping may have a size', async () => {
+    const { api, daemon, signal } = await opened();
+    await api.ping('100.64.0.2', { signal, sizeBytes: 1312 });
+    expect(daemon.asked[0]?.url).toBe('/localapi/v0/ping?ip=100.64.0.2&type=disco&size=1312');
+  });
+  it('answers: whatever it says is an answer; silence and absence are none', async () => {
+    const { api, daemon, signal } = await opened();
+    daemon.next.push(json({}, 500), hang);
+    expect(await api.answers({ signal, timeoutMs })).toBe(true);
+    expect(await api.answers({ signal, timeoutMs: 50 })).toBe(false);
+    await daemon.stop();
+    expect(await api.answers({ signal, timeoutMs })).toBe(false);
+    await expect(api.answers({ signal: AbortSignal.abort(new Error('left')), timeoutMs })).rejects.toThrow('left');
+  });
+});
+
 describe('UnixLocalApi on the bus', () => {
   it('yields what tells something, until the daemon is killed', async () => {
     const { api, daemon, signal } = await opened();

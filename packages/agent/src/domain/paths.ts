@@ -1,9 +1,9 @@
 import type { PathClass } from '@bifrost/types/core';
 
 interface Way {
-  path: PathClass;
-  changes: number;
-  changedAtMs: number | undefined;
+  readonly path: PathClass;
+  readonly changes: number;
+  readonly changedAtMs: number | undefined;
 }
 
 /** Remembers how packets to each peer travelled. Going silent and coming back on the same way is no change. */
@@ -27,7 +27,8 @@ export class PathHistory {
   }
 
   of(peerId: string): { readonly changes: number; readonly changedAtMs: number | undefined } {
-    return this.#ways.get(peerId) ?? { changes: 0, changedAtMs: undefined };
+    const { changes, changedAtMs } = this.#ways.get(peerId) ?? { changes: 0, changedAtMs: undefined };
+    return { changes, changedAtMs };
   }
 
   /** Forgets all peers but these. */
