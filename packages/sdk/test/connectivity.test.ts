@@ -94,6 +94,10 @@ const report = (change: Partial<ReportV1['node']>, peers: readonly ReportPeer[] 
   node: { ...node, ...change },
 });
 
+const { routes: _routes, ...laptop } = { ...router, id: 'n2', name: 'laptop' };
+const warned = (code: string, impactsConnectivity: boolean): ReportV1 =>
+  report({ health: [code], warnings: [{ code, severity: 'medium', ...(impactsConnectivity ? { impactsConnectivity } : {}) }] });
+
 describe('assess', () => {
   const cases: readonly [string, ReportV1, string, string | undefined][] = [
     ['all is well', report({}), 'healthy', undefined],
@@ -109,9 +113,25 @@ describe('assess', () => {
     ['the way is relayed', report({}, [{ ...router, path: 'derp' }]), 'impaired', 'relay'],
     ['the way is slow', report({}, [{ ...router, latencyMs: 900 }]), 'impaired', 'relay'],
     ['the key expires within a day', report({ keyExpiresAtMs: 3_600_000 }), 'impaired', 'key'],
+    ['the control link is gone, and the daemon does not warn yet', report({ controlLinked: false }), 'impaired', 'control-plane'],
+    ['the daemon says that connections suffer: relay', warned('no-derp-connection', true), 'impaired', 'relay'],
+    ['the daemon says that connections suffer: forwarding', warned('ip-forwarding-off', true), 'impaired', 'route'],
+    ['the daemon says that connections suffer: its own network', warned('no-udp4-bind', true), 'impaired', 'pod'],
+    ['the daemon says that connections suffer, in a word of tomorrow', warned('of-tomorrow', true), 'impaired', 'pod'],
+    ['the daemon is starting', warned('warming-up', true), 'healthy', undefined],
+    ['a warning that connections do not suffer from', warned('update-available', false), 'healthy', undefined],
+    ['full-size packets to a router get lost', report({}, [{ ...router, losesLargePackets: true }]), 'impaired', 'route'],
+    ['full-size packets to another peer get lost', report({}, [router, { ...laptop, losesLargePackets: true }]), 'healthy', undefined],
+    ['signs alone, even unknown ones', report({ signs: ['mtu', 'udp-offload', 'of-tomorrow'] }), 'healthy', undefined],
   ];
   it.each(cases)('%s', (_, given, fact, cause) => {
     expect(assess(given, 0, DEFAULT_THRESHOLDS)).toEqual(cause === undefined ? { fact } : { fact, cause });
+  });
+
+  it('K8: what a report does not tell is not held against it', () => {
+    // As an agent without warnings, control link and sizes sends it: only codes that are known to matter count.
+    expect(assess(report({ health: ['no-udp4-bind', 'no-derp-connection'] }), 0, DEFAULT_THRESHOLDS)).toEqual({ fact: 'healthy' });
+    expect(assess(report({ warnings: [] }), 0, DEFAULT_THRESHOLDS)).toEqual(assess(report({}), 0, DEFAULT_THRESHOLDS));
   });
 
   it('a first relayed word counts as connected until it has stayed so', () => {
