@@ -48,7 +48,14 @@ describe.concurrent('the agent tells what tailscaled knows', () => {
           approvedRoutes: ['10.9.0.0/24'],
         },
         peers: [
-          { id: 'nGATE', path: 'derp', tags: ['tag:gateway'], lastHandshakeAtMs: expect.any(Number), pathChanges: 1, pathChangedAtMs: expect.any(Number) },
+          {
+            id: 'nGATE',
+            path: 'derp',
+            tags: ['tag:gateway'],
+            lastHandshakeAtMs: expect.any(Number),
+            pathChanges: 1,
+            pathChangedAtMs: expect.any(Number),
+          },
           { id: 'nLAP', user: 'anna@acme.example' },
         ],
         idlePeers: 1,
@@ -134,36 +141,41 @@ describe.concurrent('a daemon that runs and does not work', () => {
     ['it was stopped by its user', (daemon) => daemon.setBackendState('Stopped')],
     ['it wants a login', (daemon) => daemon.setBackendState('NeedsLogin')],
     ['it is away', (daemon) => daemon.stop()],
-    [
-      'it answers with errors',
-      (daemon) => Array.from({ length: 100 }, () => daemon.failNext({ kind: 'error', endpoint: 'status' })) && undefined,
-    ],
-  ])('never when %s', async (_, trouble) => {
-    await using world = await beside({ heartbeatMs: 200, environment });
-    await until(() => expect(world.last()?.node.usable).toBe(true));
-    await trouble(world.daemon);
-    const since = performance.now();
-    await until(async () => {
-      expect(await verdict(world)).toEqual([200, 'ok']);
-      expect(performance.now() - since).toBeGreaterThan(6_000); // longer than silence and statelessness may last, with the last question
-    });
-    expect(await metrics(world)).toContain('bifrost_agent_daemon_wedged_episodes_total 0\n');
-  }, 30_000);
+    ['it answers with errors', (daemon) => Array.from({ length: 100 }, () => daemon.failNext({ kind: 'error', endpoint: 'status' })) && undefined],
+  ])(
+    'never when %s',
+    async (_, trouble) => {
+      await using world = await beside({ heartbeatMs: 200, environment });
+      await until(() => expect(world.last()?.node.usable).toBe(true));
+      await trouble(world.daemon);
+      const since = performance.now();
+      await until(async () => {
+        expect(await verdict(world)).toEqual([200, 'ok']);
+        expect(performance.now() - since).toBeGreaterThan(6_000); // longer than silence and statelessness may last, with the last question
+      });
+      expect(await metrics(world)).toContain('bifrost_agent_daemon_wedged_episodes_total 0\n');
+    },
+    30_000,
+  );
 
   it.each([
     ['answers: wedged', 200, 'wedged'],
     ['is away too: it is what the daemon waits for', 503, 'ok'],
-  ])('without a state, while the control plane %s', async (_, status, expected) => {
-    const asked: (string | undefined)[] = [];
-    const control = createServer((incoming, response) => {
-      asked.push(incoming.url);
-      response.writeHead(status).end('{}');
-    });
-    await new Promise<void>((resolve) => control.listen(0, '127.0.0.1', resolve));
-    await using _closed = { [Symbol.asyncDispose]: async () => void control.close().closeAllConnections() };
-    const controlUrl = `http://127.0.0.1:${(control.address() as AddressInfo).port}`;
-    await using world = await beside({ environment, daemon: { backendState: 'NoState', controlUrl } });
-    await until(() => expect(asked).toEqual(['/key?v=130']));
-    await until(async () => expect(await verdict(world)).toEqual([200, expected]));
-  }, 30_000);
+  ])(
+    'without a state, while the control plane %s',
+    async (_, status, expected) => {
+      const asked: (string | undefined)[] = [];
+      const control = createServer((incoming, response) => {
+        asked.push(incoming.url);
+        response.writeHead(status).end('{}');
+      });
+      await new Promise<void>((resolve) => control.listen(0, '127.0.0.1', resolve));
+      await using _closed = { [Symbol.asyncDispose]: async () => void control.close().closeAllConnections() };
+      const controlUrl = `http://127.0.0.1:${(control.address() as AddressInfo).port}`;
+      await using world = await beside({ environment, daemon: { backendState: 'NoState', controlUrl } });
+      await until(() => expect(asked).toEqual(['/key?v=130']));
+      await until(async () => expect(await verdict(world)).toEqual([200, expected]));
+    },
+    30_000,
+  );
 });

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +15,12 @@ const run = promisify(execFile);
 export interface Machine extends AsyncDisposable {
   readonly deviceId: string;
   readonly addresses: readonly string[];
+  /** Its LocalAPI. */
+  readonly socketPath: string;
+  /** Stops its daemon in the middle of whatever it does, until disposed. */
+  suspend(): Promise<AsyncDisposable>;
+  /** Runs `tailscale` on it, whatever comes of it. */
+  tailscale(...args: readonly string[]): Promise<void>;
 }
 
 /** The lab's control server on 127.0.0.1, alone: no cluster, no root. */
@@ -74,6 +80,7 @@ export async function startControlServer(): Promise<ControlServer> {
 
 async function joinMachine(url: string, machine: Parameters<ControlServer['join']>[0]): Promise<Machine> {
   const folder = await mkdtemp(join(tmpdir(), 'bifrost-machine-'));
+  await chmod(folder, 0o755); // the socket is everybody's to read from
   const socket = join(folder, 'socket');
   const daemon = spawn(
     program('tailscaled'),
@@ -97,7 +104,21 @@ async function joinMachine(url: string, machine: Parameters<ControlServer['join'
     await run(program('tailscale'), [`--socket=${socket}`, 'up', '--timeout=15s', ...settings]);
     const { stdout } = await run(program('tailscale'), [`--socket=${socket}`, 'status', '--json']);
     const { Self: self } = JSON.parse(stdout) as { Self: { ID: string; TailscaleIPs: string[] } };
-    return { deviceId: self.ID, addresses: self.TailscaleIPs, [Symbol.asyncDispose]: dispose };
+    return {
+      deviceId: self.ID,
+      addresses: self.TailscaleIPs,
+      socketPath: socket,
+      suspend: async () => {
+        daemon.kill('SIGSTOP');
+        return { [Symbol.asyncDispose]: async () => void daemon.kill('SIGCONT') };
+      },
+      tailscale: (...args) =>
+        run(program('tailscale'), [`--socket=${socket}`, ...args], { timeout: 5_000 }).then(
+          () => {},
+          () => {},
+        ),
+      [Symbol.asyncDispose]: dispose,
+    };
   } catch (error) {
     await dispose();
     throw error;

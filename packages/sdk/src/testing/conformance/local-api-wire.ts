@@ -1,0 +1,57 @@
+import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+
+/** One request as it goes over the socket. */
+export interface WireRequest {
+  /** @default 'GET' */
+  readonly method?: string;
+  /** Below `/localapi/v0/`, such as `status?peers=false`. */
+  readonly path: string;
+  /** Over `Host: local-tailscaled.sock`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+export interface WireAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+const TIMEOUT_MS = 10_000;
+
+function open(socketPath: string, { method = 'GET', path, headers = {}, body }: WireRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const options = { socketPath, method, path: `/localapi/v0/${path}`, agent: false as const, signal: AbortSignal.timeout(TIMEOUT_MS) };
+    request({ ...options, headers: { host: 'local-tailscaled.sock', ...headers } }, resolve)
+      .on('error', reject)
+      .end(body);
+  });
+}
+
+/** Sends one request on a connection of its own. */
+export async function send(socketPath: string, what: WireRequest): Promise<WireAnswer> {
+  const incoming = await open(socketPath, what);
+  let body = '';
+  for await (const chunk of incoming.setEncoding('utf8')) body += chunk;
+  return { status: incoming.statusCode ?? 0, headers: incoming.headers, body };
+}
+
+/** An open stream of the bus. */
+export interface Bus extends Disposable {
+  readonly status: number;
+  /** What has come so far. */
+  readonly messages: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** Follows the bus; resolves when the headers have come. */
+export async function followBus(socketPath: string, mask: number | string): Promise<Bus> {
+  const incoming = await open(socketPath, { path: `watch-ipn-bus?mask=${mask}` });
+  const messages: Record<string, unknown>[] = [];
+  let rest = '';
+  incoming.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    if (incoming.statusCode === 200) for (const line of lines) messages.push(JSON.parse(line) as Record<string, unknown>);
+  });
+  incoming.on('error', () => {}); // it is we who close it
+  return { status: incoming.statusCode ?? 0, messages, [Symbol.dispose]: () => void incoming.destroy() };
+}
