@@ -5,6 +5,7 @@ import type { BenchOptions, BenchResult } from './harness.ts';
 const BENCHES: Readonly<Record<string, () => Promise<(options: BenchOptions) => Promise<BenchResult>>>> = {
   agent: async () => (await import('./agent.ts')).benchAgent,
   attach: async () => (await import('./attach.ts')).benchAttach,
+  'event-latency': async () => (await import('./event-latency.ts')).benchEventLatency,
   import: async () => (await import('./import.ts')).benchImport,
   ingest: async () => (await import('./ingest.ts')).benchIngest,
   restart: async () => (await import('./restart.ts')).benchRestart,
