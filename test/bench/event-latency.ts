@@ -1,83 +1,24 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { Agent, createServer, type RequestListener, request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { createRequire } from 'node:module';
-import type { AddressInfo } from 'node:net';
-import { NetworkManager, systemClock } from '@bifrost/sdk';
-import { createReportHandler } from '@bifrost/sdk/server';
-import {
-  MemoryCluster,
-  MemoryControlPlane,
-  MemoryStore,
-  SimulatedControl,
-  SimulatedPodRuntime,
-  type TailscaledSimulator,
-} from '@bifrost/sdk/testing';
+import { type ManagedPod, managedPod } from '../support/managed-pod.ts';
 import { pause } from '../support/pause.ts';
 import { type BenchOptions, type BenchResult, median, rounded } from './harness.ts';
 
-const CUSTOMER = 'bench';
-const TAGS = ['tag:bifrost-book'];
 /** Ten times as often as by default: heartbeats, pings and surveys get in the way of changes as often. */
 const HEARTBEAT_MS = 1_000;
 /** Changes that have nothing to do with each other: further apart than any pause of the agent's. */
 const APART_MS = { least: 300, spread: 400 } as const;
 
-interface World {
-  readonly manager: NetworkManager;
-  readonly daemon: TailscaledSimulator;
-}
-
-/** A manager with its real door, one pod: a simulated tailscaled and a real agent process, which posts to that door. */
-async function open(stack: AsyncDisposableStack): Promise<World> {
-  const clock = systemClock();
-  const control = new SimulatedControl();
-  const { controlId, credential } = control.addTailnet({ displayName: CUSTOMER, tags: TAGS });
-  control.addDevice({ controlId, hostname: 'router', advertiseRoutes: ['10.0.0.0/8'], tags: ['tag:router'] });
-  const runtime = new SimulatedPodRuntime({ control, agentProgram: createRequire(import.meta.url).resolve('@bifrost/agent/agent.cjs') });
-  const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['10.250.0.1/32'] };
-  const cluster = stack.use(new MemoryCluster({ clock, runtime, ranges }));
-  let handle: RequestListener = (_, response) => void response.writeHead(503).end();
-  const door = createServer((incoming, response) => handle(incoming, response)).listen(0, '127.0.0.1');
-  stack.defer(() => void door.close().closeAllConnections());
-  await once(door, 'listening');
-  const image = `sha256:${'0'.repeat(64)}`;
-  const manager = stack.use(
-    new NetworkManager({
-      cluster,
-      store: new MemoryStore({ clock }),
-      controlPlane: new MemoryControlPlane({ control }),
-      images: { tailscale: `tailscale@${image}`, agent: `agent@${image}` },
-      ingest: { url: `http://127.0.0.1:${(door.address() as AddressInfo).port}/v1/reports` },
-      heartbeatMs: HEARTBEAT_MS,
-    }),
-  );
-  handle = createReportHandler(manager);
-  await manager.start();
-  await cluster.createNamespace({ name: 'bench', customerId: CUSTOMER });
-  await cluster.createWorkload({ namespace: 'bench', name: 'book', replicas: 1, containers: [{ name: 'book', image: 'book' }] });
-  const data = { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() };
-  await cluster.createSecret({ namespace: 'bifrost', name: `bifrost-customer-${CUSTOMER}`, data });
-  await manager.createTailnet({ customerId: CUSTOMER, tailnetName: 'bench', config: { allowedNetworks: ['10.0.0.0/8'] } });
-  const { sidecarId } = await manager.attachSidecar({
-    bookDeploymentId: 'bench/book',
-    tailnetName: 'bench',
-    config: { hostname: 'book', acceptRoutes: true },
-  });
-  const { instances } = await manager.waitFor({ sidecarId, status: 'connected' }, { signal: AbortSignal.timeout(30_000) });
-  const daemon = runtime.pod(instances[0]?.podUid ?? '')?.tailscaled;
-  if (daemon === undefined) throw new RangeError('the pod does not run');
-  return { manager, daemon };
-}
-
 /** Milliseconds from a change of the daemon's state to the manager's event. */
-async function change({ manager, daemon }: World, to: 'Stopped' | 'Running'): Promise<number> {
+async function change({ manager, pod }: ManagedPod, to: 'Stopped' | 'Running'): Promise<number> {
   const heard = Promise.withResolvers<number>();
   using _listening = manager.on(to === 'Stopped' ? 'instance:disconnected' : 'instance:connected', () => heard.resolve(performance.now()));
   const late = AbortSignal.timeout(10_000);
   late.addEventListener('abort', () => heard.reject(late.reason));
   const fromMs = performance.now();
-  daemon.setBackendState(to);
+  pod.tailscaled.setBackendState(to);
   return (await heard.promise) - fromMs;
 }
 
@@ -115,7 +56,8 @@ const percentile = (values: readonly number[], share: number): number =>
 export async function benchEventLatency({ smoke, say }: BenchOptions): Promise<BenchResult> {
   const pairs = smoke ? 10 : 200;
   await using stack = new AsyncDisposableStack();
-  const world = await open(stack);
+  const agentProgram = createRequire(import.meta.url).resolve('@bifrost/agent/agent.cjs');
+  const world = stack.use(await managedPod({ agentProgram, heartbeatMs: HEARTBEAT_MS }));
   const bare = await bareRoundTrips(smoke ? 10 : 200, stack);
   const figures = { ours: [] as number[], bare: [] as number[] };
   await pause(2 * HEARTBEAT_MS); // what follows a start is over

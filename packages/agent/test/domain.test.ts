@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { backoffMs } from '../src/domain/backoff.ts';
 import { TrafficCounters } from '../src/domain/counters.ts';
@@ -114,6 +116,24 @@ describe('PathHistory', () => {
     expect(paths.of('b')).toEqual({ changes: 0, changedAtMs: undefined });
     paths.keep(new Set(['b']));
     expect([paths.of('a').changes, paths.total]).toEqual([0, 2]);
+  });
+});
+
+describe('a manager that is away for very long', () => {
+  /** What is alive after a collection. */
+  function heapBytes(): number {
+    setFlagsFromString('--expose-gc');
+    (runInNewContext('gc') as () => void)();
+    return process.memoryUsage().heapUsed;
+  }
+  it('costs no more memory after a hundred thousand reports than after the first that fill the queue', () => {
+    const queue = new ReportQueue();
+    const report = (seq: number): QueuedReport => ({ seq, reason: seq % 10 === 0 ? 'change' : 'heartbeat', body: `${seq}`.padEnd(1_024, 'x') });
+    for (let seq = 0; seq < 1_000; seq += 1) queue.push(report(seq));
+    const before = heapBytes();
+    for (let seq = 1_000; seq < 100_000; seq += 1) queue.push(report(seq));
+    expect(heapBytes() - before).toBeLessThan(256 * 1024); // what it holds is 32 KiB
+    expect([queue.size, queue.superseded + queue.overflowed]).toEqual([32, 100_000 - 32]);
   });
 });
 

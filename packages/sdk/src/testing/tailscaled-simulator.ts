@@ -42,6 +42,7 @@ export class TailscaledSimulator implements AsyncDisposable {
   readonly #refusedBusBits: number;
   readonly #readers: BusReaders;
   readonly #faults: SimulatedFault[] = [];
+  readonly #requests = new Map<string, number>();
   readonly #traffic = new Map<string, { rxBytes: number; txBytes: number }>();
   readonly #handshakes = new Map<string, string>();
   /** While it is frozen: what it would have done since. */
@@ -71,6 +72,10 @@ export class TailscaledSimulator implements AsyncDisposable {
   /** Faults that have not struck yet. */
   get pendingFaults(): number {
     return this.#faults.length;
+  }
+  /** Requests to an endpoint, such as `status`, that were taken so far; those that wait while it is frozen are not among them. */
+  requests(endpoint: string): number {
+    return this.#requests.get(endpoint) ?? 0;
   }
   get running(): boolean {
     return this.#server !== undefined;
@@ -252,6 +257,7 @@ export class TailscaledSimulator implements AsyncDisposable {
     response.setHeader('X-Frame-Options', 'DENY');
     response.setHeader('X-Content-Type-Options', 'nosniff');
     const request = localApiRequest(incoming, response);
+    this.#requests.set(request.endpoint, this.requests(request.endpoint) + 1);
     const index = this.#faults.findIndex(({ endpoint }) => endpoint === undefined || endpoint === request.endpoint);
     const [fault] = index < 0 ? [] : this.#faults.splice(index, 1);
     if (fault) this.#fail(fault, request);
