@@ -91,5 +91,6 @@ describe('renderMetrics', () => {
     for (const name of ['control_linked', 'key_expiry', 'home_derp', 'advertised_routes', 'approved_routes', 'peer_info', 'error_drops', 'bus_mask'])
       expect(unknown).not.toContain(name);
     expect(unknown).toContain('bifrost_agent_daemon_reachable 0\n');
+    expect(text({ view: view({ reachable: false }) })).not.toContain('control_linked'); // what was last known is no news
   });
 });

@@ -14,6 +14,8 @@ const FACTS: Readonly<Record<string, object>> = {
   'minimal.json': { fact: 'broken', cause: 'pod' },
   'typical.json': { fact: 'healthy' },
   'maximal.json': { fact: 'impaired', cause: 'relay' },
+  'heartbeat.json': { fact: 'healthy' },
+  'whole.json': { fact: 'impaired', cause: 'control-plane' },
 };
 
 describe('golden wire documents', () => {

@@ -59,7 +59,7 @@ function nodeFamilies(view: View): readonly string[] {
   return [
     single('usable', ['gauge', 'Whether the book can use its network.'], node.usable),
     single('daemon_reachable', ['gauge', 'Whether tailscaled answers.'], node.reachable),
-    single('control_linked', ['gauge', 'Whether tailscaled is connected to its control plane.'], node.controlLinked),
+    single('control_linked', ['gauge', 'Whether tailscaled is connected to its control plane.'], view.reachable ? node.controlLinked : undefined),
     single('key_expiry_timestamp_seconds', ['gauge', 'When the node key expires; absent when it does not.'], expiresAtMs && expiresAtMs / 1000),
     family('home_derp', ['gauge', 'The DERP region that the node is reached by.'], node.homeDerp ? [[{ region: node.homeDerp }, 1]] : []),
     single('health_warnings', ['gauge', 'Health warnings of tailscaled.'], node.health.length),
