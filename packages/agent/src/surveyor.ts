@@ -123,9 +123,9 @@ export class Surveyor {
 
   async #pingLarge(signal: AbortSignal): Promise<void> {
     const { localApi, clock, peersInUse, pings } = this.#parts;
-    const due = this.largePings.due(peersInUse() ?? [], pings(), clock.monotonicMs());
-    const ask = async ({ id, ip }: DaemonPeer) => {
-      if (ip === undefined) return;
+    // One after the other: nobody waits for them, and each at the same time would take a connection of its own.
+    for (const { id, ip } of this.largePings.due(peersInUse() ?? [], pings(), clock.monotonicMs())) {
+      if (ip === undefined) continue;
       try {
         const answer = await localApi.ping(ip, { signal, sizeBytes: LARGE_PING_BYTES });
         this.largePings.record(id, answer?.path, clock.monotonicMs());
@@ -133,8 +133,7 @@ export class Surveyor {
         signal.throwIfAborted();
         if (!BifrostError.is(error)) throw error; // the daemon's trouble, not the path's
       }
-    };
-    await Promise.all(due.map(ask));
+    }
   }
 
   #unknown(): readonly DaemonPeer[] {
