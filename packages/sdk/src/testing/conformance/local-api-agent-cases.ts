@@ -49,8 +49,11 @@ export function describeLocalApiAgent(bench: () => LocalApiBench): void {
       await using agent = await agentBeside(daemon.agentProgram, daemon.socketPath);
       await vi.waitFor(() => expect(agent.reports.at(-1)?.node.usable).toBe(true), soon);
       expect(await agent.get('/daemon')).toBe('ok');
-      await vi.waitFor(async () => expect(await agent.get('/metrics')).toMatch(/^bifrost_agent_bus_mask \d{6}$/m), soon);
-      expect(await agent.get('/metrics')).toContain('bifrost_agent_daemon_error_drops_total{direction="outbound"}');
+      await vi.waitFor(async () => {
+        const metrics = await agent.get('/metrics');
+        expect(metrics).toMatch(/^bifrost_agent_bus_mask \d{6}$/m);
+        expect(metrics).toContain('bifrost_agent_daemon_error_drops_total{direction="outbound"}');
+      }, soon);
     });
 
     it('A62: calls it wedged when it hangs, and well when it goes on', async ({ skip }) => {
