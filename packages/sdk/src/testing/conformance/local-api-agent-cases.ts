@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { LocalApiBench } from './local-api.ts';
 import { agentBeside } from './local-api-agent.ts';
+import type { PrefsJson, StatusJson, WhoIsJson } from './local-api-wire.ts';
 
 const soon = { timeout: 20_000, interval: 50 };
 
@@ -13,9 +14,9 @@ export function describeLocalApiAgent(bench: () => LocalApiBench): void {
       await daemon.talk();
       await using agent = await agentBeside(daemon.agentProgram, daemon.socketPath);
       const [status, prefs, { Node: peer, UserProfile: owner }] = [
-        await json('status'),
-        await json('prefs'),
-        await json(`whois?addr=${daemon.peer.ip}`),
+        await json<StatusJson>('status'),
+        await json<PrefsJson>('prefs'),
+        await json<WhoIsJson>(`whois?addr=${daemon.peer.ip}`),
       ];
       const routes: readonly string[] = prefs.AdvertiseRoutes ?? [];
       const approved = routes.filter((route) => status.Self.AllowedIPs.includes(route));

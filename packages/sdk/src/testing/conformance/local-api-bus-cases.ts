@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { LocalApiBench } from './local-api.ts';
-import { followBus } from './local-api-wire.ts';
+import { followBus, type StatusJson } from './local-api-wire.ts';
 
 const [STATE, PREFS, HEALTH, RATE_LIMIT, PEER_CHANGES, INITIAL_STATUS, PEER_STATES] = [2, 4, 128, 256, 4096, 16_384, 262_144];
 const UNKNOWN_BIT = 2 ** 40;
@@ -41,7 +41,7 @@ export function describeLocalApiBus(bench: () => LocalApiBench): void {
       const { json } = bench();
       using bus = await follow(PREFS | INITIAL_STATUS);
       await vi.waitFor(() => expect(bus.messages).toHaveLength(1), soon);
-      const { Self: self } = await json('status?peers=false');
+      const { Self: self } = await json<StatusJson>('status?peers=false');
       expect(bus.messages[0]).toMatchObject({ State: null, Prefs: { WantRunning: true }, InitialStatus: { Self: { ID: self.ID } } });
       expect(bus.messages[0]).not.toHaveProperty('Health');
     });

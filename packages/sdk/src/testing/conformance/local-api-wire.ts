@@ -16,6 +16,39 @@ export interface WireAnswer {
   readonly body: string;
 }
 
+/** Of the daemon's JSON, what the suite reads by name. Go writes an empty list as null. */
+export interface MachineJson {
+  readonly ID: string;
+  readonly UserID: number;
+  readonly HostName: string;
+  readonly PublicKey: string;
+  readonly Relay: string;
+  readonly TailscaleIPs: readonly string[];
+  readonly AllowedIPs: readonly string[];
+  readonly LastHandshake: string;
+}
+export interface StatusJson {
+  readonly Version: string;
+  readonly BackendState: string;
+  readonly TailscaleIPs: readonly string[];
+  readonly Self: MachineJson;
+  readonly Peer: Readonly<Record<string, MachineJson>>;
+  readonly User: Readonly<Record<string, unknown>>;
+  readonly CertDomains: unknown;
+  readonly ExtraRecords: unknown;
+  readonly ClientVersion: unknown;
+}
+export interface WhoIsJson {
+  readonly Node: { readonly StableID: string; readonly Name: string; readonly Key: string; readonly Tags?: readonly string[] | null };
+  readonly UserProfile: { readonly LoginName: string };
+}
+export interface PingJson {
+  readonly LatencySeconds: number;
+}
+export interface PrefsJson {
+  readonly AdvertiseRoutes: readonly string[] | null;
+}
+
 const TIMEOUT_MS = 10_000;
 
 function open(socketPath: string, { method = 'GET', path, headers = {}, body }: WireRequest): Promise<IncomingMessage> {

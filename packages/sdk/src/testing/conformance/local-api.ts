@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { describeLocalApiAgent } from './local-api-agent-cases.ts';
 import { describeLocalApiBus } from './local-api-bus-cases.ts';
-import { send, type WireAnswer, type WireRequest } from './local-api-wire.ts';
+import { type PingJson, type StatusJson, send, type WhoIsJson, type WireAnswer, type WireRequest } from './local-api-wire.ts';
 
 export type { WireAnswer, WireRequest } from './local-api-wire.ts';
 
@@ -21,14 +21,15 @@ export interface LocalApiUnderTest extends AsyncDisposable {
   /** The agent's program: the bundled file of `@bifrost/agent`. With it, a real agent beside the daemon is part of the suite. */
   readonly agentProgram?: string;
 }
+/** Opens a daemon for {@link describeLocalApi}. */
 export type OpenLocalApi = () => Promise<LocalApiUnderTest>;
 
+/** What each case of the suite works with. */
 export interface LocalApiBench {
   readonly daemon: LocalApiUnderTest;
   ask(path: string, more?: Omit<WireRequest, 'path'>): Promise<WireAnswer>;
   /** The answer's JSON, when it is 200. */
-  // biome-ignore lint/suspicious/noExplicitAny: the daemon's JSON has many shapes; each case says what it expects
-  json(path: string, more?: Omit<WireRequest, 'path'>): Promise<any>;
+  json<T = unknown>(path: string, more?: Omit<WireRequest, 'path'>): Promise<T>;
 }
 
 /** The daemon's own refusals. */
@@ -38,7 +39,10 @@ const NOBODY = '100.127.255.254';
 
 /**
  * What we rely on in tailscaled's LocalAPI, on the raw wire. It runs on `TailscaledSimulator` and on real daemons: where they differ, the simulator is
- * wrong. The daemon is opened once for all cases.
+ * wrong. The daemon is opened once for all cases, and disposed after them.
+ *
+ * @example
+ * describeLocalApi('my daemon', async () => ({ socketPath, peer, rename, talk, [Symbol.asyncDispose]: stop }));
  */
 export function describeLocalApi(name: string, open: OpenLocalApi): void {
   describe(`LocalAPI: ${name}`, () => {
@@ -52,10 +56,10 @@ export function describeLocalApi(name: string, open: OpenLocalApi): void {
       const ask: LocalApiBench['ask'] = (path, more = {}) => send(daemon.socketPath, { ...more, path });
       return {
         ...{ daemon, ask },
-        async json(path, more) {
+        async json<T>(path: string, more?: Omit<WireRequest, 'path'>) {
           const answer = await ask(path, more);
           expect(answer).toMatchObject({ status: 200, headers: { 'content-type': 'application/json' } });
-          return JSON.parse(answer.body);
+          return JSON.parse(answer.body) as T;
         },
       };
     };
@@ -101,7 +105,7 @@ function statusCases(bench: () => LocalApiBench): void {
   describe('status', () => {
     it('A10: tells state, itself and its peers', async () => {
       const { daemon, json } = bench();
-      const status = await json('status');
+      const status = await json<StatusJson>('status');
       expect(status).toMatchObject({
         Version: expect.stringMatching(/^\d+\.\d+\./),
         TUN: expect.any(Boolean),
@@ -114,8 +118,7 @@ function statusCases(bench: () => LocalApiBench): void {
       });
       const self = { ID: expect.any(String), NodeID: expect.any(Number), DNSName: expect.stringMatching(/\.$/), CurAddr: '', Online: true };
       expect(status.Self).toMatchObject({ ...self, Relay: expect.stringMatching(/./), TailscaleIPs: status.TailscaleIPs, InNetworkMap: true });
-      const peers: Record<string, unknown>[] = Object.values(status.Peer);
-      const peer = peers.find(({ HostName }) => HostName === daemon.peer.hostname);
+      const peer = Object.values(status.Peer).find(({ HostName }) => HostName === daemon.peer.hostname);
       expect(peer).toMatchObject({
         ID: expect.any(String),
         PublicKey: expect.stringMatching(/^nodekey:[0-9a-f]{64}$/),
@@ -126,11 +129,11 @@ function statusCases(bench: () => LocalApiBench): void {
         Online: true,
         Active: expect.any(Boolean),
       });
-      expect(Object.keys(status.Peer)).toContain(peer?.['PublicKey']);
+      expect(Object.keys(status.Peer)).toContain(peer?.PublicKey);
     });
 
     it('A11: writes what Go writes: null for an empty list, the year 1 for never', async () => {
-      const status = await bench().json('status');
+      const status = await bench().json<StatusJson>('status');
       expect([status.CertDomains, status.ExtraRecords, status.ClientVersion]).toEqual([null, null, null]);
       expect(status.Self.LastHandshake).toBe('0001-01-01T00:00:00Z');
       for (const peer of Object.values(status.Peer)) expect(peer).toMatchObject({ Addrs: null });
@@ -138,7 +141,7 @@ function statusCases(bench: () => LocalApiBench): void {
 
     it('A12: without peers on request, and its own user is there all the same', async () => {
       const { json } = bench();
-      const [bare, whole] = [await json('status?peers=false'), await json('status')];
+      const [bare, whole] = [await json<StatusJson>('status?peers=false'), await json<StatusJson>('status')];
       expect([bare.Peer, bare.Self.ID, Object.keys(bare.User)]).toEqual([null, whole.Self.ID, [String(bare.Self.UserID)]]);
     });
   });
@@ -152,7 +155,7 @@ function pingCases(bench: () => LocalApiBench): void {
       const { daemon, json } = bench();
       await vi.waitFor(
         async () => {
-          const answer = await json(`ping?ip=${daemon.peer.ip}&type=disco${size}`, { method: 'POST' });
+          const answer = await json<PingJson>(`ping?ip=${daemon.peer.ip}&type=disco${size}`, { method: 'POST' });
           expect(answer).toMatchObject({ IP: daemon.peer.ip, NodeIP: daemon.peer.ip, NodeName: daemon.peer.hostname, Err: '', PeerRelay: '' });
           expect(answer).toMatchObject({ Endpoint: expect.stringMatching(/:\d+$/), DERPRegionID: 0, DERPRegionCode: '' });
           expect(answer.LatencySeconds).toBeGreaterThan(0);
@@ -163,7 +166,7 @@ function pingCases(bench: () => LocalApiBench): void {
 
     it('A21: its own address, and one that nobody has, are answers with an error in them', async () => {
       const { json } = bench();
-      const [own] = (await json('status?peers=false')).TailscaleIPs;
+      const [own] = (await json<StatusJson>('status?peers=false')).TailscaleIPs;
       expect(await json(`ping?ip=${own}&type=disco`, { method: 'POST' })).toMatchObject({ Err: `${own} is local Tailscale IP`, IsLocalIP: true });
       expect(await json(`ping?ip=${NOBODY}&type=disco`, { method: 'POST' })).toMatchObject({ Err: 'no matching peer', LatencySeconds: 0 });
     });
@@ -191,7 +194,7 @@ function whoIsCases(bench: () => LocalApiBench): void {
   describe('whois', () => {
     it('A30: knows a peer by address, by address and port, and by key', async () => {
       const { daemon, json } = bench();
-      const byAddress = await json(`whois?addr=${daemon.peer.ip}`);
+      const byAddress = await json<WhoIsJson>(`whois?addr=${daemon.peer.ip}`);
       expect(byAddress).toMatchObject({
         Node: {
           StableID: expect.any(String),
@@ -206,8 +209,8 @@ function whoIsCases(bench: () => LocalApiBench): void {
 
     it('A31: knows itself, also by IPv6 with a port', async () => {
       const { json } = bench();
-      const { Self: self } = await json('status?peers=false');
-      const v6 = self.TailscaleIPs.find((ip: string) => ip.includes(':'));
+      const { Self: self } = await json<StatusJson>('status?peers=false');
+      const v6 = self.TailscaleIPs.find((ip) => ip.includes(':'));
       expect(await json(`whois?addr=${encodeURIComponent(`[${v6}]:1`)}`)).toMatchObject({ Node: { StableID: self.ID } });
     });
 
