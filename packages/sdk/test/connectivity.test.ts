@@ -114,7 +114,7 @@ describe('assess', () => {
     ['the way is slow', report({}, [{ ...router, latencyMs: 900 }]), 'impaired', 'relay'],
     ['the key expires within a day', report({ keyExpiresAtMs: 3_600_000 }), 'impaired', 'key'],
     ['the control link is gone, and the daemon does not warn yet', report({ controlLinked: false }), 'impaired', 'control-plane'],
-    ['the daemon says that connections suffer: relay', warned('no-derp-connection', true), 'impaired', 'relay'],
+    ['the daemon has lost its relay, and packets still pass', warned('no-derp-connection', true), 'healthy', undefined],
     ['the daemon says that connections suffer: forwarding', warned('ip-forwarding-off', true), 'impaired', 'route'],
     ['the daemon says that connections suffer: its own network', warned('no-udp4-bind', true), 'impaired', 'pod'],
     ['the daemon says that connections suffer, in a word of tomorrow', warned('of-tomorrow', true), 'impaired', 'pod'],

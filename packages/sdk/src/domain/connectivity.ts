@@ -38,14 +38,12 @@ export interface Assessment {
 
 const NO_RELAY = ['no-derp-home', 'no-derp-connection', 'derp-timed-out', 'derp-region-error'];
 const NO_CONTROL = ['not-in-map-poll', 'mapresponse-timeout', 'login-state', 'tls-connection-failed'];
-/** Of warnings that the daemon says connections suffer from; the others are about the pod's own network. */
-const CAUSE_OF_WARNING: ReadonlyMap<string, Cause> = new Map([
-  ...NO_RELAY.map((code) => [code, 'relay'] as const),
-  ...NO_CONTROL.map((code) => [code, 'control-plane'] as const),
-  ['ip-forwarding-off', 'route'],
-]);
-/** Every daemon warns of it when it starts. */
-const STARTING = 'warming-up';
+/**
+ * Warnings that say nothing here, though the daemon says that connections suffer: every daemon warns when it starts, and whether a lost relay does harm
+ * is told by the agent's pings, seconds later.
+ */
+const LEFT_TO_PINGS = ['warming-up', ...NO_RELAY];
+const FORWARDING = 'ip-forwarding-off';
 const hasAny = (codes: readonly string[], wanted: readonly string[]): boolean => codes.some((code) => wanted.includes(code));
 
 function causeOfBroken({ node, peers }: ReportV1): Cause {
@@ -66,8 +64,8 @@ export function assess(report: ReportV1, nowMs: number, thresholds: Thresholds):
   if (!node.reachable || !node.usable) return { fact: 'broken', cause: causeOfBroken(report) };
   if (node.keyExpiresAtMs !== undefined && node.keyExpiresAtMs - nowMs < thresholds.keyExpiryMs) return { fact: 'impaired', cause: 'key' };
   if (node.controlLinked === false || hasAny(node.health, NO_CONTROL)) return { fact: 'impaired', cause: 'control-plane' };
-  const warning = node.warnings?.find(({ code, impactsConnectivity }) => impactsConnectivity === true && code !== STARTING);
-  if (warning) return { fact: 'impaired', cause: CAUSE_OF_WARNING.get(warning.code) ?? 'pod' };
+  const warning = node.warnings?.find(({ code, impactsConnectivity }) => impactsConnectivity === true && !LEFT_TO_PINGS.includes(code));
+  if (warning) return { fact: 'impaired', cause: warning.code === FORWARDING ? 'route' : 'pod' };
   const routers = peers.filter(({ routes, online }) => online && (routes?.length ?? 0) > 0);
   if (routers.some(({ path }) => path === 'derp')) return { fact: 'impaired', cause: 'relay' };
   if (routers.some(({ losesLargePackets }) => losesLargePackets === true)) return { fact: 'impaired', cause: 'route' };
