@@ -18,7 +18,7 @@ const files = [
     text:
       CRDS +
       resourceDefinitions()
-        .map((document) => stringify(document, { lineWidth: 150 }))
+        .map((document) => stringify(document, { lineWidth: 0 }))
         .join('---\n'),
   },
 ];

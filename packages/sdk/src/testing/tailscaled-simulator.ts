@@ -16,6 +16,7 @@ import { handleLocalApi, isForbidden, type LocalApiRequest, localApiRequest, pla
 
 export type { SimulatedBackendState, SimulatedNode, SimulatedPeer } from './tailscaled-simulator-json.ts';
 
+/** Options of {@link TailscaledSimulator}. */
 export interface TailscaledSimulatorOptions {
   /** Where to listen; at most 107 bytes, as the system allows. */
   readonly socketPath: string;
@@ -114,10 +115,12 @@ export class TailscaledSimulator implements AsyncDisposable {
     });
   }
 
+  /** Ends the server and removes its socket. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 
+  /** What the daemon says of itself from now on; watchers hear of it. */
   setBackendState(backendState: SimulatedBackendState): void {
     this.#change({ backendState }, () => ({ State: BACKEND_STATES.indexOf(backendState) }));
   }
@@ -127,6 +130,7 @@ export class TailscaledSimulator implements AsyncDisposable {
     this.#change({ node }, () => ({ SelfChange: nodeJson(this.#world, node) }));
   }
 
+  /** The network map from now on; watchers hear of it. */
   setPeers(peers: readonly SimulatedPeer[]): void {
     const removed = this.#world.peers.filter(({ id }) => !peers.some((peer) => peer.id === id)).map(({ id }) => nodeNumberOf(id));
     this.#change({ peers }, (mask) => this.#peersMessage(mask, removed));

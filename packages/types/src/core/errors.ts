@@ -81,6 +81,7 @@ export const ERROR_CODES = {
   WAIT_FAILED: { retry: 'never', http: 409, grpc: 9 },
 } as const satisfies Record<string, CodeEntry>;
 
+/** A code of the closed list: what callers branch on. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** One wrong field. `path` is written as in the caller's own object: `config.allowedNetworks.0`. */
@@ -89,6 +90,7 @@ export interface Issue {
   readonly message: string;
 }
 
+/** What an error is made of; see {@link BifrostError}. */
 export interface BifrostErrorInit {
   readonly code: ErrorCode;
   /** A sentence that says what to do. Never a secret, never rejected input. */
