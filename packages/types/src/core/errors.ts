@@ -134,13 +134,19 @@ export class BifrostError extends Error {
     return ERROR_CODES[this.code].retry;
   }
 
+  /** The page that says what to do about it: how it shows, how to be sure, how to mend and prevent it. From the project's folder. */
+  get runbook(): string {
+    return `docs/runbooks/${this.code}.md`;
+  }
+
   /** True for errors of any copy of this package. */
   static is(value: unknown): value is BifrostError {
     return typeof value === 'object' && value !== null && marker in value;
   }
 
   /** The JSON form that doors and logs show; the cause stays inside the process. */
-  toJSON(): { code: ErrorCode; message: string; issues: readonly Issue[]; details: Readonly<Record<string, string>>; retry: RetryAdvice } {
-    return { code: this.code, message: this.message, issues: this.issues, details: this.details, retry: this.retry };
+  toJSON(): Pick<BifrostError, 'code' | 'message' | 'issues' | 'details' | 'retry' | 'runbook'> {
+    const { code, message, issues, details, retry, runbook } = this;
+    return { code, message, issues, details, retry, runbook };
   }
 }
