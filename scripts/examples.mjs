@@ -1,5 +1,5 @@
 // Type-checks what documents show: each `@example` of a doc comment in packages/*/src, and each ```ts block of docs/guides.
-// An example may use every export of our packages and what docs/reference/context.ts declares; a block of a guide has imports of its own.
+// An example may use every export of our packages and what docs/reference/context.ts declares; so may a block without imports of its own.
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -72,9 +72,9 @@ mkdirSync(out, { recursive: true });
 const places = new Map();
 for (const [index, { source, line, code }] of [...examples, ...blocks].entries()) {
   const name = `${index}.ts`;
-  const isBlock = index >= examples.length;
-  const head = isBlock ? 'export {};' : `${headOf(code, exported, context)} export async function example() {`;
-  writeFileSync(join(out, name), `${head}\n${code}${isBlock ? '' : '}\n'}`);
+  const isWhole = /^import /m.test(code);
+  const head = isWhole ? 'export {};' : `${headOf(code, exported, context)} export async function example() {`;
+  writeFileSync(join(out, name), `${head}\n${code}${isWhole ? '' : '}\n'}`);
   places.set(name, { source, line });
 }
 const tsc = spawnSync(

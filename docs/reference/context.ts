@@ -41,3 +41,4 @@ export declare const fragment: SidecarFragment;
 export declare const metadata: { readonly namespace: string; readonly name: string };
 export declare const spec: WorkloadManifest['spec'];
 export declare const job: WorkloadManifest & { readonly kind: 'Job'; readonly metadata: typeof metadata };
+export declare const createJob: (manifest: typeof job) => Promise<void>;
