@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { resourceDefinitions } from '../packages/sdk/src/adapters/kubernetes/store-definitions.ts';
+import { ERROR_CODES } from '../packages/types/src/core/errors.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -12,13 +13,31 @@ const CRDS = `# Written by \`npm run generate\` from packages/sdk/src/adapters/k
 # Kubernetes 1.31 or later. Apply before a new manager starts: kubectl apply --server-side -f crds.yaml
 `;
 
+const INDEX = 'docs/runbooks/README.md';
+const MARK = '<!-- codes: written by `npm run generate` -->\n';
+const read = (path) => readFileSync(join(root, path), 'utf8');
+
+/** The page's first paragraph's first sentence. */
+function meaningOf(code) {
+  const path = `docs/runbooks/${code}.md`;
+  const [, paragraph = ''] = existsSync(join(root, path)) ? read(path).split('\n\n') : [];
+  return /^.*?[.](?= |$)/.exec(paragraph.replaceAll('\n', ' '))?.[0] ?? paragraph;
+}
+
+/** What stands before the mark is written by hand. */
+function index() {
+  const rows = Object.entries(ERROR_CODES).map(([code, { retry, http }]) => `| [${code}](${code}.md) | ${retry} | ${http} | ${meaningOf(code)} |\n`);
+  return `${read(INDEX).split(MARK)[0]}${MARK}\n| code | retry | HTTP | meaning |\n|---|---|---|---|\n${rows.join('')}`;
+}
+
 const files = [
+  { path: INDEX, text: index() },
   {
     path: 'examples/deploy/crds.yaml',
     text:
       CRDS +
       resourceDefinitions()
-        .map((document) => stringify(document, { lineWidth: 150 }))
+        .map((document) => stringify(document, { lineWidth: 0 }))
         .join('---\n'),
   },
 ];

@@ -49,6 +49,7 @@ const manifests = [
   ...filesBelow('packages'),
   ...filesBelow('examples'),
   'test/package.json',
+  'docs/reference/package.json',
 ].filter((file) => /(^|\/)(package\.json|pnpm-[a-z]+\.yaml)$/.test(file));
 const installHash = hashOf(manifests);
 if (!fresh('installed', installHash)) {

@@ -18,6 +18,7 @@ const steps = [
   ['build', ['node', 'scripts/build.mjs']],
   ['generated files', ['node', 'scripts/generate.mjs', '--check']],
   ['types', ['tsc', '-b', ...projects], ['tsc', '-p', 'test']],
+  ['examples in comments and guides', ['node', 'scripts/examples.mjs']],
   ['architecture, packages, documents', ['vitest', 'run', 'test/architecture.test.ts', 'test/packaging.test.ts', 'test/docs.test.ts']],
   ['publint', ...published.map((folder) => ['publint', 'run', folder, '--strict', '--pack', 'npm'])],
   ['attw', ...typed.map((folder) => ['attw', '--pack', folder, '--profile', 'esm-only'])],

@@ -23,6 +23,13 @@ describe('README', () => {
   });
 });
 
+describe('docs/guides/testing.md', () => {
+  it('shows tests that run as they stand there', () => {
+    const shown = [...textOf('docs/guides/testing.md').matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((match) => match[1]);
+    expect(shown).toEqual(['test/guide-controller.test.ts', 'test/guide-adapter.test.ts'].map(textOf));
+  });
+});
+
 describe('docs/events.md', () => {
   const source = textOf('packages/types/src/core/events.ts');
   const rows = [...textOf('docs/events.md').matchAll(/^\| `([\w:]+)` \|(.*)\|$/gm)].map(([, name = '', rest = '']) => ({

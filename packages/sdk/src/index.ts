@@ -1,4 +1,8 @@
-/** `@bifrost/sdk`: the manager, its types, and the one error class. Adapters for real systems are `@bifrost/sdk/kubernetes` and `@bifrost/sdk/tailscale`. */
+/**
+ * The manager, its types, and the one error class. Adapters for real systems are `@bifrost/sdk/kubernetes` and `@bifrost/sdk/tailscale`.
+ *
+ * @module @bifrost/sdk
+ */
 export type {
   AttachSidecarInput,
   CreateTailnetInput,

@@ -2,7 +2,7 @@
  * Bifrost on a real Kubernetes API server: the Cluster port on workloads, pods and Secrets, and the Store port on custom resources. Importing
  * this loads no Kubernetes library: that happens with the first request.
  *
- * @module
+ * @module @bifrost/sdk/kubernetes
  */
 export { type KubernetesClusterOptions, kubernetesCluster } from './adapters/kubernetes/cluster.ts';
 export { type KubernetesConnection, type KubernetesOptions, kubernetes } from './adapters/kubernetes/connection.ts';

@@ -1,4 +1,8 @@
-/** `@bifrost/sdk/tailscale`: Tailscale's API v2 as the control plane. Loaded apart, because it brings the HTTP library along. */
+/**
+ * Tailscale's API v2 as the control plane. Loaded apart, because it brings the HTTP library along.
+ *
+ * @module @bifrost/sdk/tailscale
+ */
 import { systemClock } from './adapters/system/clock.ts';
 import { tailscaleControlPlane as create } from './adapters/tailscale/control-plane.ts';
 import type { TailscaleOptions as AdapterOptions } from './adapters/tailscale/options.ts';

@@ -32,6 +32,7 @@ describe('BifrostError', () => {
       issues: [],
       details: { tailnet: 'acme' },
       retry: 'backoff',
+      runbook: 'docs/runbooks/CONTROL_RATE_LIMITED.md',
     });
   });
   it('has no cause unless one was given', () => {

@@ -130,6 +130,7 @@ export abstract class ManagerCore implements AsyncDisposable {
     return this.#stopped;
   }
 
+  /** The same as `stop()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

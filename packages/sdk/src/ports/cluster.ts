@@ -82,6 +82,7 @@ export interface Workloads {
   watch(options: CallOptions): AsyncIterable<WorkloadHint>;
 }
 
+/** One Secret by its place. */
 export interface SecretReference {
   readonly namespace: string;
   readonly name: string;
@@ -89,6 +90,7 @@ export interface SecretReference {
 
 /** Secrets. `list` and `remove` touch only Secrets labelled `app.kubernetes.io/managed-by: bifrost`; `get` reads any. */
 export interface Secrets {
+  /** The decoded data, or undefined when there is no such Secret. */
   get(secret: SecretReference, options: CallOptions): Promise<ReadonlyMap<string, Secret> | undefined>;
   /** Creates or replaces. The label managed-by is added. */
   put(
@@ -101,6 +103,7 @@ export interface Secrets {
   list(options: CallOptions): Promise<readonly (SecretReference & { readonly labels: Readonly<Record<string, string>> })[]>;
 }
 
+/** One container of a pod, init containers included, as last seen. */
 export interface ContainerState {
   readonly name: string;
   readonly running: boolean;
@@ -125,6 +128,7 @@ export interface Pod {
   readonly containers: readonly ContainerState[];
 }
 
+/** Pods with a sidecar. Every method rejects with `signal.reason` itself when aborted. @throws {BifrostError} as {@link Workloads} */
 export interface Pods {
   /** Pods with our label, from a cache that is in sync. */
   list(options: CallOptions): Promise<readonly Pod[]>;
@@ -140,11 +144,13 @@ export interface PodIdentity {
   readonly podUid: string;
 }
 
+/** Who a caller is. @throws {BifrostError} as {@link Workloads} */
 export interface Identities {
   /** The pod that a projected token with our audience belongs to; undefined when the cluster does not vouch for it. May be cached for up to a minute. */
   reviewPodToken(token: Secret, options: CallOptions): Promise<PodIdentity | undefined>;
 }
 
+/** What the cluster tells of its own network. @throws {BifrostError} as {@link Workloads} */
 export interface Topology {
   /** Ranges of pods, Services and nodes; undefined when they cannot be told. */
   ranges(options: CallOptions): Promise<ClusterRanges | undefined>;
@@ -161,5 +167,6 @@ export interface Cluster extends AsyncDisposable {
   readonly pods: Pods;
   readonly identities: Identities;
   readonly topology: Topology;
+  /** Opens the watches; resolves when the caches are in sync. @throws {BifrostError} what hinders the first list */
   start(options: CallOptions): Promise<void>;
 }

@@ -7,6 +7,7 @@ export interface ControlCredential {
   readonly clientSecret: Secret;
 }
 
+/** A tailnet as the organization's list has it. */
 export interface ControlTailnet {
   /** The control plane's own id. */
   readonly controlId: string;
@@ -19,6 +20,7 @@ export interface TailnetAccess {
   readonly controlId?: string;
 }
 
+/** An auth key on record; its value came once, with `createKey`. */
 export interface ControlKey {
   readonly keyId: string;
   readonly description: string;
@@ -28,6 +30,7 @@ export interface ControlKey {
   readonly valid: boolean;
 }
 
+/** An auth key that is wanted. */
 export interface KeyRequest {
   /** Letters, digits, hyphen; at most 50. Ours start with `bifrost-`. */
   readonly description: string;
@@ -37,6 +40,7 @@ export interface KeyRequest {
   readonly lifetimeSeconds: number;
 }
 
+/** A machine that has joined. */
 export interface Device {
   readonly deviceId: string;
   /** As the machine asked for it; `name` is what it got. */
@@ -60,11 +64,13 @@ export interface Device {
 export interface TailnetControl {
   /** Proves that the credential works and says which tailnet it is for. */
   describe(options: CallOptions): Promise<{ readonly controlId: string; readonly dnsName: string | undefined }>;
+  /** Makes an auth key. Its value is in the answer and nowhere else. */
   createKey(request: KeyRequest, options: CallOptions): Promise<ControlKey & { readonly key: Secret }>;
   /** Auth keys that are not revoked, ours and others'. */
   listKeys(options: CallOptions): Promise<readonly ControlKey[]>;
   /** Absent is success. Devices that joined with it stay. */
   revokeKey(keyId: string, options: CallOptions): Promise<void>;
+  /** All machines, ours and others'. */
   listDevices(options: CallOptions): Promise<readonly Device[]>;
   /** Absent is success. */
   deleteDevice(deviceId: string, options: CallOptions): Promise<void>;

@@ -1,5 +1,6 @@
 import type { SidecarSpec, SidecarState, Stored, TailnetSpec, TailnetState } from '../domain/model.ts';
 
+/** What every call that waits takes: aborting `signal` ends it with `signal.reason` itself. */
 export interface CallOptions {
   readonly signal: AbortSignal;
 }

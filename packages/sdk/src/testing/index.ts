@@ -1,4 +1,8 @@
-/** `@bifrost/sdk/testing`: working fakes and simulators, for an embedded manager and for users' own tests. Nothing here imports a test runner. */
+/**
+ * Working fakes and simulators, for an embedded manager and for users' own tests. Nothing here imports a test runner.
+ *
+ * @module @bifrost/sdk/testing
+ */
 export { MemoryAuditSink } from '../adapters/memory/audit-sink.ts';
 export { MemoryCluster, type MemoryClusterOptions, type MemoryWorkload } from '../adapters/memory/cluster.ts';
 export { MemoryControlPlane } from '../adapters/memory/control-plane.ts';

@@ -73,6 +73,7 @@ export class SimulatedPod implements RunningPod {
     return this.#agent?.exitCode === null && this.#agent.signalCode === null ? this.#agent.pid : undefined;
   }
 
+  /** Starts the daemon and the agent. */
   async start({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     const { pod, folder, control } = this.#options;
     for (const volume of [VOLUMES.key, VOLUMES.identity]) await this.#mount(volume);
@@ -118,6 +119,7 @@ export class SimulatedPod implements RunningPod {
     if (containerName === CONTAINERS.tailscale) void this.#bounceDaemon();
   }
 
+  /** Ends both processes of the pod. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort(new BifrostError({ code: 'MANAGER_STOPPED', message: 'The pod ends.' }));

@@ -100,6 +100,7 @@ export class TailscaleApiSimulator implements AsyncDisposable {
     });
   }
 
+  /** Ends the server, open connections too. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

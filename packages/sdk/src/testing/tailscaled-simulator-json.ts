@@ -2,6 +2,7 @@ import type { PathClass } from '@bifrost/types/core';
 
 /** The daemon's own words for its state, in the order of their numbers on the bus. */
 export const BACKEND_STATES = ['NoState', 'InUseOtherUser', 'NeedsLogin', 'NeedsMachineAuth', 'Stopped', 'Starting', 'Running'] as const;
+/** One of the daemon's own words for its state. */
 export type SimulatedBackendState = (typeof BACKEND_STATES)[number];
 
 /** The machine that the simulated daemon runs on. */

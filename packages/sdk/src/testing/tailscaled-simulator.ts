@@ -118,10 +118,12 @@ export class TailscaledSimulator implements AsyncDisposable {
     });
   }
 
+  /** Ends the server and removes its socket. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 
+  /** What the daemon says of itself from now on; watchers hear of it. */
   setBackendState(backendState: SimulatedBackendState): void {
     this.#change({ backendState }, () => ({ State: BACKEND_STATES.indexOf(backendState) }));
   }
@@ -143,6 +145,7 @@ export class TailscaledSimulator implements AsyncDisposable {
     this.#change({ node }, () => ({ Prefs: prefsJson(this.#world), SelfChange: nodeJson(this.#world, node) }));
   }
 
+  /** The network map from now on; watchers hear of it. */
   setPeers(peers: readonly SimulatedPeer[]): void {
     const removed = this.#world.peers.filter(({ id }) => !peers.some((peer) => peer.id === id)).map(({ id }) => nodeNumberOf(id));
     this.#change({ peers }, (mask) => this.#peersMessage(mask, removed));

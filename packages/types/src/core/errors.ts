@@ -81,6 +81,7 @@ export const ERROR_CODES = {
   WAIT_FAILED: { retry: 'never', http: 409, grpc: 9 },
 } as const satisfies Record<string, CodeEntry>;
 
+/** A code of the closed list: what callers branch on. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** One wrong field. `path` is written as in the caller's own object: `config.allowedNetworks.0`. */
@@ -89,6 +90,7 @@ export interface Issue {
   readonly message: string;
 }
 
+/** What an error is made of; see {@link BifrostError}. */
 export interface BifrostErrorInit {
   readonly code: ErrorCode;
   /** A sentence that says what to do. Never a secret, never rejected input. */
@@ -132,13 +134,19 @@ export class BifrostError extends Error {
     return ERROR_CODES[this.code].retry;
   }
 
+  /** The page that says what to do about it: how it shows, how to be sure, how to mend and prevent it. From the project's folder. */
+  get runbook(): string {
+    return `docs/runbooks/${this.code}.md`;
+  }
+
   /** True for errors of any copy of this package. */
   static is(value: unknown): value is BifrostError {
     return typeof value === 'object' && value !== null && marker in value;
   }
 
   /** The JSON form that doors and logs show; the cause stays inside the process. */
-  toJSON(): { code: ErrorCode; message: string; issues: readonly Issue[]; details: Readonly<Record<string, string>>; retry: RetryAdvice } {
-    return { code: this.code, message: this.message, issues: this.issues, details: this.details, retry: this.retry };
+  toJSON(): Pick<BifrostError, 'code' | 'message' | 'issues' | 'details' | 'retry' | 'runbook'> {
+    const { code, message, issues, details, retry, runbook } = this;
+    return { code, message, issues, details, retry, runbook };
   }
 }

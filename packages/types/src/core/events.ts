@@ -46,6 +46,7 @@ export interface ManagerEvents {
   'instance:lost': InstanceEvent;
   'instance:removed': SidecarEvent & { readonly podName: string; readonly podUid: string };
 }
+/** The name of an event, as `manager.on` takes it. */
 export type ManagerEventName = keyof ManagerEvents;
 
 /** Which manager events reach `monitorConnectivity`, and as which of the specification's words. */

@@ -1,4 +1,8 @@
-/** Zod-free: all that the agent imports at run time. */
+/**
+ * What both ends agree on, without zod: all that the agent imports at run time.
+ *
+ * @module @bifrost/types/core
+ */
 export * from './cidr.ts';
 export * from './errors.ts';
 export * from './events.ts';

@@ -5,6 +5,7 @@ export interface CredentialReference {
   readonly secretName: string;
 }
 
+/** A tailnet that is wanted, with every default filled in. */
 export interface CreateTailnetRequest {
   readonly customerId: string;
   readonly tailnetName: string;
@@ -15,6 +16,7 @@ export interface CreateTailnetRequest {
   /** Ours; needed for `customer-owned`. */
   readonly credential?: CredentialReference;
 }
+/** The answer to it: the wish is stored, the loop does the rest. */
 export interface CreateTailnetResponse {
   readonly tailnetId: string;
   readonly tailnetName: string;
@@ -97,6 +99,7 @@ export interface UpgradeProgress {
   readonly haltedBy?: StatusReason & { readonly sidecarId: string };
 }
 
+/** A sidecar that is wanted, with every default filled in. */
 export interface AttachSidecarRequest {
   /** Value of the label `bifrost.dev/book-deployment-id`, the workload's uid, or `namespace/name`. */
   readonly bookDeploymentId: string;
@@ -110,6 +113,7 @@ export interface InjectSidecarRequest {
   /** The id that callers know the book by. Default: `namespace/name`. */
   readonly bookDeploymentId?: string;
 }
+/** The answer to it: the wish is stored, the loop does the rest. */
 export interface AttachSidecarResponse {
   readonly sidecarId: string;
   readonly status: SidecarStatus;
@@ -121,8 +125,11 @@ export interface AttachSidecarResponse {
 export type AttachableKind = 'Deployment' | 'StatefulSet' | 'DaemonSet';
 /** Jobs and CronJobs get their sidecar before they are created: see `injectSidecar`. */
 export type WorkloadKind = AttachableKind | 'Job' | 'CronJob';
+/** All values of {@link AttachableKind}. */
 export const ATTACHABLE_KINDS = ['Deployment', 'StatefulSet', 'DaemonSet'] as const satisfies readonly AttachableKind[];
+/** All values of {@link WorkloadKind}. */
 export const WORKLOAD_KINDS = [...ATTACHABLE_KINDS, 'Job', 'CronJob'] as const satisfies readonly WorkloadKind[];
+/** One workload of a cluster. The uid decides: a successor of the same name is another workload. */
 export interface WorkloadReference {
   readonly kind: WorkloadKind;
   readonly namespace: string;
@@ -133,6 +140,7 @@ export interface WorkloadReference {
 
 /** Who owns the sidecar's fields in the workload: Bifrost (`apply`), or whoever created it with the sidecar in it (`inject`). */
 export type AttachMode = 'apply' | 'inject';
+/** All values of {@link AttachMode}. */
 export const ATTACH_MODES = ['apply', 'inject'] as const satisfies readonly AttachMode[];
 
 /** How one matter of an object stands, as Kubernetes words it. */
@@ -201,7 +209,9 @@ export interface ConnectionMetric {
 
 /** The specification's three words; what lies behind them is in `details.state` and `details.cause`. */
 export type ConnectivityEventType = 'connected' | 'disconnected' | 'error';
+/** All values of {@link ConnectivityEventType}. */
 export const CONNECTIVITY_EVENT_TYPES = ['connected', 'disconnected', 'error'] as const satisfies readonly ConnectivityEventType[];
+/** One change of a connection, as `monitorConnectivity` streams it. Which details there are: docs/events.md. */
 export interface ConnectivityEvent {
   readonly tailnetName: string;
   readonly eventType: ConnectivityEventType;

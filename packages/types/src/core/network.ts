@@ -1,5 +1,6 @@
 /** How far a book may go. Cluster and Internet stay as they are under `restrictive`; see the guard in ARCHITECTURE.md. */
 export type AccessPolicy = 'restrictive' | 'standard' | 'permissive';
+/** All values of {@link AccessPolicy}. */
 export const ACCESS_POLICIES = ['restrictive', 'standard', 'permissive'] as const satisfies readonly AccessPolicy[];
 
 /** A customer's network intent. */
@@ -30,17 +31,24 @@ export interface SidecarConfiguration {
  * get the usual proxy variables, and only what honours them reaches the network.
  */
 export type NetworkMode = 'kernel' | 'userspace';
+/** Which form of sidecar is asked for; `auto` leaves it to what the pod's admission allows. */
 export type NetworkModeWish = 'auto' | NetworkMode;
+/** All values of {@link NetworkModeWish}. */
 export const NETWORK_MODE_WISHES = ['auto', 'kernel', 'userspace'] as const satisfies readonly NetworkModeWish[];
 
 /** Who owns the tailnet: the customer (their OAuth client by reference), or our organization (we create it). */
 export type Tenancy = 'customer-owned' | 'organization';
+/** All values of {@link Tenancy}. */
 export const TENANCIES = ['customer-owned', 'organization'] as const satisfies readonly Tenancy[];
 
+/** Where a tailnet stands. `degraded`: it works, but something of it is not as it was wanted; the reason says what. */
 export type TailnetStatus = 'creating' | 'active' | 'degraded' | 'failed' | 'deleting';
+/** All values of {@link TailnetStatus}. */
 export const TAILNET_STATUSES = ['creating', 'active', 'degraded', 'failed', 'deleting'] as const satisfies readonly TailnetStatus[];
 
+/** Where a sidecar, or one pod of it, stands. `unknown`: nobody has heard of it for too long, which is not `disconnected`. */
 export type SidecarStatus = 'attaching' | 'connected' | 'degraded' | 'disconnected' | 'unknown' | 'failed' | 'detaching';
+/** All values of {@link SidecarStatus}. */
 export const SIDECAR_STATUSES = [
   'attaching',
   'connected',
@@ -53,8 +61,10 @@ export const SIDECAR_STATUSES = [
 
 /** What a connection trouble comes from. */
 export type Cause = 'key' | 'policy' | 'route' | 'relay' | 'dns' | 'control-plane' | 'pod' | 'agent';
+/** All values of {@link Cause}. */
 export const CAUSES = ['key', 'policy', 'route', 'relay', 'dns', 'control-plane', 'pod', 'agent'] as const satisfies readonly Cause[];
 
 /** How packets to one peer travel at the moment. */
 export type PathClass = 'direct' | 'peer-relay' | 'derp' | 'none';
+/** All values of {@link PathClass}. */
 export const PATH_CLASSES = ['direct', 'peer-relay', 'derp', 'none'] as const satisfies readonly PathClass[];

@@ -2,6 +2,7 @@ import type { PathClass } from './network.ts';
 
 /** Why this report was sent. */
 export type ReportReason = 'start' | 'change' | 'heartbeat' | 'stop';
+/** All values of {@link ReportReason}. */
 export const REPORT_REASONS = ['start', 'change', 'heartbeat', 'stop'] as const satisfies readonly ReportReason[];
 
 /** One peer that the local daemon knows; the busiest come first. */

@@ -13,15 +13,19 @@ export class Secret {
   reveal(): string {
     return this.#value;
   }
+  /** Hides the value. */
   toString(): string {
     return hidden;
   }
+  /** Hides the value. */
   toJSON(): string {
     return hidden;
   }
+  /** Hides the value. */
   [Symbol.toPrimitive](): string {
     return hidden;
   }
+  /** Hides the value. */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return hidden;
   }

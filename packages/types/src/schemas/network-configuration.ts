@@ -14,4 +14,5 @@ export const networkConfigurationSchema = z
   })
   .readonly() satisfies z.ZodType<NetworkConfiguration>;
 
+/** A network intent as a caller writes it: what has a default may be left out. */
 export type NetworkConfigurationInput = Input<typeof networkConfigurationSchema>;

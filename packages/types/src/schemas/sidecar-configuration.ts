@@ -13,4 +13,5 @@ export const sidecarConfigurationSchema = z
   })
   .readonly() satisfies z.ZodType<SidecarConfiguration>;
 
+/** A sidecar's wishes as a caller writes them: what has a default may be left out. */
 export type SidecarConfigurationInput = Input<typeof sidecarConfigurationSchema>;

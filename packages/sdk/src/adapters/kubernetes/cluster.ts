@@ -7,6 +7,7 @@ import { KubernetesSecrets } from './secrets.ts';
 import { KubernetesTopology } from './topology.ts';
 import { KubernetesWorkloads } from './workloads.ts';
 
+/** Options of {@link kubernetesCluster}. */
 export interface KubernetesClusterOptions {
   readonly connection: KubernetesConnection;
   /** Milliseconds of any clock that does not run backwards; what is remembered for a time is measured by it. */

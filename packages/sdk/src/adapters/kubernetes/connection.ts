@@ -6,6 +6,7 @@ import { CONTENT } from './api-types.ts';
 import { type CredentialOptions, type CredentialSource, type Credentials, createCredentialSource } from './credentials.ts';
 import { clusterError, unavailable } from './errors.ts';
 
+/** Options of {@link kubernetes}. */
 export interface KubernetesOptions extends CredentialOptions {
   /** Longest time for one answer. @default 15000 */
   readonly timeoutMs?: number;

@@ -3,6 +3,7 @@ import type { SecureContextOptions } from 'node:tls';
 import { BifrostError } from '@bifrost/types/core';
 import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 
+/** Where the API server is, and who we are there. */
 export interface CredentialOptions {
   /** Path of a kubeconfig or its text. Unset: where kubectl looks (KUBECONFIG, ~/.kube/config), else the pod's own ServiceAccount. */
   readonly kubeconfig?: string;

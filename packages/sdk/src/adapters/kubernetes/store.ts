@@ -24,6 +24,7 @@ import {
   VERSION,
 } from './store-codec.ts';
 
+/** Options of {@link kubernetesStore}. */
 export interface KubernetesStoreOptions {
   readonly connection: KubernetesConnection;
 }

@@ -84,6 +84,7 @@ export class MemoryControlPlane implements ControlPlane {
     });
   }
 
+  /** Nothing is open; the simulated control plane stays as it is. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
   }

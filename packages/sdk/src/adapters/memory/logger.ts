@@ -20,6 +20,7 @@ export class MemoryLogger implements Logger {
     return [...this.#lines];
   }
 
+  /** Keeps the line. */
   log(level: LogLevel, message: string, fields: LogFields = {}): void {
     this.#lines.push({ level, message, fields: { ...fields } });
     if (this.#lines.length > this.#capacity) this.#lines.shift();

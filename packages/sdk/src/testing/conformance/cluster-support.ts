@@ -5,6 +5,7 @@ import type { Cluster, SecretReference, Workload, WorkloadChange } from '../../p
 import type { CallOptions } from '../../ports/store.ts';
 import { exampleFragment } from './store-examples.ts';
 
+/** A namespace that a case needs. */
 export interface NamespaceRequest {
   readonly name: string;
   /** Sets the label `bifrost.dev/customer-id`. */
@@ -13,6 +14,7 @@ export interface NamespaceRequest {
   readonly enforce?: 'privileged' | 'baseline' | 'restricted';
 }
 
+/** A workload that a case needs. */
 export interface WorkloadRequest {
   readonly kind: WorkloadKind;
   readonly namespace: string;
@@ -43,6 +45,7 @@ export interface ClusterAdmin {
   createWorkload(workload: WorkloadRequest): Promise<WorkloadReference>;
   /** The pod template as it is now, as JSON. */
   readWorkload(workload: WorkloadReference): Promise<PodTemplateShape>;
+  /** Another field manager's server-side apply. */
   changeWorkload(workload: WorkloadReference, change: OutsideChange): Promise<void>;
   /** Resolves when it is gone. */
   deleteWorkload(workload: WorkloadReference): Promise<void>;
@@ -61,6 +64,7 @@ export interface ClusterUnderTest {
   readonly cluster: Cluster;
   readonly admin: ClusterAdmin;
 }
+/** Gives a cluster for one case; what earlier cases made may still be in it. */
 export type OpenCluster = () => Promise<ClusterUnderTest>;
 
 export interface ClusterBench extends ClusterUnderTest {

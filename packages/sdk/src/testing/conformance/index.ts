@@ -1,4 +1,8 @@
-/** `@bifrost/sdk/testing/conformance`: one suite per port, for adapters of your own. Needs vitest. */
+/**
+ * One suite per port, for adapters of your own. Needs vitest.
+ *
+ * @module @bifrost/sdk/testing/conformance
+ */
 export * from './audit-sink.ts';
 export * from './clock.ts';
 export * from './cluster.ts';

@@ -1,0 +1,44 @@
+/** What the examples of doc comments take for granted: their readers have these. `scripts/examples.mjs` imports what an example uses. */
+import type {
+  BifrostError,
+  Clock,
+  Cluster,
+  ControlPlane,
+  NetworkManager,
+  NetworkManagerOptions,
+  Secret,
+  SidecarFragment,
+  Store,
+  WorkloadManifest,
+} from '@bifrost/sdk';
+import type { SimulatedControl, TailscaledSimulatorOptions } from '@bifrost/sdk/testing';
+import type { CreateTailnetInput } from '@bifrost/types';
+
+export { createWriteStream } from 'node:fs';
+export { createServer } from 'node:https';
+export declare const manager: NetworkManager;
+export declare const cluster: Cluster;
+export declare const store: Store;
+export declare const controlPlane: ControlPlane;
+export declare const clock: Clock;
+export declare const images: NetworkManagerOptions['images'];
+export declare const ingest: NetworkManagerOptions['ingest'];
+export declare const signal: AbortSignal;
+export declare const error: BifrostError;
+export declare const request: CreateTailnetInput;
+export declare const input: unknown;
+export declare const clientId: string;
+export declare const clientSecret: Secret;
+export declare const value: string;
+export declare const cert: string;
+export declare const key: string;
+export declare const socketPath: string;
+export declare const node: TailscaledSimulatorOptions['node'];
+export declare const peers: NonNullable<TailscaledSimulatorOptions['peers']>;
+export declare const control: SimulatedControl;
+export declare const agentProgram: string;
+export declare const fragment: SidecarFragment;
+export declare const metadata: { readonly namespace: string; readonly name: string };
+export declare const spec: WorkloadManifest['spec'];
+export declare const job: WorkloadManifest & { readonly kind: 'Job'; readonly metadata: typeof metadata };
+export declare const createJob: (manifest: typeof job) => Promise<void>;
