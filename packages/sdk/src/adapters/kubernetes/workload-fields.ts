@@ -61,6 +61,22 @@ export function namesMade(holders: readonly Holder[], chain: readonly string[]):
   return names;
 }
 
+/**
+ * Names of items that some holder has stated so that they can stand by themselves: a container with its image, anything else with any member besides its
+ * name. One that holds no more than the name of what we made would be left with half an item.
+ */
+export function namesStated(holders: readonly Holder[], chain: readonly string[]): ReadonlySet<string> {
+  const isContainers = /^f:(?:initC|c)ontainers$/.test(chain.at(-1) ?? '');
+  const stands = (item: FieldTree | undefined): boolean =>
+    isContainers ? item !== undefined && 'f:image' in item : Object.keys(item ?? {}).some((key) => key !== '.' && key !== 'f:name');
+  const names = [...namesMade(holders, chain)];
+  return new Set(
+    names.filter((name) =>
+      holders.some(({ tree }) => isMade(treeAt(tree, [...chain, itemKey(name)])) && stands(treeAt(tree, [...chain, itemKey(name)]))),
+    ),
+  );
+}
+
 /** Keys of the map that the chain leads to which the holders hold. */
 export function keysHeld(holders: readonly Holder[], chain: readonly string[]): ReadonlySet<string> {
   const keys = holders.flatMap(({ tree }) => Object.keys(treeAt(tree, chain) ?? {}));

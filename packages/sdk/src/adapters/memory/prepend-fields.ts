@@ -49,7 +49,13 @@ const variablesFor = ({ containers = [] }: SidecarFragment, containerName: strin
 /** Whoever made an item holds its name. */
 const isMade = ({ owners }: OwnedTemplate, path: string, manager = FIELD_MANAGER): boolean => owners.get(`${path}.name`)?.has(manager) === true;
 
-const isMadeByUsAlone = ({ owners }: OwnedTemplate, path: string): boolean => owners.get(`${path}.name`)?.size === 1;
+/** False where somebody else has stated the item so that it can stand by itself: a container with its image, anything else with any member besides its name. */
+function isMadeByUsAlone({ owners }: OwnedTemplate, place: string): boolean {
+  const others = [...(owners.get(`${place}.name`) ?? [])].filter((owner) => owner !== FIELD_MANAGER);
+  const isContainer = /\.(?:initC|c)ontainers\[[^\]]*\]$/.test(place);
+  const stands = (path: string): boolean => (isContainer ? path === `${place}.image` : path.startsWith(`${place}.`) && path !== `${place}.name`);
+  return !others.some((other) => [...owners].some(([path, holders]) => stands(path) && holders.has(other)));
+}
 
 /** What others hold inside items that we made, and that is not as the fragment has it. */
 function intrusionsOf(current: OwnedTemplate, fragment: SidecarFragment): readonly (FieldHolder & { readonly isAddition: boolean })[] {

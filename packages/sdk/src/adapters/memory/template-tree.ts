@@ -53,6 +53,14 @@ const keysOf = (item: unknown, keys: readonly string[]): Readonly<Record<string,
 const isItem = (item: unknown, wanted: Readonly<Record<string, unknown>>): boolean =>
   Object.entries(keysOf(item, Object.keys(wanted))).every(([key, value]) => wanted[key] === value);
 
+/** A copy as an API server keeps it: members that are undefined or an empty list are not there. */
+export function normal<T>(value: T): T {
+  if (Array.isArray(value)) return value.map((item: unknown) => normal(item)) as T;
+  if (!isMap(value)) return value;
+  const members = Object.entries(value).filter(([, member]) => member !== undefined && !(Array.isArray(member) && member.length === 0));
+  return Object.fromEntries(members.map(([name, member]) => [name, normal(member)])) as T;
+}
+
 /** Sets and removes fields; items and maps that are left with nothing go, and so do lists. The template itself stays as it is. */
 export function edited(template: PodTemplateShape, change: { readonly set: Iterable<Leaf>; readonly removed: Iterable<Leaf> }): PodTemplateShape {
   const root = structuredClone(template) as unknown as Members;
