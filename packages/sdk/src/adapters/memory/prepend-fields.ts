@@ -13,7 +13,7 @@ import {
   released,
   updateTemplate,
 } from './template-fields.ts';
-import { edited, leavesOf } from './template-tree.ts';
+import { edited, leavesOf, normal } from './template-tree.ts';
 
 const LISTS = ['initContainers', 'volumes'] as const;
 const CONTAINER_LISTS = ['initContainers', 'containers'] as const;
@@ -137,7 +137,7 @@ export function prependFragment(current: OwnedTemplate, fragment: SidecarFragmen
       ...(volumes.length > 0 && { volumes }),
     },
   };
-  return updateTemplate(current, FIELD_MANAGER, structuredClone(next));
+  return updateTemplate(current, FIELD_MANAGER, normal(next));
 }
 
 /** Things of our names that are there and not ours. */

@@ -53,7 +53,7 @@ const keysOf = (item: unknown, keys: readonly string[]): Readonly<Record<string,
 const isItem = (item: unknown, wanted: Readonly<Record<string, unknown>>): boolean =>
   Object.entries(keysOf(item, Object.keys(wanted))).every(([key, value]) => wanted[key] === value);
 
-/** A copy as an API server keeps it: members that are undefined or an empty list are not there. */
+/** A copy as an API server keeps it: members that are undefined or an empty list are not there, and no two places share a value. */
 export function normal<T>(value: T): T {
   if (Array.isArray(value)) return value.map((item: unknown) => normal(item)) as T;
   if (!isMap(value)) return value;
@@ -63,9 +63,9 @@ export function normal<T>(value: T): T {
 
 /** Sets and removes fields; items and maps that are left with nothing go, and so do lists. The template itself stays as it is. */
 export function edited(template: PodTemplateShape, change: { readonly set: Iterable<Leaf>; readonly removed: Iterable<Leaf> }): PodTemplateShape {
-  const root = structuredClone(template) as unknown as Members;
+  const root = normal(template) as unknown as Members;
   for (const { steps } of [...change.removed].sort((a, b) => turnOf(a) - turnOf(b))) remove(root, steps);
-  for (const { steps, value } of change.set) set(root, steps, structuredClone(value));
+  for (const { steps, value } of change.set) set(root, steps, normal(value));
   if (!isMap(root['spec'])) root['spec'] = {};
   return root as unknown as PodTemplateShape;
 }
