@@ -248,4 +248,10 @@ describe('lastWriterOf', () => {
   ])('%s', (_, managedFields, expected) => {
     expect(lastWriterOf(managedFields)).toBe(expected);
   });
+
+  it('who took the last of our fields away is unknown as long as we remember that we wrote', () => {
+    expect(lastWriterOf([entry('helm', 1)], '2026-01-01T00:00:05Z')).toBe('unknown');
+    expect(lastWriterOf([entry('helm', 1), entry('kubectl-edit', 6)], '2026-01-01T00:00:05Z')).toBe('kubectl-edit');
+    expect(lastWriterOf([entry('helm', 1)])).toBe('helm');
+  });
 });

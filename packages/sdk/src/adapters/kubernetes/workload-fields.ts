@@ -83,13 +83,21 @@ export function keysHeld(holders: readonly Holder[], chain: readonly string[]): 
   return new Set(keys.filter((key) => key.startsWith('f:')).map((key) => key.slice(2)));
 }
 
+/** When we last wrote the template, as the record has it; empty when it has nothing of ours. */
+export const ownWriteIn = (managedFields: readonly ManagedFields[]): string =>
+  holdersOf(managedFields)
+    .ours.map(({ time }) => time)
+    .sort()
+    .at(-1) ?? '';
+
 /**
  * Who else wrote the template after we did; before we did, who wrote it last. By the server's clock of whole seconds: in the same second the other
- * counts. Who only took something away leaves no trace in the record: then nobody's is newer than ours, and it says `unknown`.
+ * counts. Who only took something away leaves no trace in the record: then nobody's is newer than ours, and it says `unknown`. `writtenAt`: when we
+ * last wrote, where the record has lost it with the last of our fields.
  */
-export function lastWriterOf(managedFields: readonly ManagedFields[]): string | undefined {
-  const { ours, others } = holdersOf(managedFields);
+export function lastWriterOf(managedFields: readonly ManagedFields[], writtenAt = ''): string | undefined {
+  const { others } = holdersOf(managedFields);
   const newest = others.reduce<Holder | undefined>((best, holder) => (holder.time >= (best?.time ?? '') ? holder : best), undefined);
   if (newest === undefined) return undefined;
-  return ours.some(({ time }) => time > newest.time) ? 'unknown' : newest.manager;
+  return [ownWriteIn(managedFields), writtenAt].some((time) => time > newest.time) ? 'unknown' : newest.manager;
 }

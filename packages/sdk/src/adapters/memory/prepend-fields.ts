@@ -87,14 +87,13 @@ interface AttachOptions {
   readonly repair?: boolean;
 }
 
-/** Puts the fragment in by server-side apply, or where that would leave it behind other init containers or beside an earlier one, as a patch does. @throws {BifrostError} `FIELD_CONFLICT` */
+/** Puts the fragment in by server-side apply. @throws {BifrostError} `FIELD_CONFLICT` */
 export function applyFragment(current: OwnedTemplate, fragment: SidecarFragment, { repair = false }: AttachOptions): OwnedTemplate {
   const tidy = repair ? tidied(current, fragment) : current;
   const stated = statement(tidy.template, fragment);
   const conflicts = applyConflicts(tidy, stated, FIELD_MANAGER);
   if (!repair || !conflicts.every(({ path }) => isOurs(tidy, fragment, path))) refuse(conflicts);
-  const applied = applyFields(tidy, stated, FIELD_MANAGER);
-  return carries(applied.template, fragment) ? applied : prependFragment(applied, fragment, { repair });
+  return applyFields(tidy, stated, FIELD_MANAGER);
 }
 
 /** Without what others added inside items of ours: an apply never takes away what it does not speak of. */

@@ -53,12 +53,18 @@ const keysOf = (item: unknown, keys: readonly string[]): Readonly<Record<string,
 const isItem = (item: unknown, wanted: Readonly<Record<string, unknown>>): boolean =>
   Object.entries(keysOf(item, Object.keys(wanted))).every(([key, value]) => wanted[key] === value);
 
-/** A copy as an API server keeps it: members that are undefined or an empty list are not there, and no two places share a value. */
+/** A copy as an API server keeps it: members that are undefined, an empty list or an empty map of labels are not there, and no two places share a value. */
 export function normal<T>(value: T): T {
   if (Array.isArray(value)) return value.map((item: unknown) => normal(item)) as T;
   if (!isMap(value)) return value;
-  const members = Object.entries(value).filter(([, member]) => member !== undefined && !(Array.isArray(member) && member.length === 0));
+  const members = Object.entries(value).filter(([name, member]) => member !== undefined && !isLeftOut(name, member));
   return Object.fromEntries(members.map(([name, member]) => [name, normal(member)])) as T;
+}
+
+/** Other empty maps say something: `emptyDir: {}`. */
+function isLeftOut(name: string, member: unknown): boolean {
+  if (Array.isArray(member)) return member.length === 0;
+  return (name === 'labels' || name === 'annotations') && isMap(member) && Object.keys(member).length === 0;
 }
 
 /** Sets and removes fields; items and maps that are left with nothing go, and so do lists. The template itself stays as it is. */
