@@ -51,6 +51,24 @@ describe('checkTemplate', () => {
       'spec.template.spec.initContainers.1.name',
     ],
     [
+      'a declared port of ours',
+      template({ containers: [container({ ports: [{ containerPort: 80 }, { containerPort: 9002 }] })] }),
+      'FIELD_CONFLICT',
+      'spec.template.spec.containers.0.ports.1.containerPort',
+    ],
+    [
+      'our user in one process namespace, set for the pod',
+      template({ shareProcessNamespace: true, securityContext: { runAsUser: 60932 } }),
+      'WORKLOAD_UNSUPPORTED',
+      'spec.template.spec.securityContext.runAsUser',
+    ],
+    [
+      'our user among the node’s processes',
+      template({ hostPID: true, initContainers: [container({ securityContext: { runAsUser: 60931 } })] }),
+      'WORKLOAD_UNSUPPORTED',
+      'spec.template.spec.initContainers.0.securityContext.runAsUser',
+    ],
+    [
       'a volume of our name',
       template({ volumes: [{ name: 'x' }, { name: 'bifrost-tailscale-state' }] }),
       'FIELD_CONFLICT',
@@ -69,6 +87,13 @@ describe('checkTemplate', () => {
 
   it.each(['mytailscale', 'example.org/not-tailscale-at-all/app'])('leaves a look-alike image alone: %s', (image) => {
     expect(() => checkTemplate(template({ containers: [container({ image })] }), fragment)).not.toThrow();
+  });
+
+  it('twins: another user in one process namespace, and our user in one of its own', () => {
+    const as = (runAsUser: number) => ({ containers: [container({ securityContext: { runAsUser } })] });
+    expect(() => checkTemplate(template({ shareProcessNamespace: true, ...as(1_000) }), fragment)).not.toThrow();
+    expect(() => checkTemplate(template(as(60_931)), fragment)).not.toThrow();
+    expect(() => checkTemplate(template({ containers: [container({ ports: [{ containerPort: 9002, protocol: 'UDP' }] })] }), fragment)).not.toThrow();
   });
 
   it('takes its own fragment for its own', () => {

@@ -3,6 +3,7 @@ import { Secret, type WorkloadReference } from '@bifrost/types/core';
 import { expect, vi } from 'vitest';
 import type { AdminCall } from '../../support/api-server.ts';
 
+type Template = Awaited<ReturnType<ClusterAdmin['readWorkload']>>;
 interface Meta {
   readonly name: string;
   readonly namespace?: string;
@@ -11,7 +12,11 @@ interface Meta {
 }
 interface Found {
   readonly metadata: Meta;
-  readonly spec: { readonly template: Awaited<ReturnType<ClusterAdmin['readWorkload']>>; readonly nodeName?: string };
+  readonly spec: {
+    readonly template: Template;
+    readonly jobTemplate?: { readonly spec: { readonly template: Template } };
+    readonly nodeName?: string;
+  };
   readonly status?: { readonly token?: string };
 }
 
@@ -51,15 +56,49 @@ export class KubernetesAdmin implements ClusterAdmin {
     return { kind, namespace, name, uid: metadata.uid };
   }
 
-  async readWorkload(workload: WorkloadReference): ReturnType<ClusterAdmin['readWorkload']> {
-    return (await this.#call('GET', pathOf(workload))).spec.template;
+  async readWorkload(workload: WorkloadReference): Promise<Template> {
+    const { spec } = await this.#call('GET', pathOf(workload));
+    return spec.jobTemplate?.spec.template ?? spec.template;
   }
 
-  async changeWorkload(workload: WorkloadReference, { manager, annotations, initContainers, volumes }: OutsideChange): Promise<void> {
+  async changeWorkload(workload: WorkloadReference, { manager, ...change }: OutsideChange): Promise<void> {
     const { kind, namespace, name } = workload;
+    const { annotations, initContainers, volumes } = change;
     const template = { metadata: { annotations }, spec: { initContainers, volumes } };
     const body = { apiVersion: 'apps/v1', kind, metadata: { namespace, name }, spec: { template } };
     await this.#call('PATCH', `${pathOf(workload)}?fieldManager=${manager}&force=true`, body, 'application/apply-patch+yaml');
+  }
+
+  async updateWorkload(workload: WorkloadReference, manager: string, edit: (template: Template) => Template): Promise<void> {
+    await eventually(async () => {
+      const object = await this.#call('GET', pathOf(workload));
+      const body = { ...object, spec: { ...object.spec, template: edit(object.spec.template) } };
+      const { status, body: answer } = await this.#options.call('PUT', `${pathOf(workload)}?fieldManager=${manager}`, body);
+      if (status !== 409 && status > 299) throw new Error(`PUT ${pathOf(workload)}: HTTP ${status} ${JSON.stringify(answer)}`);
+      return status !== 409; // its controllers write as well
+    });
+  }
+
+  async annotateWorkload(workload: WorkloadReference, annotations: Readonly<Record<string, string>>): Promise<void> {
+    await this.#call('PATCH', `${pathOf(workload)}?fieldManager=suite-annotate`, { metadata: { annotations } }, 'application/merge-patch+json');
+  }
+
+  async finishJob(job: WorkloadReference): Promise<void> {
+    const patch = 'application/merge-patch+json';
+    if (this.#options.controllers) {
+      await this.#call('PATCH', pathOf(job), { spec: { suspend: false, activeDeadlineSeconds: 1 } }, patch);
+      return;
+    }
+    const now = new Date().toISOString().replace(/\.\d+/, '');
+    const is = (type: string) => ({ type, status: 'True', reason: 'Suite', message: '', lastProbeTime: now, lastTransitionTime: now });
+    const status = { startTime: now, failed: 1, conditions: [is('FailureTarget'), is('Failed')] };
+    await this.#call('PATCH', `${pathOf(job)}/status`, { status }, patch);
+  }
+
+  async setNetworkPolicies(namespace: string, policies: Parameters<ClusterAdmin['setNetworkPolicies']>[1]): Promise<void> {
+    for (const { name, ...spec } of policies) {
+      await this.#call('POST', `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`, { metadata: { name }, spec });
+    }
   }
 
   async deleteWorkload(workload: WorkloadReference): Promise<void> {
@@ -77,9 +116,9 @@ export class KubernetesAdmin implements ClusterAdmin {
   }
 
   async runPods(workload: WorkloadReference): Promise<readonly string[]> {
-    if (this.#options.controllers) {
-      await this.#call('PATCH', `${pathOf(workload)}?fieldManager=suite-scaler`, { spec: { replicas: 1 } }, 'application/merge-patch+json');
-    } else await this.#createPod(workload);
+    const owner = workload.kind === 'CronJob' ? await this.#createJob(workload) : workload;
+    if (this.#options.controllers) await this.#start(owner);
+    else await this.#createPod(owner);
     const path = `/api/v1/namespaces/${workload.namespace}/pods?labelSelector=suite%3D${workload.name}`;
     let found: readonly Found[] = [];
     await eventually(async () => {
@@ -90,6 +129,28 @@ export class KubernetesAdmin implements ClusterAdmin {
     return found.map(({ metadata }) => metadata.uid);
   }
 
+  /** One pod of it, by its controllers. */
+  async #start(workload: WorkloadReference): Promise<void> {
+    const wanted = {
+      Deployment: { replicas: 1 },
+      StatefulSet: { replicas: 1 },
+      DaemonSet: { template: { spec: { nodeSelector: null } } },
+      Job: { suspend: false },
+      CronJob: {},
+    }[workload.kind];
+    await this.#call('PATCH', `${pathOf(workload)}?fieldManager=suite-scaler`, { spec: wanted }, 'application/merge-patch+json');
+  }
+
+  /** As `kubectl create job --from` does. */
+  async #createJob(cronJob: WorkloadReference): Promise<WorkloadReference> {
+    const { spec } = await this.#call('GET', pathOf(cronJob));
+    const { namespace, name } = cronJob;
+    const job = { kind: 'Job', namespace, name: `${name}-1`, uid: '' } as const;
+    const metadata = { name: job.name, ownerReferences: [ownedBy('batch/v1', 'CronJob', cronJob)] };
+    const made = await this.#call('POST', collectionOf(job), { metadata, spec: { ...spec.jobTemplate?.spec, suspend: true } });
+    return { ...job, uid: made.metadata.uid };
+  }
+
   async issuePodToken(podUid: string, audience: string): Promise<Secret> {
     const pod = this.#pods.get(podUid);
     const path = `/api/v1/namespaces/${pod?.namespace}/serviceaccounts/default/token`;
@@ -98,20 +159,27 @@ export class KubernetesAdmin implements ClusterAdmin {
     return new Secret((await this.#call('POST', path, body)).status?.token ?? '');
   }
 
-  /** What Deployment controller, ReplicaSet controller and scheduler would do. */
+  /** What the workload's controller, the ReplicaSet controller and the scheduler would do. */
   async #createPod(workload: WorkloadReference): Promise<void> {
     const { spec } = await this.#call('GET', pathOf(workload));
-    const { namespace, name } = workload;
-    const replicaSet = await this.#call('POST', `/apis/apps/v1/namespaces/${namespace}/replicasets`, {
-      metadata: { name: `${name}-1`, ownerReferences: [ownedBy('apps/v1', workload.kind, workload)] },
-      spec: { replicas: 0, selector: { matchLabels: { suite: name } }, template: spec.template },
-    });
-    const owner =
-      workload.kind === 'Deployment' ? ownedBy('apps/v1', 'ReplicaSet', replicaSet.metadata) : ownedBy('apps/v1', workload.kind, workload);
+    const { namespace, name, kind } = workload;
+    if (kind === 'DaemonSet')
+      await this.#call('PATCH', `${pathOf(workload)}/status`, { status: { desiredNumberScheduled: 1 } }, 'application/merge-patch+json');
+    const labels = spec.template.metadata?.labels;
+    const owner = kind === 'Deployment' ? await this.#createReplicaSet(workload, spec.template) : ownedBy(apiVersionOf(kind), kind, workload);
     await this.#call('POST', `/api/v1/namespaces/${namespace}/pods`, {
-      metadata: { name: `${name}-1-1`, labels: spec.template.metadata?.labels, ownerReferences: [owner] },
+      metadata: { name: `${name}-1-1`, labels, annotations: spec.template.metadata?.annotations, ownerReferences: [owner] },
       spec: { ...spec.template.spec, serviceAccountName: 'default', nodeName: 'no-such-node' },
     });
+  }
+
+  async #createReplicaSet(workload: WorkloadReference, template: Template): Promise<unknown> {
+    const { namespace, name, kind } = workload;
+    const replicaSet = await this.#call('POST', `/apis/apps/v1/namespaces/${namespace}/replicasets`, {
+      metadata: { name: `${name}-1`, ownerReferences: [ownedBy('apps/v1', kind, workload)] },
+      spec: { replicas: 0, selector: { matchLabels: { suite: name } }, template },
+    });
+    return ownedBy('apps/v1', 'ReplicaSet', replicaSet.metadata);
   }
 
   async #call(method: string, path: string, body?: unknown, contentType?: string): Promise<Found> {
@@ -126,26 +194,35 @@ export class KubernetesAdmin implements ClusterAdmin {
   }
 }
 
+const apiVersionOf = (kind: string): string => (kind === 'Job' || kind === 'CronJob' ? 'batch/v1' : 'apps/v1');
 const collectionOf = ({ kind, namespace }: { readonly kind: string; readonly namespace: string }): string =>
-  `/apis/apps/v1/namespaces/${namespace}/${kind.toLowerCase()}s`;
+  `/apis/${apiVersionOf(kind)}/namespaces/${namespace}/${kind.toLowerCase()}s`;
 const pathOf = (workload: WorkloadReference): string => `${collectionOf(workload)}/${workload.name}`;
 
-function workloadOf({ kind, name, labels, podLabels, initContainers, volumes }: WorkloadRequest, image: string): unknown {
+/** Wants no pods until `runPods`. */
+function workloadOf(request: WorkloadRequest, image: string): unknown {
+  const { kind, name, labels, annotations, podLabels, podAnnotations, initContainers, volumes } = request;
   const matchLabels = { suite: name };
-  return {
-    apiVersion: 'apps/v1',
-    kind,
-    metadata: { name, labels },
+  const runsToEnd = kind === 'Job' || kind === 'CronJob';
+  const template = {
+    metadata: { labels: { ...podLabels, ...matchLabels }, annotations: podAnnotations },
     spec: {
-      replicas: 0,
-      ...(kind === 'StatefulSet' ? { serviceName: name } : {}),
-      selector: { matchLabels },
-      template: {
-        metadata: { labels: { ...podLabels, ...matchLabels } },
-        spec: { initContainers, containers: [{ name: 'book', image, imagePullPolicy: 'IfNotPresent' }], volumes },
-      },
+      initContainers,
+      containers: [{ name: 'book', image, imagePullPolicy: 'IfNotPresent' }],
+      volumes,
+      ...(runsToEnd ? { restartPolicy: 'Never' } : {}),
+      ...(kind === 'DaemonSet' ? { nodeSelector: { 'suite.example/no-node': 'true' } } : {}),
     },
   };
+  const own = { selector: { matchLabels }, template };
+  const spec = {
+    Deployment: { replicas: 0, ...own },
+    StatefulSet: { replicas: 0, serviceName: name, ...own },
+    DaemonSet: own,
+    Job: { suspend: true, template },
+    CronJob: { suspend: true, schedule: '0 0 1 1 *', jobTemplate: { spec: { template } } },
+  }[kind];
+  return { apiVersion: apiVersionOf(kind), kind, metadata: { name, labels, annotations }, spec };
 }
 
 function ownedBy(apiVersion: string, kind: string, { name, uid }: { readonly name: string; readonly uid: string }): unknown {

@@ -40,11 +40,11 @@ requirements() {
 }
 
 packages() {
-  type containerd runc buildah iptables conntrack nft ip tcpdump curl openssl jq >/dev/null 2>&1 && return
-  type apt-get >/dev/null 2>&1 || unable "the lab needs containerd, runc, buildah, iptables, conntrack, nft, iproute2, tcpdump, curl, openssl and jq"
+  type containerd runc buildah busybox iptables conntrack nft ip tcpdump curl openssl jq >/dev/null 2>&1 && return
+  type apt-get >/dev/null 2>&1 || unable "the lab needs containerd, runc, buildah, busybox, iptables, conntrack, nft, iproute2, tcpdump, curl, openssl and jq"
   say "installing Debian packages"
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    ca-certificates containerd runc buildah iproute2 iptables conntrack nftables tcpdump procps curl openssl jq; } >&2 || unable "the Debian packages could not be installed"
+    ca-certificates containerd runc buildah busybox iproute2 iptables conntrack nftables tcpdump procps curl openssl jq; } >&2 || unable "the Debian packages could not be installed"
 }
 
 # locked COMMAND...: one at a time on this machine.

@@ -13,7 +13,7 @@ export interface BookInput {
   readonly image: string;
   /** @default 1 */
   readonly replicas?: number;
-  readonly kind?: 'Deployment' | 'StatefulSet';
+  readonly kind?: 'Deployment' | 'StatefulSet' | 'DaemonSet';
   /** Label `bifrost.dev/book-deployment-id`; none by default. */
   readonly bookDeploymentId?: string;
   readonly podSpec?: Readonly<Record<string, unknown>>;
@@ -37,7 +37,7 @@ export function book({
     kind,
     metadata: { name, namespace: space, labels: { app: name, ...id } },
     spec: {
-      replicas,
+      ...(kind === 'DaemonSet' ? {} : { replicas }),
       selector: { matchLabels: { app: name } },
       ...(kind === 'StatefulSet' ? { serviceName: name } : {}),
       template: {

@@ -1,6 +1,6 @@
 import { BifrostError, type BifrostErrorInit } from '@bifrost/types/core';
 import { bookContainers } from './book-containers.ts';
-import { LABELS, PORTS } from './names.ts';
+import { CONTAINERS, LABELS, PORTS } from './names.ts';
 import { USERS } from './own-users.ts';
 import type { ContainerShape, PodTemplateShape, SidecarFragment } from './pod-shape.ts';
 
@@ -57,9 +57,11 @@ function refuseOwnUsers(candidate: Candidate): Refusal {
   };
 }
 
+/** The label alone is nobody's sidecar: whoever holds it is told of as the holder of any field is. */
 function refuseOtherSidecar({ template, fragment, at }: Candidate): Refusal {
   const carried = template.metadata?.labels?.[LABELS.sidecarId];
-  if (carried === undefined || carried === fragment.labels[LABELS.sidecarId]) return undefined;
+  const hasAgent = template.spec.initContainers?.some(({ name }) => name === CONTAINERS.agent) === true;
+  if (carried === undefined || carried === fragment.labels[LABELS.sidecarId] || !hasAgent) return undefined;
   return {
     code: 'SIDECAR_EXISTS',
     message: 'The pod carries the sidecar of another attachment: take that out first. A manifest with a sidecar in it serves one workload only.',

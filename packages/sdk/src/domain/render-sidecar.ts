@@ -156,7 +156,8 @@ function tailscale(input: RenderInput): ContainerShape {
     { name: 'TS_AUTH_ONCE', value: 'true' },
     // Explicitly empty: a state Secret shared by replicas would clone machine keys.
     { name: 'TS_KUBE_SECRET', value: '' },
-    { name: 'TS_STATE_DIR', value: PATHS.stateFolder },
+    // A folder that tailscaled makes: it wants to set the rights of its folder, and the volume's own belongs to root.
+    { name: 'TS_STATE_DIR', value: isUserspace(input) ? `${PATHS.stateFolder}/own` : PATHS.stateFolder },
     { name: 'TS_SOCKET', value: `${PATHS.socketFolder}/tailscaled.sock` },
     ...modeEnvironment(input),
     { name: 'TS_HOSTNAME', value: input.config.hostname },

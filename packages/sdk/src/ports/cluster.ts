@@ -31,7 +31,7 @@ export interface WorkloadHint {
   readonly workload: WorkloadReference;
   /** Those that begin with `bifrost.dev/`. */
   readonly annotations: Readonly<Record<string, string>>;
-  /** Counts changes of its spec. */
+  /** Counts changes of its spec; of a Deployment's annotations too. */
   readonly generation: number;
   /** A Job that has come to its end. */
   readonly finished: boolean;

@@ -4,6 +4,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { BifrostError } from '@bifrost/types/core';
+import { MainContainers } from '../adapters/memory/main-containers.ts';
 import { containerEnvironment, volumeFiles } from '../adapters/memory/pod-files.ts';
 import type { RunningPod, RuntimePod } from '../adapters/memory/pod-runtime.ts';
 import { CONTAINERS, VOLUMES } from '../domain/names.ts';
@@ -48,6 +49,7 @@ export class SimulatedPod implements RunningPod {
   readonly #listeners = new Set<() => void>();
   readonly #restarts = new Map<string, number>();
   readonly #stopping = new AbortController();
+  readonly #main: MainContainers;
   #device: SimulatedDevice | undefined;
   #tailscaled: TailscaledSimulator | undefined;
   #agent: ChildProcess | undefined;
@@ -55,6 +57,7 @@ export class SimulatedPod implements RunningPod {
 
   constructor(options: SimulatedPodOptions) {
     this.#options = options;
+    this.#main = new MainContainers(options.pod.template);
   }
 
   /** The pod's tailscaled: cut its link, stop it, let bytes pass. */
@@ -100,12 +103,21 @@ export class SimulatedPod implements RunningPod {
 
   containers(): readonly ContainerState[] {
     const state = (name: string, running: boolean): ContainerState => ({ name, running, ready: running, restarts: this.#restarts.get(name) ?? 0 });
-    return [
-      { ...state(CONTAINERS.guard, false), ready: true },
-      state(CONTAINERS.agent, this.agentPid !== undefined),
-      state(CONTAINERS.tailscale, this.#tailscaled?.running === true),
-      ...this.#options.pod.template.spec.containers.map(({ name }) => state(name, true)),
-    ];
+    const initial = (this.#options.pod.template.spec.initContainers ?? []).map(({ name, restartPolicy }): ContainerState => {
+      if (name === CONTAINERS.agent) return state(name, this.agentPid !== undefined);
+      if (name === CONTAINERS.tailscale) return state(name, this.#tailscaled?.running === true);
+      return { ...state(name, restartPolicy === 'Always'), ready: true };
+    });
+    return [...initial, ...this.#main.states()];
+  }
+
+  /** Ends one of the book's containers as its own program does; nobody runs these. A Job's pod is over when all have ended. */
+  end(containerName: string, exitCode: number): void {
+    if (this.#main.end(containerName, exitCode)) this.#changed();
+  }
+
+  outcome(): 'Succeeded' | 'Failed' | undefined {
+    return this.#main.outcome();
   }
 
   onChange(listener: () => void): Disposable {
@@ -113,10 +125,11 @@ export class SimulatedPod implements RunningPod {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  /** SIGKILL: the agent's process, or the simulated daemon. It runs again after a short pause. */
+  /** SIGKILL: the agent's process, the simulated daemon, which run again after a short pause, or a container of the book. */
   kill(containerName: string): void {
     if (containerName === CONTAINERS.agent) this.#agent?.kill('SIGKILL');
-    if (containerName === CONTAINERS.tailscale) void this.#bounceDaemon();
+    else if (containerName === CONTAINERS.tailscale) void this.#bounceDaemon();
+    else this.end(containerName, 137);
   }
 
   /** Ends both processes of the pod. */

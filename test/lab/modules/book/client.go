@@ -37,7 +37,8 @@ func milliseconds(text string) time.Duration {
 	return time.Duration(n) * time.Millisecond
 }
 
-// request asks once, on a connection of its own. Certificates are not checked: who answers is told by what is answered.
+// request asks once, on a connection of its own, by the proxy that the environment names, as most programs do. Certificates are not checked: who
+// answers is told by what is answered.
 func request(c call) answer {
 	started := time.Now()
 	failed := func(err error) answer {
@@ -51,7 +52,7 @@ func request(c call) answer {
 		name, value, _ := strings.Cut(header, ":")
 		req.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
-	client := http.Client{Timeout: c.timeout, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client := http.Client{Timeout: c.timeout, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	res, err := client.Do(req)
 	if err != nil {
 		return failed(err)

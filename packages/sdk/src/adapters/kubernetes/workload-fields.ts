@@ -61,19 +61,43 @@ export function namesMade(holders: readonly Holder[], chain: readonly string[]):
   return names;
 }
 
+/**
+ * Names of items that some holder has stated so that they can stand by themselves: a container with its image, anything else with any member besides its
+ * name. One that holds no more than the name of what we made would be left with half an item.
+ */
+export function namesStated(holders: readonly Holder[], chain: readonly string[]): ReadonlySet<string> {
+  const isContainers = /^f:(?:initC|c)ontainers$/.test(chain.at(-1) ?? '');
+  const stands = (item: FieldTree | undefined): boolean =>
+    isContainers ? item !== undefined && 'f:image' in item : Object.keys(item ?? {}).some((key) => key !== '.' && key !== 'f:name');
+  const names = [...namesMade(holders, chain)];
+  return new Set(
+    names.filter((name) =>
+      holders.some(({ tree }) => isMade(treeAt(tree, [...chain, itemKey(name)])) && stands(treeAt(tree, [...chain, itemKey(name)]))),
+    ),
+  );
+}
+
 /** Keys of the map that the chain leads to which the holders hold. */
 export function keysHeld(holders: readonly Holder[], chain: readonly string[]): ReadonlySet<string> {
   const keys = holders.flatMap(({ tree }) => Object.keys(treeAt(tree, chain) ?? {}));
   return new Set(keys.filter((key) => key.startsWith('f:')).map((key) => key.slice(2)));
 }
 
+/** When we last wrote the template, as the record has it; empty when it has nothing of ours. */
+export const ownWriteIn = (managedFields: readonly ManagedFields[]): string =>
+  holdersOf(managedFields)
+    .ours.map(({ time }) => time)
+    .sort()
+    .at(-1) ?? '';
+
 /**
  * Who else wrote the template after we did; before we did, who wrote it last. By the server's clock of whole seconds: in the same second the other
- * counts. Who only took something away leaves no trace in the record: then nobody's is newer than ours, and it says `unknown`.
+ * counts. Who only took something away leaves no trace in the record: then nobody's is newer than ours, and it says `unknown`. `writtenAt`: when we
+ * last wrote, where the record has lost it with the last of our fields.
  */
-export function lastWriterOf(managedFields: readonly ManagedFields[]): string | undefined {
-  const { ours, others } = holdersOf(managedFields);
+export function lastWriterOf(managedFields: readonly ManagedFields[], writtenAt = ''): string | undefined {
+  const { others } = holdersOf(managedFields);
   const newest = others.reduce<Holder | undefined>((best, holder) => (holder.time >= (best?.time ?? '') ? holder : best), undefined);
   if (newest === undefined) return undefined;
-  return ours.some(({ time }) => time > newest.time) ? 'unknown' : newest.manager;
+  return [ownWriteIn(managedFields), writtenAt].some((time) => time > newest.time) ? 'unknown' : newest.manager;
 }

@@ -1,7 +1,7 @@
 import { carries, covers } from '../../domain/carries.ts';
 import type { PodTemplateShape, SidecarFragment } from '../../domain/pod-shape.ts';
 import type { ManagedFields } from './api-types.ts';
-import { type Holders, holdersOf, itemKey, keysHeld, madeBy, namesMade } from './workload-fields.ts';
+import { type Holders, holdersOf, itemKey, keysHeld, madeBy, namesMade, namesStated } from './workload-fields.ts';
 import { containersOf, intrusionsOf, isOurKey, keyPath, LISTS, type ListName, MAPS, type MapName, placesOf } from './workload-places.ts';
 
 export interface PatchOperation {
@@ -90,7 +90,7 @@ export function planRemoval(subject: PatchSubject, fragment: SidecarFragment): r
   const { template } = subject;
   const { ours, others } = holdersOf(subject.managedFields);
   const madeByUsAlone = (chain: readonly string[]): ReadonlySet<string> => {
-    const shared = namesMade(others, chain);
+    const shared = namesStated(others, chain);
     return new Set([...namesMade(ours, chain)].filter((name) => !shared.has(name)));
   };
   // Somebody cleared managedFields: then what looks exactly like ours is ours.
@@ -170,23 +170,18 @@ function addItems(template: PodTemplateShape, list: ListName, fragment: SidecarF
   return wanted.map((value, index) => ({ op: 'add', path: `${listPath(list)}/${list === 'initContainers' ? index : '-'}`, value }));
 }
 
-/** Variables of ours in the book's containers that are not as wanted go, and what is wanted comes, after the book's own. */
+/** Variables of ours in a container of the book go, and what is wanted comes after the book's own; where all is as wanted nothing happens. */
 function replaceVariables(template: PodTemplateShape, fragment: SidecarFragment, { ours }: Holders): PatchOperation[] {
   const additions = new Map((fragment.containers ?? []).map(({ name, env }) => [name, env]));
-  return containersOf(template).flatMap(({ list, index, container }) => {
+  return containersOf(template).flatMap(({ list, index, container }): PatchOperation[] => {
     const path = `/spec/template/spec/${list}/${index}/env`;
     const made = namesMade(ours, ['f:spec', `f:${list}`, itemKey(container.name), 'f:env']);
-    const kept = new Set(
-      (additions.get(container.name) ?? []).flatMap((wanted) => {
-        const live = container.env?.find(({ name }) => name === wanted.name);
-        return covers(live, wanted) ? [wanted.name] : [];
-      }),
-    );
-    const missing = (additions.get(container.name) ?? []).filter(({ name }) => !kept.has(name));
-    const isOurs = (name: string): boolean => made.has(name) && !kept.has(name);
-    const removals = removeItems(path, container.env, { isOurs, removeEmpty: missing.length === 0 });
-    if (container.env === undefined) return missing.length === 0 ? [] : [{ op: 'add', path, value: missing }];
-    return [...removals, ...missing.map((value): PatchOperation => ({ op: 'add', path: `${path}/-`, value }))];
+    const live = new Map((container.env ?? []).map((variable) => [variable.name, variable]));
+    const wanted = additions.get(container.name) ?? [];
+    if (made.size === wanted.length && wanted.every((variable) => made.has(variable.name) && covers(live.get(variable.name), variable))) return [];
+    if (container.env === undefined) return wanted.length === 0 ? [] : [{ op: 'add', path, value: wanted }];
+    const removals = removeItems(path, container.env, { isOurs: (name) => made.has(name), removeEmpty: wanted.length === 0 });
+    return [...removals, ...wanted.map((value): PatchOperation => ({ op: 'add', path: `${path}/-`, value }))];
   });
 }
 

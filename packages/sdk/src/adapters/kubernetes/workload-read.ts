@@ -7,7 +7,10 @@ import type { FoundObject, WorkloadObject } from './workload-find.ts';
 const ENDS: ReadonlySet<string> = new Set(['Complete', 'Failed']);
 
 /** The port's view of a workload as the API server has it. */
-export function toWorkload({ kind, object }: FoundObject, customerId: string | undefined): Workload {
+export function toWorkload(
+  { kind, object }: FoundObject,
+  { customerId, writtenAt }: { readonly customerId: string | undefined; readonly writtenAt: string },
+): Workload {
   const { metadata, spec, status } = object;
   const finished = isFinished(kind, status);
   return {
@@ -18,7 +21,7 @@ export function toWorkload({ kind, object }: FoundObject, customerId: string | u
     template: spec.jobTemplate?.spec.template ?? spec.template,
     replicas: finished ? 0 : wantedPods({ kind, object }),
     finished,
-    lastWriter: lastWriterOf(metadata.managedFields ?? []),
+    lastWriter: lastWriterOf(metadata.managedFields ?? [], writtenAt),
     version: metadata.resourceVersion,
   };
 }

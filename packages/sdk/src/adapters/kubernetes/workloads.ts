@@ -1,5 +1,5 @@
 import { BifrostError, type WorkloadReference } from '@bifrost/types/core';
-import { carries, carriesAnother } from '../../domain/carries.ts';
+import { carriesAnother } from '../../domain/carries.ts';
 import { FIELD_MANAGER, LABELS } from '../../domain/names.ts';
 import type { SidecarFragment } from '../../domain/pod-shape.ts';
 import type { Workload, WorkloadChange, WorkloadHint, Workloads } from '../../ports/cluster.ts';
@@ -7,12 +7,13 @@ import type { CallOptions } from '../../ports/store.ts';
 import { admitPod } from './admission.ts';
 import { type Answer, segment } from './answers.ts';
 import { type ApiObject, CONTENT, METADATA_ONLY } from './api-types.ts';
+import { BoundedMap } from './bounded-map.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { type ApiProblem, clusterError, conflictsIn, isAbsent, isFailedTest, ownedByOther } from './errors.ts';
 import type { KubernetesOperation } from './operations.ts';
 import { appliedBody, identityBody } from './workload-apply.ts';
-import { holdersOf } from './workload-fields.ts';
-import { WorkloadFinder, type WorkloadObject, workloadPath } from './workload-find.ts';
+import { holdersOf, ownWriteIn } from './workload-fields.ts';
+import { type FoundObject, WorkloadFinder, type WorkloadObject, workloadPath } from './workload-find.ts';
 import { type PatchSubject, planPrepend, planRemoval, planTidy } from './workload-patch.ts';
 import { areOurs, placesOf } from './workload-places.ts';
 import { toWorkload } from './workload-read.ts';
@@ -34,6 +35,8 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
   readonly #connection: KubernetesConnection;
   readonly #finder: WorkloadFinder;
   readonly #watch: WorkloadWatch;
+  /** When we last wrote each: the server forgets it with the last field of ours that somebody takes out. */
+  readonly #written = new BoundedMap<string, string>(10_000);
 
   constructor(connection: KubernetesConnection) {
     this.#connection = connection;
@@ -43,13 +46,13 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
 
   async find(bookDeploymentId: string, options: CallOptions): Promise<Workload> {
     const found = await this.#finder.find(bookDeploymentId, options);
-    return toWorkload(found, await this.#customerOf(found.object.metadata.namespace ?? '', options));
+    return this.#shown(found, await this.#customerOf(found.object.metadata.namespace ?? '', options));
   }
 
   async get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined> {
     options.signal.throwIfAborted();
     const [object, customerId] = await Promise.all([this.#current(workload, options), this.#customerOf(workload.namespace, options)]);
-    return object === undefined ? undefined : toWorkload({ kind: workload.kind, object }, customerId);
+    return object === undefined ? undefined : this.#shown({ kind: workload.kind, object }, customerId);
   }
 
   async attach(change: WorkloadChange, options: AttachOptions): Promise<Workload> {
@@ -59,7 +62,12 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
       form === 'apply' ? this.#apply(change, options) : this.#prepend(change, options),
       this.#customerOf(workload.namespace, options),
     ]);
-    return toWorkload({ kind: workload.kind, object }, customerId);
+    if (options.dryRun !== true) this.#written.set(object.metadata.uid, ownWriteIn(object.metadata.managedFields ?? []));
+    return this.#shown({ kind: workload.kind, object }, customerId);
+  }
+
+  #shown(found: FoundObject, customerId: string | undefined): Workload {
+    return toWorkload(found, { customerId, writtenAt: this.#written.get(found.object.metadata.uid) ?? '' });
   }
 
   /**
@@ -101,10 +109,7 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
     await this.#watch[Symbol.asyncDispose]();
   }
 
-  /**
-   * Server-side apply of our fields and no others; what we applied before and leave out now goes. An apply cannot put items first, and lets be what the
-   * other form put in: where that leaves the fragment incomplete, a patch does the rest.
-   */
+  /** Server-side apply of our fields and no others; what we applied before and leave out now goes. What the other form put in gives way to a patch. */
   async #apply(change: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
     const { workload, fragment } = change;
     // Variables go into containers that the book still has; only those, and a repair, are worth a look first.
@@ -115,10 +120,9 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
       object !== undefined && options.repair === true
         ? await this.#restore(change, object, options)
         : await this.#applied({ workload, body: appliedBody(workload, { fragment, template: object?.spec.template }) }, options);
-    if (answer.ok && (options.dryRun === true || carries(answer.body.spec.template, fragment))) return answer.body;
-    const conflicts = answer.ok ? [] : conflictsIn(answer.problem);
-    const isOwn = conflicts.length > 0 && conflicts.every(({ manager }) => manager === FIELD_MANAGER);
-    if (answer.ok || isOwn) return this.#prepend(change, options);
+    if (answer.ok) return answer.body;
+    const conflicts = conflictsIn(answer.problem);
+    if (conflicts.length > 0 && conflicts.every(({ manager }) => manager === FIELD_MANAGER)) return this.#prepend(change, options);
     throw await this.#attachError(answer.problem, workload, options);
   }
 

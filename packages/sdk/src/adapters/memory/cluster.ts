@@ -19,6 +19,7 @@ import { idlePodRuntime, type PodRuntime } from './pod-runtime.ts';
 import type { PodSecurityLevel } from './pod-security.ts';
 import { PodTokens } from './pod-tokens.ts';
 import { type AppliedTemplate, applyFields, type OwnedTemplate, updateTemplate } from './template-fields.ts';
+import { normal } from './template-tree.ts';
 
 export type { MemoryWorkload } from './cluster-make.ts';
 
@@ -138,7 +139,7 @@ export class MemoryCluster implements Cluster {
 
   /** Makes a workload; its pods follow. @throws {BifrostError} `CLUSTER_REJECTED` — the namespace is absent, or the name is taken for this kind */
   async createWorkload(workload: MemoryWorkload): Promise<WorkloadReference> {
-    return this.#create(workload, updateTemplate(undefined, 'memory-cluster', structuredClone(templateOf(workload))));
+    return this.#create(workload, updateTemplate(undefined, 'memory-cluster', normal(templateOf(workload))));
   }
 
   /** What `kubectl create job --from` does, and a CronJob at its hour: a Job of its template, owned by it. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
@@ -176,7 +177,7 @@ export class MemoryCluster implements Cluster {
   /** What `kubectl edit` does: the template that `edit` answers replaces the present one. @throws {BifrostError} `WORKLOAD_NOT_FOUND` */
   async updateWorkload(workload: WorkloadReference, edit: (template: PodTemplateShape) => PodTemplateShape, manager = 'kubectl-edit'): Promise<void> {
     const record = this.#state.existing(workload);
-    const template = structuredClone(edit(structuredClone(record.template)));
+    const template = normal(edit(structuredClone(record.template)));
     this.#state.write({ ...record, ...updateTemplate(record, manager, template) }, record);
   }
 

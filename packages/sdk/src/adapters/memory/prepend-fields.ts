@@ -13,7 +13,7 @@ import {
   released,
   updateTemplate,
 } from './template-fields.ts';
-import { edited, leavesOf } from './template-tree.ts';
+import { edited, leavesOf, normal } from './template-tree.ts';
 
 const LISTS = ['initContainers', 'volumes'] as const;
 const CONTAINER_LISTS = ['initContainers', 'containers'] as const;
@@ -49,7 +49,13 @@ const variablesFor = ({ containers = [] }: SidecarFragment, containerName: strin
 /** Whoever made an item holds its name. */
 const isMade = ({ owners }: OwnedTemplate, path: string, manager = FIELD_MANAGER): boolean => owners.get(`${path}.name`)?.has(manager) === true;
 
-const isMadeByUsAlone = ({ owners }: OwnedTemplate, path: string): boolean => owners.get(`${path}.name`)?.size === 1;
+/** False where somebody else has stated the item so that it can stand by itself: a container with its image, anything else with any member besides its name. */
+function isMadeByUsAlone({ owners }: OwnedTemplate, place: string): boolean {
+  const others = [...(owners.get(`${place}.name`) ?? [])].filter((owner) => owner !== FIELD_MANAGER);
+  const isContainer = /\.(?:initC|c)ontainers\[[^\]]*\]$/.test(place);
+  const stands = (path: string): boolean => (isContainer ? path === `${place}.image` : path.startsWith(`${place}.`) && path !== `${place}.name`);
+  return !others.some((other) => [...owners].some(([path, holders]) => stands(path) && holders.has(other)));
+}
 
 /** What others hold inside items that we made, and that is not as the fragment has it. */
 function intrusionsOf(current: OwnedTemplate, fragment: SidecarFragment): readonly (FieldHolder & { readonly isAddition: boolean })[] {
@@ -81,14 +87,13 @@ interface AttachOptions {
   readonly repair?: boolean;
 }
 
-/** Puts the fragment in by server-side apply, or where that would leave it behind other init containers or beside an earlier one, as a patch does. @throws {BifrostError} `FIELD_CONFLICT` */
+/** Puts the fragment in by server-side apply. @throws {BifrostError} `FIELD_CONFLICT` */
 export function applyFragment(current: OwnedTemplate, fragment: SidecarFragment, { repair = false }: AttachOptions): OwnedTemplate {
   const tidy = repair ? tidied(current, fragment) : current;
   const stated = statement(tidy.template, fragment);
   const conflicts = applyConflicts(tidy, stated, FIELD_MANAGER);
   if (!repair || !conflicts.every(({ path }) => isOurs(tidy, fragment, path))) refuse(conflicts);
-  const applied = applyFields(tidy, stated, FIELD_MANAGER);
-  return carries(applied.template, fragment) ? applied : prependFragment(applied, fragment, { repair });
+  return applyFields(tidy, stated, FIELD_MANAGER);
 }
 
 /** Without what others added inside items of ours: an apply never takes away what it does not speak of. */
@@ -131,7 +136,7 @@ export function prependFragment(current: OwnedTemplate, fragment: SidecarFragmen
       ...(volumes.length > 0 && { volumes }),
     },
   };
-  return updateTemplate(current, FIELD_MANAGER, structuredClone(next));
+  return updateTemplate(current, FIELD_MANAGER, normal(next));
 }
 
 /** Things of our names that are there and not ours. */

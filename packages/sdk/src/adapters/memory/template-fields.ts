@@ -106,7 +106,7 @@ export function released(current: OwnedTemplate, manager: string): OwnedTemplate
 /** As an API server's record of field managers tells it: see `Workload.lastWriter`. */
 export function lastWriterOf({ owners, writes }: OwnedTemplate): string | undefined {
   const holders = new Set([...owners.values()].flatMap((managers) => [...managers]));
-  const told = [...writes].filter(([manager]) => holders.has(manager)).sort(([, a], [, b]) => a - b);
+  const told = [...writes].filter(([manager]) => manager === FIELD_MANAGER || holders.has(manager)).sort(([, a], [, b]) => a - b);
   const newest = told.filter(([manager]) => manager !== FIELD_MANAGER).at(-1);
   if (newest === undefined) return undefined;
   return told.at(-1)?.[0] === FIELD_MANAGER ? 'unknown' : newest[0];

@@ -53,11 +53,25 @@ const keysOf = (item: unknown, keys: readonly string[]): Readonly<Record<string,
 const isItem = (item: unknown, wanted: Readonly<Record<string, unknown>>): boolean =>
   Object.entries(keysOf(item, Object.keys(wanted))).every(([key, value]) => wanted[key] === value);
 
+/** A copy as an API server keeps it: members that are undefined, an empty list or an empty map of labels are not there, and no two places share a value. */
+export function normal<T>(value: T): T {
+  if (Array.isArray(value)) return value.map((item: unknown) => normal(item)) as T;
+  if (!isMap(value)) return value;
+  const members = Object.entries(value).filter(([name, member]) => member !== undefined && !isLeftOut(name, member));
+  return Object.fromEntries(members.map(([name, member]) => [name, normal(member)])) as T;
+}
+
+/** Other empty maps say something: `emptyDir: {}`. */
+function isLeftOut(name: string, member: unknown): boolean {
+  if (Array.isArray(member)) return member.length === 0;
+  return (name === 'labels' || name === 'annotations') && isMap(member) && Object.keys(member).length === 0;
+}
+
 /** Sets and removes fields; items and maps that are left with nothing go, and so do lists. The template itself stays as it is. */
 export function edited(template: PodTemplateShape, change: { readonly set: Iterable<Leaf>; readonly removed: Iterable<Leaf> }): PodTemplateShape {
-  const root = structuredClone(template) as unknown as Members;
+  const root = normal(template) as unknown as Members;
   for (const { steps } of [...change.removed].sort((a, b) => turnOf(a) - turnOf(b))) remove(root, steps);
-  for (const { steps, value } of change.set) set(root, steps, structuredClone(value));
+  for (const { steps, value } of change.set) set(root, steps, normal(value));
   if (!isMap(root['spec'])) root['spec'] = {};
   return root as unknown as PodTemplateShape;
 }

@@ -20,13 +20,15 @@ import { exampleFragment } from './store-examples.ts';
 const own = { initContainers: [ownInitContainer('own-one'), ownInitContainer('own-two')] };
 const ownVolume = { volumes: [{ name: 'own-volume', emptyDir: {} }] };
 /** Each form with the workloads that it is for. */
-const FORMS: readonly { readonly title: string; readonly form: AttachForm; readonly request: Partial<WorkloadRequest> }[] = [
+export const FORMS: readonly (FormCase & { readonly title: string })[] = [
   { title: 'apply, Deployment', form: 'apply', request: {} },
   { title: 'apply, Deployment with volumes', form: 'apply', request: ownVolume },
   { title: 'apply, StatefulSet', form: 'apply', request: { kind: 'StatefulSet' } },
+  { title: 'apply, DaemonSet', form: 'apply', request: { kind: 'DaemonSet' } },
   { title: 'prepend, Deployment with init containers', form: 'prepend', request: own },
   { title: 'prepend, Deployment with init containers and volumes', form: 'prepend', request: { ...own, ...ownVolume } },
   { title: 'prepend, StatefulSet with init containers', form: 'prepend', request: { ...own, kind: 'StatefulSet' } },
+  { title: 'prepend, DaemonSet with init containers', form: 'prepend', request: { ...own, kind: 'DaemonSet' } },
 ];
 
 export function describeAttach(open: OpenCluster): void {
@@ -70,7 +72,7 @@ export function describeAttach(open: OpenCluster): void {
   }
 }
 
-interface FormCase {
+export interface FormCase {
   readonly form: AttachForm;
   readonly request: Partial<WorkloadRequest>;
 }

@@ -2,12 +2,12 @@ import { getEventListeners } from 'node:events';
 import { Secret } from '@bifrost/types/core';
 import { expect, it, type TestContext, vi } from 'vitest';
 import { LABELS, TOKEN_AUDIENCE } from '../../domain/names.ts';
-import type { Cluster, Pod } from '../../ports/cluster.ts';
-import { bench, type ClusterAdmin, call, type OpenCluster } from './cluster-support.ts';
+import type { Pod } from '../../ports/cluster.ts';
+import { bench, type ClusterAdmin, call, listedPod, needed, nextOf, type OpenCluster, patient } from './cluster-support.ts';
 
+type Hint = { readonly uid: string; readonly pod: Pod | undefined };
 type RunPods = NonNullable<ClusterAdmin['runPods']>;
 type IssueToken = NonNullable<ClusterAdmin['issuePodToken']>;
-const patient = { timeout: 10_000, interval: 20 };
 
 export function describePods(open: OpenCluster): void {
   it('C24: a pod with our label is listed with the workload that owns it, by uid', (context) =>
@@ -38,12 +38,12 @@ export function describePods(open: OpenCluster): void {
       const [early = ''] = await runPods(await workload({ podLabels }));
       await listedPod(cluster, early);
       const hints = cluster.pods.watch(call())[Symbol.asyncIterator]();
-      await hintOf(hints, (hint) => hint.uid === early && hint.pod !== undefined);
+      await nextOf<Hint>(hints, (hint) => hint.uid === early && hint.pod !== undefined);
       const reference = await workload({ podLabels });
       const [late = ''] = await runPods(reference);
-      await hintOf(hints, (hint) => hint.uid === late && hint.pod?.workloadUid === reference.uid);
+      await nextOf<Hint>(hints, (hint) => hint.uid === late && hint.pod?.workloadUid === reference.uid);
       await admin.deleteWorkload(reference);
-      await hintOf(hints, (hint) => hint.uid === late && (hint.pod === undefined || hint.pod.deleting));
+      await nextOf<Hint>(hints, (hint) => hint.uid === late && (hint.pod === undefined || hint.pod.deleting));
       await hints.return?.();
     }));
 }
@@ -96,27 +96,6 @@ export function describeAbort(open: OpenCluster): void {
     }));
 }
 
-function needed<T>(ability: T | undefined, context: TestContext): T {
-  return ability ?? context.skip('this environment cannot');
-}
-
 function tokens(admin: ClusterAdmin, context: TestContext): { runPods: RunPods; issueToken: IssueToken } {
   return { runPods: needed(admin.runPods?.bind(admin), context), issueToken: needed(admin.issuePodToken?.bind(admin), context) };
-}
-
-function listedPod(cluster: Cluster, uid: string): Promise<Pod> {
-  return vi.waitFor(async () => {
-    const pod = (await cluster.pods.list(call())).find((listed) => listed.uid === uid);
-    expect(pod).toBeDefined();
-    return pod as Pod;
-  }, patient);
-}
-
-type Hint = { readonly uid: string; readonly pod: Pod | undefined };
-async function hintOf(hints: AsyncIterator<Hint>, matches: (hint: Hint) => boolean): Promise<void> {
-  for (;;) {
-    const next = await hints.next();
-    expect(next.done, 'the watch ended before the hint came').not.toBe(true);
-    if (next.done !== true && matches(next.value)) return;
-  }
 }

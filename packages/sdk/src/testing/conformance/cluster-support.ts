@@ -1,7 +1,8 @@
 import { BifrostError, type Secret, type WorkloadKind, type WorkloadReference } from '@bifrost/types/core';
-import { vi } from 'vitest';
+import { expect, type TestContext, vi } from 'vitest';
+import type { NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
 import type { ContainerShape, PodTemplateShape, SidecarFragment, VolumeShape } from '../../domain/pod-shape.ts';
-import type { Cluster, SecretReference, Workload, WorkloadChange } from '../../ports/cluster.ts';
+import type { Cluster, Pod, SecretReference, Workload, WorkloadChange } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { exampleFragment } from './store-examples.ts';
 
@@ -21,11 +22,14 @@ export interface WorkloadRequest {
   readonly name: string;
   /** On the workload itself. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** On the workload itself. */
+  readonly annotations?: Readonly<Record<string, string>>;
   /** On its pods, beside the label that it selects them by. */
   readonly podLabels?: Readonly<Record<string, string>>;
+  readonly podAnnotations?: Readonly<Record<string, string>>;
   readonly initContainers?: readonly ContainerShape[];
   readonly volumes?: readonly VolumeShape[];
-  /** Always 0 here: no case needs its images to exist. */
+  /** Always 0 here, and no pod either where a workload has no such number, until `runPods`: no case needs its images to exist. */
   readonly replicas?: 0;
 }
 
@@ -47,13 +51,21 @@ export interface ClusterAdmin {
   readWorkload(workload: WorkloadReference): Promise<PodTemplateShape>;
   /** Another field manager's server-side apply. */
   changeWorkload(workload: WorkloadReference, change: OutsideChange): Promise<void>;
+  /** What `kubectl edit` does: an update, no apply, by that field manager; the template that `edit` answers replaces the present one. */
+  updateWorkload(workload: WorkloadReference, manager: string, edit: (template: PodTemplateShape) => PodTemplateShape): Promise<void>;
+  /** Sets these annotations of the workload itself. */
+  annotateWorkload(workload: WorkloadReference, annotations: Readonly<Record<string, string>>): Promise<void>;
+  /** The NetworkPolicies of a namespace that had none. */
+  setNetworkPolicies(namespace: string, policies: readonly NetworkPolicyShape[]): Promise<void>;
+  /** Brings a Job to its end, either way. */
+  finishJob(job: WorkloadReference): Promise<void>;
   /** Resolves when it is gone. */
   deleteWorkload(workload: WorkloadReference): Promise<void>;
   /** A Secret that is not ours: without the label managed-by. */
   createSecret(secret: SecretReference & { readonly data: Readonly<Record<string, string>> }): Promise<void>;
   /** Removes what `createNamespace` made, and all in it. Leave it out where the cluster is thrown away. */
   deleteNamespace?(name: string): Promise<void>;
-  /** Gives the workload one pod, resolves with its uid when the pod has a node or runs. Leave it out where no pods can be. */
+  /** Gives the workload (a CronJob by a Job of it) one pod, resolves with its uid when the pod has a node or runs. Leave it out where no pods can be. */
   runPods?(workload: WorkloadReference): Promise<readonly string[]>;
   /** A projected token of that pod, as its kubelet would ask for. Leave it out where none can be had. */
   issuePodToken?(podUid: string, audience: string): Promise<Secret>;
@@ -131,4 +143,28 @@ export const namesOf = (items: readonly { readonly name: string }[] | undefined)
 /** What a template that carries the fragment matches. */
 export function carrying(fragment: SidecarFragment): object {
   return { metadata: { labels: fragment.labels, annotations: fragment.annotations } };
+}
+
+/** For what a real cluster does in its own time. */
+export const patient = { timeout: 20_000, interval: 20 };
+
+export function needed<T>(ability: T | undefined, context: TestContext): T {
+  return ability ?? context.skip('this environment cannot');
+}
+
+export function listedPod(cluster: Cluster, uid: string): Promise<Pod> {
+  return vi.waitFor(async () => {
+    const pod = (await cluster.pods.list(call())).find((listed) => listed.uid === uid);
+    expect(pod).toBeDefined();
+    return pod as Pod;
+  }, patient);
+}
+
+/** The next hint that matches. */
+export async function nextOf<Hint>(hints: AsyncIterator<Hint>, matches: (hint: Hint) => boolean): Promise<Hint> {
+  for (;;) {
+    const next = await hints.next();
+    expect(next.done, 'the watch ended before the hint came').not.toBe(true);
+    if (next.done !== true && matches(next.value)) return next.value;
+  }
 }

@@ -2,9 +2,12 @@ import { Secret } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import { describeAdmit, describeAttach, describeConflicts } from './cluster-attach.ts';
 import { describeAmbiguous, describeFind, describeGet } from './cluster-find.ts';
+import { describeKinds } from './cluster-kinds.ts';
 import { describeAbort, describeIdentities, describePods } from './cluster-pods.ts';
+import { describeRepair } from './cluster-repair.ts';
 import { describeSecrets } from './cluster-secrets.ts';
 import { bench, call, change, fresh, type OpenCluster, present } from './cluster-support.ts';
+import { describeWorkloadWatch } from './cluster-watch.ts';
 import { exampleFragment } from './store-examples.ts';
 
 export type { ClusterAdmin, ClusterUnderTest, NamespaceRequest, OpenCluster, OutsideChange, WorkloadRequest } from './cluster-support.ts';
@@ -21,6 +24,9 @@ export function describeCluster(adapter: string, open: OpenCluster): void {
     describeAttach(open);
     describeConflicts(open);
     describeAdmit(open);
+    describeKinds(open);
+    describeWorkloadWatch(open);
+    describeRepair(open);
     describeSecrets(open);
     describePods(open);
     describeIdentities(open);
@@ -52,6 +58,9 @@ function describeRest(open: OpenCluster): void {
       await expect(pods.watch(options)[Symbol.asyncIterator]().next()).rejects.toBe(reason);
       await expect(identities.reviewPodToken(new Secret('x'), options)).rejects.toBe(reason);
       await expect(topology.ranges(options)).rejects.toBe(reason);
+      await expect(topology.networkPolicies(reference.namespace, options)).rejects.toBe(reason);
+      await expect(workloads.customerOf(reference.namespace, options)).rejects.toBe(reason);
+      await expect(workloads.watch(options)[Symbol.asyncIterator]().next()).rejects.toBe(reason);
       expect(await admin.readWorkload(reference)).toEqual(before);
       expect(await secrets.get(secret, call())).toBeUndefined();
     }));

@@ -1,0 +1,116 @@
+import { randomUUID } from 'node:crypto';
+import { renderSidecar } from '@bifrost/sdk';
+import { kubernetes as connect, kubernetesCluster } from '@bifrost/sdk/kubernetes';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { kubeconfigOf } from '../support/api-server.ts';
+import { digests } from './support/command.ts';
+import { type ContainerAddress, exec, lookupFromBook, requestFromBook } from './support/containers.ts';
+import type { Customer } from './support/customer.ts';
+import { eventually } from './support/eventually.ts';
+import { containerStatus } from './support/kubernetes.ts';
+import { service } from './support/manifests.ts';
+import { Stage } from './support/stage.ts';
+
+// The userspace form in a namespace of pod security level `restricted`, judged by the API server's own admission, attached by the real adapter; key and
+// policy are given by hand.
+const stage = new Stage();
+const { kubernetes } = stage;
+const SPACE = 'restricted';
+const NAME = 'strict';
+const cluster = kubernetesCluster({ connection: connect({ kubeconfig: kubeconfigOf({ url: kubernetes.url, token: kubernetes.token }) }) });
+const call = () => ({ signal: AbortSignal.timeout(20_000) });
+const sidecarId = randomUUID();
+let customer: Customer;
+let images: Readonly<Record<string, string>>;
+
+const unprivileged = {
+  runAsNonRoot: true,
+  allowPrivilegeEscalation: false,
+  capabilities: { drop: ['ALL'] },
+  seccompProfile: { type: 'RuntimeDefault' },
+};
+const inPod = (container = 'book'): Promise<ContainerAddress> => stage.inBook(SPACE, NAME, container);
+
+async function fragmentOf(networkMode: 'kernel' | 'userspace') {
+  const { template } = await cluster.workloads.find(`${SPACE}/${NAME}`, call());
+  const ranges = await cluster.topology.ranges(call());
+  if (ranges === undefined) throw new Error('the cluster does not tell its ranges');
+  return renderSidecar({
+    sidecarId,
+    tailnetName: 'restricted',
+    network: { allowedNetworks: ['10.0.0.0/8'], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false },
+    config: { hostname: NAME, advertiseRoutes: [], acceptRoutes: true, enableSsh: false },
+    ranges,
+    servedPorts: [],
+    images: { tailscale: images['tailscale'] ?? '', agent: images['agent'] ?? '' },
+    ingestUrl: 'https://bifrost.bifrost.svc.cluster.local:8443/v1/reports',
+    ingestHasOwnCa: false,
+    heartbeatMs: 1_000,
+    loginServer: 'http://10.244.0.1:9911',
+    networkMode,
+    template,
+  });
+}
+
+beforeAll(async () => {
+  await stage.open();
+  images = await digests();
+  customer = await stage.customer({ name: 'restricted' });
+  await stage.space(SPACE, 'restricted', { 'pod-security.kubernetes.io/enforce': 'restricted' });
+  await stage.book({ name: NAME, namespace: SPACE, container: { securityContext: unprivileged } });
+  await kubernetes.apply(service(NAME, SPACE));
+  await stage.pod(SPACE, NAME);
+  const { key } = await customer.control.createKey({ tags: ['tag:bifrost-book'], ephemeral: true, reusable: true });
+  const data = { authkey: Buffer.from(key).toString('base64') };
+  await kubernetes.apply({ apiVersion: 'v1', kind: 'Secret', metadata: { name: `bifrost-${sidecarId}`, namespace: SPACE }, data });
+});
+afterAll(async () => {
+  await cluster[Symbol.asyncDispose]();
+  await stage[Symbol.asyncDispose]();
+});
+
+test('admission forbids the kernel form and lets the userspace form in', async () => {
+  const workload = await cluster.workloads.find(`${SPACE}/${NAME}`, call());
+  await expect(cluster.workloads.admit(workload, await fragmentOf('kernel'), call())).rejects.toMatchObject({
+    code: 'POD_SECURITY_FORBIDDEN',
+    details: { enforce: 'restricted' },
+  });
+  await cluster.workloads.admit(workload, await fragmentOf('userspace'), call());
+});
+
+test('before it the book does not reach its customer; with it, by the proxy variables, it does', async () => {
+  expect((await requestFromBook(await inPod(), { url: customer.pageUrl, timeoutMs: 1_000 })).status).toBeUndefined();
+  const fragment = await fragmentOf('userspace');
+  const { reference: workload } = await cluster.workloads.find(`${SPACE}/${NAME}`, call());
+  await cluster.workloads.attach({ workload, form: 'apply', fragment }, call());
+  await eventually('the book’s pod has its sidecar', async () => containerStatus(await stage.pod(SPACE, NAME), 'tailscale')?.ready === true, {
+    timeoutMs: 60_000,
+  });
+  await stage.reaches(await inPod(), customer);
+});
+
+test('the cluster is reached past the proxy', async () => {
+  const name = `${NAME}.${SPACE}.svc.cluster.local`;
+  expect((await lookupFromBook(await inPod(), name)).addresses).toHaveLength(1);
+  expect((await requestFromBook(await inPod(), { url: `http://${name}:8080/` })).body).toBe(`book ${NAME}`);
+  const { podIP } = (await stage.pod(SPACE, NAME)).status;
+  expect((await requestFromBook(await inPod(), { url: `http://${podIP}:8080/` })).body).toBe(`book ${NAME}`);
+});
+
+test('its containers run without privileges, each as a user of its own, and write to nothing but their volumes', async () => {
+  const tailscale = await inPod('tailscale');
+  const status = (await exec(tailscale, ['busybox', 'cat', '/proc/self/status'])).stdout;
+  expect(status).toContain('Uid:\t60932');
+  expect(status).toMatch(/CapPrm:\t0{16}\n/);
+  expect((await exec(tailscale, ['sh', '-c', 'echo x > /tmp/x'])).code).not.toBe(0);
+  expect((await exec(await inPod('bifrost-agent'), ['/nodejs/bin/node', '-p', 'process.getuid()'])).stdout.trim()).toBe('60931');
+  const pod = await stage.pod(SPACE, NAME);
+  expect([containerStatus(pod, 'tailscale')?.restartCount, containerStatus(pod, 'bifrost-agent')?.restartCount]).toEqual([0, 0]);
+});
+
+test('detach leaves the book what it was', async () => {
+  const { reference: workload } = await cluster.workloads.find(`${SPACE}/${NAME}`, call());
+  await cluster.workloads.detach({ workload, form: 'apply', fragment: await fragmentOf('userspace') }, call());
+  const { template } = await cluster.workloads.find(`${SPACE}/${NAME}`, call());
+  expect(JSON.stringify(template)).not.toMatch(/bifrost|tailscale|PROXY/i);
+});
