@@ -1,4 +1,4 @@
-import type { Condition, NetworkConfiguration, SidecarStatus } from '@bifrost/sdk';
+import type { Condition, ManagerEventName, NetworkConfiguration, SidecarStatus } from '@bifrost/sdk';
 import type { KubernetesObject, V1ObjectMeta } from '@kubernetes/client-node';
 
 /** What the platform keeps of a book: the custom resource of deploy/book-crd.yaml. It speaks of the Deployment of its own namespace and name. */
@@ -9,12 +9,12 @@ export interface Book extends KubernetesObject {
 }
 
 export interface BookSpec {
-  /** Of its devices in the customer's network. */
+  /** Of its devices in the customer's network. Cannot be changed. */
   readonly hostname: string;
   /** What it uses of the customer's network, and what of its own it announces there. */
   readonly acceptRoutes: boolean;
   readonly advertiseRoutes: readonly string[];
-  /** The customer's network; all books of a customer say the same. */
+  /** The customer's network; all books of a customer say the same. Cannot be changed. */
   readonly network: NetworkConfiguration;
 }
 
@@ -31,6 +31,12 @@ export interface BookStatus {
   readonly message?: string;
   readonly conditions: readonly Condition[];
 }
+
+/** What may change how a Book stands. Each is a hint to look, and no more. */
+export const NEWS = [
+  ...(['sidecar:attached', 'sidecar:failed', 'sidecar:updated', 'sidecar:reverted', 'sidecar:detached'] as const),
+  ...(['instance:connected', 'instance:degraded', 'instance:disconnected', 'instance:lost', 'instance:removed'] as const),
+] as const satisfies readonly ManagerEventName[];
 
 /** What Bifrost is asked for. */
 export interface WantedBook {

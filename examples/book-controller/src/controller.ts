@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { BifrostError, type Logger, type NetworkManager, type Sidecar, type StatusReason } from '@bifrost/sdk';
-import { type Book, idOf, isDeleted, type WantedBook } from './book.ts';
+import { type Book, idOf, isDeleted } from './book.ts';
 import { type Books, FINALIZER } from './books.ts';
 import { connect, sidecarOf } from './network.ts';
 import { Queue } from './queue.ts';
@@ -76,8 +76,7 @@ export class Controller implements AsyncDisposable {
     const customerId = await this.#books.customerOf(book);
     if (customerId === undefined) return { reason: { code: 'CUSTOMER_UNKNOWN', message: 'The namespace has no label bifrost.dev/customer-id.' } };
     try {
-      const id = idOf(book);
-      const sidecar = (await sidecarOf(this.#manager, id)) ?? (await this.#connected({ id, customerId, spec: book.spec }));
+      const sidecar = await this.#attached(book, customerId, call);
       return { customerId, sidecar, reason: await this.#waitsFor(sidecar, call) };
     } catch (error) {
       // What will not pass by itself is told; what will, the queue tries again.
@@ -86,9 +85,18 @@ export class Controller implements AsyncDisposable {
     }
   }
 
-  async #connected(wanted: WantedBook): Promise<Sidecar | undefined> {
-    await connect(this.#manager, wanted);
-    return await sidecarOf(this.#manager, wanted.id);
+  async #attached(book: Book, customerId: string, call: Call): Promise<Sidecar | undefined> {
+    const id = idOf(book);
+    const sidecar = await sidecarOf(this.#manager, id);
+    if (sidecar === undefined) {
+      await connect(this.#manager, { id, customerId, spec: book.spec });
+      return await sidecarOf(this.#manager, id);
+    }
+    // Once for each change: what did not work and was rolled back is not tried again until the Book changes.
+    if (book.status?.observedGeneration === book.metadata.generation) return sidecar;
+    const { acceptRoutes, advertiseRoutes } = book.spec;
+    const change = { sidecarId: sidecar.sidecarId, config: { acceptRoutes, advertiseRoutes }, allowRollout: true };
+    return await this.#manager.updateSidecar(change, call);
   }
 
   /** A sidecar waits for its tailnet, and the tailnet knows why. */
