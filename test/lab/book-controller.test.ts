@@ -116,7 +116,10 @@ describe('the controller', () => {
 describe('a Book', () => {
   test('is connected: its pod gets the customer’s page, and the status tells its address', async () => {
     expect((await requestFromBook(await inPod('support'), { url: customer.pageUrl })).status).toBeUndefined();
-XX, async () => (await requestFromBook(address, { url: customer.pageUrl })).body === customer.page);
+    await applyBook('support');
+    await waitFor('support', 'condition=Connected');
+    const address = await inPod('support');
+    await eventually('the page', async () => (await requestFromBook(address, { url: customer.pageUrl })).body === customer.page);
     const status = await eventually('nothing is wrong', async () => {
       const now = await statusOf('support');
       return now?.reason === undefined ? now : undefined;
