@@ -92,9 +92,8 @@ describe('a site', () => {
     const after = await managerUids();
     expect(after).toHaveLength(1);
     expect(after).not.toEqual(before);
-    const [pod] = await platform.managerPods();
-    const { containers } = pod?.spec as { containers: { envFrom: { configMapRef: { name: string } }[] }[] };
-    const name = containers[0]?.envFrom[0]?.configMapRef.name ?? '';
+    const settings = 'jsonpath={.spec.template.spec.containers[0].envFrom[0].configMapRef.name}';
+    const name = await kubectl(['get', 'deployment/network-manager', '-n', 'bifrost', '-o', settings]);
     expect(await kubernetes.get({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: 'bifrost' } })).toMatchObject({
       data: { BIFROST_HEARTBEAT_MS: '2000', BIFROST_AGENT_IMAGE: expect.stringMatching(/@sha256:[0-9a-f]{64}$/) },
     });
