@@ -65,8 +65,8 @@ export class Queue implements AsyncDisposable {
       entry.failures = performance.now() - begunMs > STABLE_MS ? 1 : entry.failures + 1;
       entry.again = false; // the next round sees whatever it was
       nextMs = Math.min(LONGEST_MS, BASE_MS * 2 ** (entry.failures - 1)) * (0.5 + Math.random() / 2);
-      const told = BifrostError.is(error) ? error.code : error instanceof Error ? `${error.name}: ${error.message}` : typeof error;
-      this.#logger.log('warn', 'will try again', { key, error: told.slice(0, 200), delayMs: Math.round(nextMs) });
+      const [told] = BifrostError.is(error) ? [error.code] : String(error).split('\n'); // the API server's whole answer follows in some
+      this.#logger.log('warn', 'will try again', { key, error: told, delayMs: Math.round(nextMs) });
     }
     entry.running = undefined;
     if (signal.aborted) return;

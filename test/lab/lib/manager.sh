@@ -20,10 +20,12 @@ certificate() {
 
 # site NAME BASE [NAME=VALUE...]: puts into $run/site a copy of examples/site on BASE, as a user fills it in, and over it what the lab has of its own.
 site() {
-  local program=$1 base=$2 folder=$run/site tls=$run/tls image images=""; shift 2
+  local program=$1 base=$2 folder=$run/site tls=$run/tls image name digest as images=""; shift 2
   for image in "$program" tailscale agent; do
     [ -s "$run/images/$image" ] || fail "there is no image of the $image: build the project (npm run setup), then lab refresh"
-    images+=$(IFS=@ read -r name digest < "$run/images/$image"; echo "  - { name: registry.example.com/bifrost/$image, newName: $name, digest: \"$digest\" }")$'\n'
+    IFS=@ read -r name digest < "$run/images/$image"
+    # As examples/site names it, and as it is named where that says nothing of it.
+    for as in "registry.example.com/bifrost/$image" "$image"; do images+="  - { name: $as, newName: $name, digest: \"$digest\" }"$'\n'; done
   done
   if [ ! -e "$tls/tls.crt" ]; then mkdir -p "$tls"; certificate "$tls"; fi
   rm -rf "$folder"; mkdir "$folder"

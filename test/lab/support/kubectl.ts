@@ -36,13 +36,18 @@ export class KubectlWatch implements AsyncDisposable {
     createInterface(this.#child.stdout).on('line', (line) => this.lines.push(line));
   }
 
-  /** Waits for a line that matches, after the first `from` of them. */
+  /** Waits for a line that matches, after the first `from` of them; rejects with the last lines. */
   printed(
     what: string,
     matches: (line: string) => boolean,
     { from = 0, ...options }: EventuallyOptions & { readonly from?: number } = {},
   ): Promise<string> {
-    return eventually(`kubectl prints: ${what}`, () => this.lines.slice(from).find(matches), options);
+    const probe = (): string => {
+      const found = this.lines.slice(from).find(matches);
+      if (found === undefined) throw new Error(`it printed ${JSON.stringify(this.lines.slice(from).slice(-10))}`);
+      return found;
+    };
+    return eventually(`kubectl prints: ${what}`, probe, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
