@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const bin = join(root, 'node_modules', '.bin');
-const folders = ['packages/types', 'packages/sdk', 'packages/agent', 'examples/embedded', 'examples/network-manager'];
+const folders = ['packages/types', 'packages/sdk', 'packages/agent', 'examples/embedded', 'examples/network-manager', 'examples/book-controller'];
 
 const run = (command, args, cwd) =>
   new Promise((resolve) => {

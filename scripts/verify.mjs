@@ -8,7 +8,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const bin = join(root, 'node_modules', '.bin');
 const { BIFROST_TEST_RESULTS: _, ...env } = process.env; // these are no test results
 
-const projects = ['packages/types', 'packages/sdk', 'packages/agent', 'examples/embedded', 'examples/network-manager'];
+const projects = ['packages/types', 'packages/sdk', 'packages/agent', 'examples/embedded', 'examples/network-manager', 'examples/book-controller'];
 const published = ['packages/types', 'packages/sdk', 'packages/agent'];
 const typed = ['packages/types', 'packages/sdk'];
 

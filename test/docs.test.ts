@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { root } from './support/source-files.ts';
 
-const PROGRAM = 'examples/embedded/src/readme.ts';
+const PROGRAM = 'examples/book-controller/src/network.ts';
 const pages = globSync(['*.md', 'docs/**/*.md', 'packages/*/*.md', 'packages/*/src/**/*.md', 'examples/*/*.md', 'test/**/*.md'], {
   cwd: root,
   exclude: (name) => name === 'node_modules' || name === 'dist',
@@ -13,7 +13,7 @@ const scripts = (JSON.parse(textOf('package.json')) as { scripts: Readonly<Recor
 
 describe('README', () => {
   const program = /```ts\n([\s\S]*?)```/.exec(textOf('README.md'))?.[1] ?? '';
-  it(`shows the program of ${PROGRAM}, which is compiled with the examples`, () => {
+  it(`shows ${PROGRAM} as it is, which runs in the lab`, () => {
     expect(program).toBe(textOf(PROGRAM));
   });
   it('shows a program of at most 20 lines', () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digests, lab } from './support/command.ts';
 import { requestFromBook } from './support/containers.ts';
+import { kubectl } from './support/kubectl.ts';
 import { Platform } from './support/platform.ts';
 
 // examples/deploy, as users apply it.
@@ -77,4 +78,40 @@ describe('the label that says whose a namespace is', () => {
     expect((await relabel('label-b', controller, 'globex')).status).toBe(200);
     expect(await customerOf('label-b')).toBe('globex');
   });
+});
+
+describe('a site', () => {
+  const managerUids = async (): Promise<readonly unknown[]> => (await platform.managerPods()).map(({ metadata }) => metadata.uid);
+
+  test('applied again is the same pod, and with another setting another', async () => {
+    const before = await managerUids();
+    expect(before).toHaveLength(1);
+    await lab(['manager', 'HEARTBEAT_MS=1000'], { timeoutMs: 120_000 });
+    expect(await managerUids()).toEqual(before);
+    await lab(['manager', 'HEARTBEAT_MS=2000'], { timeoutMs: 120_000 });
+    const after = await managerUids();
+    expect(after).toHaveLength(1);
+    expect(after).not.toEqual(before);
+    const settings = 'jsonpath={.spec.template.spec.containers[0].envFrom[0].configMapRef.name}';
+    const name = await kubectl(['get', 'deployment/network-manager', '-n', 'bifrost', '-o', settings]);
+    expect(await kubernetes.get({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: 'bifrost' } })).toMatchObject({
+      data: { BIFROST_HEARTBEAT_MS: '2000', BIFROST_AGENT_IMAGE: expect.stringMatching(/@sha256:[0-9a-f]{64}$/) },
+    });
+  }, 180_000);
+
+  test('removed in the order of examples/deploy/README.md leaves nothing', async () => {
+    for (const all of [
+      ['sidecarattachments', '--all', '-A'],
+      ['tailnets', '--all'],
+      ['-k', '/run/bifrost-lab/site'],
+    ]) {
+      await kubectl(['delete', ...all, '--timeout=80s'], { timeoutMs: 90_000 });
+    }
+    const kinds =
+      'namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings';
+    const left = (await kubectl(['get', kinds, '-o', 'name'])).split('\n');
+    expect(left).toContain('namespace/platform');
+    expect(left.filter((name) => name.includes('bifrost'))).toEqual([]);
+    await lab(['manager', 'HEARTBEAT_MS=1000'], { timeoutMs: 120_000 });
+  }, 240_000);
 });

@@ -103,7 +103,7 @@ export const ENTRIES: Readonly<Record<string, string>> = {
 export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   zod: /^packages\/(types\/src\/schemas|sdk\/src\/(adapters|manager|server|testing))\//,
   undici: /^packages\/sdk\/src\/adapters\/(kubernetes|tailscale)\//,
-  '@kubernetes/client-node': /^packages\/sdk\/src\/adapters\/kubernetes\//,
+  '@kubernetes/client-node': /^(packages\/sdk\/src\/adapters\/kubernetes|examples\/book-controller\/src)\//,
   eventemitter3: /^packages\/sdk\/src\/manager\/event-bus\.ts$/,
   'ipaddr.js': /^packages\/sdk\/src\/adapters\/memory\//,
   vitest: /^packages\/sdk\/src\/testing\/conformance\//,

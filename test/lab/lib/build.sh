@@ -6,13 +6,13 @@ K8S_VERSION=v1.34.4
 
 # module NAME OUT=PACKAGE...: one Go module, its commands, statically linked.
 module() {
-  local name=$1 key built target flags="-s -w" command; shift
+  local name=$1 key built target flags="-s -w" version=k8s.io/component-base/version command; shift
   key=$({ go env GOVERSION; echo "$* $K8S_VERSION"; cd "$here/modules/$name" || exit; cat go.mod; [ ! -f go.sum ] || cat go.sum; find . -name '*.go' ! -name '*_test.go' | sort | xargs -r cat; } | sha256sum | cut -c1-16)
   target=$cache/$name-$key
   if [ ! -d "$target" ]; then
     say "building $name (once)"
     built=$(mktemp -d "$cache/.building-XXXXXX")
-    [ "$name" != k8s ] || flags="$flags -X k8s.io/component-base/version.gitVersion=$K8S_VERSION -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
+    case $name in k8s | kubectl) flags="$flags -X $version.gitVersion=$K8S_VERSION -X $version.gitMajor=1 -X $version.gitMinor=34" ;; esac
     for command in "$@"; do
       (cd "$here/modules/$name" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off go build -trimpath -ldflags "$flags" -o "$built/${command%%=*}" "${command#*=}") || { rm -rf "$built"; fail "$name does not build"; }
     done
@@ -36,5 +36,6 @@ build() {
   module etcd etcd=go.etcd.io/etcd/server/v3
   module coredns coredns=github.com/coredns/coredns
   module k8s k8s=.
+  module kubectl kubectl=. # after k8s: Go keeps most of what both are made of
   for command in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do ln -sfn "$(readlink "$bin/k8s")" "$bin/$command"; done
 }

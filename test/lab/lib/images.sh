@@ -91,14 +91,17 @@ fill_agent() {
   cp "$project/packages/agent/dist/agent.cjs" "$1/dist/"
   cp "$project/packages/agent/Dockerfile" "$1/"
 }
-fill_manager() {
-  fill_node "$1"
-  "$node_program" "$here/lib/bundle-manager.mjs" "$1/main.mjs" >&2
-  cp "$project/examples/deploy/Dockerfile" "$1/"
+# fill_example EXAMPLE FOLDER
+fill_example() {
+  fill_node "$2"
+  "$node_program" "$here/lib/bundle-example.mjs" "$1" "$2/main.mjs" >&2
+  cp "$project/examples/deploy/Dockerfile" "$2/"
 }
+fill_network-manager() { fill_example network-manager "$1"; }
+fill_book-controller() { fill_example book-controller "$1"; }
 
 make_images() {
-  local certificates=/etc/ssl/certs/ca-certificates.crt
+  local certificates=/etc/ssl/certs/ca-certificates.crt example
   # shellcheck disable=SC2046 # a list of paths without spaces
   {
     make_image pause "$(hash_of "$(declare -f fill_pause)" "$bin/pause")" fill_pause
@@ -106,7 +109,9 @@ make_images() {
     make_image tailscale "$(hash_of "$(declare -f fill_tailscale with_libs)" "$(readlink "$bin/tailscaled")" $certificates $(tailscale_tools))" fill_tailscale
   }
   make_own_image agent packages/agent/{dist/agent.cjs,Dockerfile}
-  make_own_image manager examples/network-manager/dist/main.js examples/deploy/Dockerfile packages/types/dist packages/sdk/dist pnpm-lock.yaml test/lab/lib/bundle-manager.mjs
+  for example in network-manager book-controller; do
+    make_own_image $example examples/$example/dist/main.js examples/deploy/Dockerfile examples/$example/dist packages/types/dist packages/sdk/dist pnpm-lock.yaml test/lab/lib/bundle-example.mjs
+  done
 }
 
 # make_own_image NAME FILE...: one of Bifrost's own, from these of the project's files, of which the first two say that it is built.
@@ -115,7 +120,7 @@ make_own_image() {
   local name=$1 job; shift
   rm -f "$images/$name"
   if [ ! -x "$node_program" ] || [ ! -f "$project/$1" ] || [ ! -f "$project/$2" ]; then say "no image of the $name: it is not built (npm run setup)"; return; fi
-  make_image "$name" "$(hash_of "$(declare -f fill_node "fill_$name" with_libs)" "$node_program" "${@/#/$project/}")" "fill_$name" &
+  make_image "$name" "$(hash_of "$(declare -f fill_node fill_example "fill_$name" with_libs)" "$node_program" "${@/#/$project/}")" "fill_$name" &
   job=$! # as a job, so that its first failure ends it
   wait "$job" || say "no image of the $name: see above"
 }
@@ -132,7 +137,7 @@ import_image() {
 import_images() {
   local name jobs=()
   mkdir -p "$run/images"
-  for name in pause book tailscale agent manager; do
+  for name in pause book tailscale agent network-manager book-controller; do
     [ -e "$images/$name" ] || continue
     import_image "$name" "$run/cache/images/$name" &
     jobs+=($!)
@@ -143,7 +148,7 @@ import_images() {
 # digests: prints JSON, image name -> pinned reference.
 lab_digests() { require_node; (cd "$run/images" && jq -Rn '[inputs | {key: (input_filename), value: .}] | from_entries' ./* | jq 'with_entries(.key |= ltrimstr("./"))'); }
 
-# refresh: makes agent and manager again from what is built now, without a restart of the lab.
+# refresh: makes Bifrost's own images again from what is built now, without a restart of the lab.
 refresh() { require_node; make_images; import_images; lab_digests; }
 
 # image NAME FOLDER ENTRYPOINT: FOLDER becomes docker.io/lab/NAME:1 on the node; prints its pinned reference.

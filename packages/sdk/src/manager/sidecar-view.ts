@@ -18,12 +18,13 @@ export const sidecarView = (context: Context, sidecar: StoredSidecar): Sidecar =
     workload: sidecar.spec.workload,
     config: sidecar.spec.config,
     ...(ipAddress === undefined ? {} : { ipAddress }),
-    instances: sidecar.state.instances.map(({ podName, podUid, status, ipAddress: address, deviceId }) => {
+    instances: sidecar.state.instances.map(({ podName, podUid, status, cause, ipAddress: address, deviceId }) => {
       const heardAtMs = seen.get(podUid);
       return {
         podName,
         podUid,
         status,
+        ...(cause === undefined ? {} : { cause }),
         ...(address === undefined ? {} : { ipAddress: address }),
         ...(deviceId === undefined ? {} : { deviceId }),
         ...(heardAtMs === undefined ? {} : { lastReportAt: new Date(heardAtMs) }),

@@ -1,4 +1,4 @@
-import type { NetworkConfiguration, NetworkMode, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
+import type { Cause, NetworkConfiguration, NetworkMode, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
 
 /** Where the credentials of a customer's own tailnet are: a Secret in the manager's own namespace, keys `client_id` and `client_secret`. */
 export interface CredentialReference {
@@ -161,6 +161,8 @@ export interface SidecarInstance {
   readonly podName: string;
   readonly podUid: string;
   readonly status: SidecarStatus;
+  /** What its connection suffers from. */
+  readonly cause?: Cause;
   readonly ipAddress?: string;
   /** The control plane's id of the device that this pod joined as. */
   readonly deviceId?: string;

@@ -1,11 +1,12 @@
-// bundle-manager.mjs FILE: examples/network-manager/dist/main.js and all that it imports, as the one file that the manager's image holds.
+// bundle-example.mjs EXAMPLE FILE: examples/EXAMPLE/dist/main.js and all that it imports, as the one file that its image holds.
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'tsup';
 
 const project = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
-const file = resolve(process.argv[2] ?? 'main.mjs');
-process.chdir(resolve(project, 'examples/network-manager'));
+const [example = 'network-manager', target = 'main.mjs'] = process.argv.slice(2);
+const file = resolve(target);
+process.chdir(resolve(project, 'examples', example));
 await build({
   entry: { main: resolve('dist/main.js') },
   outDir: dirname(file),
