@@ -42,7 +42,9 @@ const NOBODY = '100.127.255.254';
  * wrong. The daemon is opened once for all cases, and disposed after them.
  *
  * @example
- * describeLocalApi('my daemon', async () => ({ socketPath, peer, rename, talk, [Symbol.asyncDispose]: stop }));
+ * import { describeLocalApi, type OpenLocalApi } from '@bifrost/sdk/testing/conformance';
+ * declare const openDaemon: OpenLocalApi; // yours: starts a daemon, and says how to stop it
+ * describeLocalApi('my daemon', openDaemon);
  */
 export function describeLocalApi(name: string, open: OpenLocalApi): void {
   describe(`LocalAPI: ${name}`, () => {
