@@ -1,41 +1,58 @@
-import type { AttachSidecarResponse, Sidecar } from '@bifrost/types/core';
-import type { StoredSidecar } from '../domain/model.ts';
+import type { AttachSidecarResponse, Sidecar, SidecarInstance, SidecarStatus } from '@bifrost/types/core';
+import { statusOfInstances } from '../domain/connectivity.ts';
+import type { InstanceState, StoredSidecar } from '../domain/model.ts';
 import type { Context } from './context.ts';
+import { instanceState } from './instances.ts';
+
+/** What the loop has yet to store is shown all the same: who looks after an event must not see what was before it. */
+function shownInstances(context: Context, { key, state }: StoredSidecar): readonly InstanceState[] {
+  const live = context.instances.of(key).filter(({ reported }) => reported);
+  const stored = state.instances.filter(({ podUid }) => !live.some((instance) => instance.podUid === podUid));
+  return [...stored, ...live.map(instanceState)].sort((a, b) => (a.podUid < b.podUid ? -1 : 1));
+}
+
+/** Failed and detaching are the loop's own words; the others are the instances'. */
+function shownStatus({ deleting, state }: StoredSidecar, instances: readonly InstanceState[]): SidecarStatus {
+  if (deleting) return 'detaching';
+  return state.phase === 'failed' || state.phase === 'detaching' ? state.phase : statusOfInstances(instances.map(({ status }) => status));
+}
+
+const isUp = ({ status }: InstanceState): boolean => status === 'connected' || status === 'degraded';
 
 /** A stored sidecar as callers see it, with what this manager has heard from its pods. */
-export const sidecarView = (context: Context, sidecar: StoredSidecar): Sidecar => {
-  const seen = new Map(context.instances.of(sidecar.key).map((instance) => [instance.podUid, instance.reported ? instance.heardAtMs : undefined]));
-  const connected = sidecar.state.instances
-    .filter(({ status }) => status === 'connected' || status === 'degraded')
-    .sort((a, b) => a.sinceMs - b.sinceMs);
-  const ipAddress = connected.find((instance) => instance.ipAddress !== undefined)?.ipAddress;
+export function sidecarView(context: Context, sidecar: StoredSidecar): Sidecar {
+  const { spec, state } = sidecar;
+  const instances = shownInstances(context, sidecar);
+  const oldest = [...instances].sort((a, b) => a.sinceMs - b.sinceMs).find((instance) => isUp(instance) && instance.ipAddress !== undefined);
   return {
-    sidecarId: sidecar.spec.sidecarId,
-    status: sidecar.deleting ? 'detaching' : sidecar.state.phase,
-    tailnetName: sidecar.spec.tailnetName,
+    sidecarId: spec.sidecarId,
+    status: shownStatus(sidecar, instances),
+    tailnetName: spec.tailnetName,
     createdAt: new Date(sidecar.createdAtMs),
-    bookDeploymentId: sidecar.spec.bookDeploymentId,
-    workload: sidecar.spec.workload,
-    config: sidecar.spec.config,
-    ...(ipAddress === undefined ? {} : { ipAddress }),
-    instances: sidecar.state.instances.map(({ podName, podUid, status, cause, ipAddress: address, deviceId }) => {
-      const heardAtMs = seen.get(podUid);
-      return {
-        podName,
-        podUid,
-        status,
-        ...(cause === undefined ? {} : { cause }),
-        ...(address === undefined ? {} : { ipAddress: address }),
-        ...(deviceId === undefined ? {} : { deviceId }),
-        ...(heardAtMs === undefined ? {} : { lastReportAt: new Date(heardAtMs) }),
-      };
-    }),
-    mode: sidecar.spec.mode ?? 'apply',
-    networkMode: sidecar.spec.networkMode ?? 'kernel',
-    conditions: sidecar.state.conditions ?? [],
-    ...(sidecar.state.reason === undefined ? {} : { reason: sidecar.state.reason }),
+    bookDeploymentId: spec.bookDeploymentId,
+    workload: spec.workload,
+    config: spec.config,
+    ...(oldest?.ipAddress === undefined ? {} : { ipAddress: oldest.ipAddress }),
+    instances: instances.map((instance) => instanceView(context, instance)),
+    mode: spec.mode ?? 'apply',
+    networkMode: spec.networkMode ?? 'kernel',
+    conditions: state.conditions ?? [],
+    ...(state.reason === undefined ? {} : { reason: state.reason }),
   };
-};
+}
+
+function instanceView(context: Context, { podName, podUid, status, cause, ipAddress, deviceId }: InstanceState): SidecarInstance {
+  const live = context.instances.get(podUid);
+  return {
+    podName,
+    podUid,
+    status,
+    ...(cause === undefined ? {} : { cause }),
+    ...(ipAddress === undefined ? {} : { ipAddress }),
+    ...(deviceId === undefined ? {} : { deviceId }),
+    ...(live?.reported ? { lastReportAt: new Date(live.heardAtMs) } : {}),
+  };
+}
 
 /** The specification's answer to an attach. */
 export const attachResponse = (context: Context, sidecar: StoredSidecar): AttachSidecarResponse => {
