@@ -15,6 +15,7 @@ const ENTRIES = [
   '@bifrost/sdk/tailscale',
   '@bifrost/sdk/server',
   '@bifrost/sdk/testing',
+  '@bifrost/sdk/testing/conformance',
   '@bifrost/types',
 ];
 

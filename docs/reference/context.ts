@@ -12,6 +12,7 @@ import type {
   WorkloadManifest,
 } from '@bifrost/sdk';
 import type { SimulatedControl, TailscaledSimulatorOptions } from '@bifrost/sdk/testing';
+import type { LocalApiUnderTest } from '@bifrost/sdk/testing/conformance';
 import type { CreateTailnetInput } from '@bifrost/types';
 
 export { createWriteStream } from 'node:fs';
@@ -42,3 +43,7 @@ export declare const metadata: { readonly namespace: string; readonly name: stri
 export declare const spec: WorkloadManifest['spec'];
 export declare const job: WorkloadManifest & { readonly kind: 'Job'; readonly metadata: typeof metadata };
 export declare const createJob: (manifest: typeof job) => Promise<void>;
+export declare const peer: LocalApiUnderTest['peer'];
+export declare const rename: LocalApiUnderTest['rename'];
+export declare const talk: LocalApiUnderTest['talk'];
+export declare const stop: () => Promise<void>;

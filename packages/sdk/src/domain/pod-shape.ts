@@ -36,6 +36,7 @@ export interface VolumeShape {
   readonly [member: string]: unknown;
 }
 
+/** A pod template, as far as Bifrost reads it. */
 export interface PodTemplateShape {
   readonly metadata?: {
     readonly labels?: Readonly<Record<string, string>>;

@@ -34,6 +34,7 @@ export interface ReportPeer {
 
 /** How grave the daemon takes one of its warnings. */
 export type WarningSeverity = 'high' | 'medium' | 'low';
+/** All values of {@link WarningSeverity}. */
 export const WARNING_SEVERITIES = ['high', 'medium', 'low'] as const satisfies readonly WarningSeverity[];
 
 /** One health warning of the daemon. */
@@ -58,6 +59,7 @@ export interface ReportWarning {
  * - `wedge-limit`: it is so again, and the agent has said so often enough for this hour
  */
 export type AgentSign = 'mtu' | 'udp-offload' | 'udp-gro-forwarding' | 'ip-forwarding' | 'daemon-wedged' | 'wedge-limit';
+/** All values of {@link AgentSign}. */
 export const AGENT_SIGNS = [
   'mtu',
   'udp-offload',

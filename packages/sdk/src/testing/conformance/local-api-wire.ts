@@ -10,6 +10,7 @@ export interface WireRequest {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
 }
+/** What came back on the wire. */
 export interface WireAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;

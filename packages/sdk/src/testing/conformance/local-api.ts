@@ -27,6 +27,7 @@ export type OpenLocalApi = () => Promise<LocalApiUnderTest>;
 /** What each case of the suite works with. */
 export interface LocalApiBench {
   readonly daemon: LocalApiUnderTest;
+  /** One request on the wire, whatever its answer. */
   ask(path: string, more?: Omit<WireRequest, 'path'>): Promise<WireAnswer>;
   /** The answer's JSON, when it is 200. */
   json<T = unknown>(path: string, more?: Omit<WireRequest, 'path'>): Promise<T>;
