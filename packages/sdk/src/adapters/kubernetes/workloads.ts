@@ -21,6 +21,9 @@ import { WorkloadWatch } from './workload-watch.ts';
 
 type AttachOptions = CallOptions & { readonly dryRun?: boolean; readonly repair?: boolean };
 
+/** How often a workload is looked at again within one call, when its status has changed meanwhile. */
+const MOST_LOOKS = 5;
+
 interface PatchRequest {
   readonly operation: KubernetesOperation;
   readonly workload: WorkloadReference;
@@ -111,19 +114,20 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
 
   /** Server-side apply of our fields and no others; what we applied before and leave out now goes. What the other form put in gives way to a patch. */
   async #apply(change: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
-    const { workload, fragment } = change;
-    // Variables go into containers that the book still has; only those, and a repair, are worth a look first.
-    const isLookedAt = options.repair === true || fragment.containers !== undefined;
-    const object = isLookedAt ? await this.#current(workload, options) : undefined;
-    if (isLookedAt && object === undefined) throw notFound(workload);
-    const answer =
-      object !== undefined && options.repair === true
-        ? await this.#restore(change, object, options)
-        : await this.#applied({ workload, body: appliedBody(workload, { fragment, template: object?.spec.template }) }, options);
+    const { workload } = change;
+    const answer = options.repair === true ? await this.#restore(change, options) : await this.#applyOnce(change, options);
     if (answer.ok) return answer.body;
     const conflicts = conflictsIn(answer.problem);
     if (conflicts.length > 0 && conflicts.every(({ manager }) => manager === FIELD_MANAGER)) return this.#prepend(change, options);
     throw await this.#attachError(answer.problem, workload, options);
+  }
+
+  async #applyOnce({ workload, fragment }: WorkloadChange, options: AttachOptions): Promise<Answer<WorkloadObject>> {
+    if (fragment.containers === undefined)
+      return this.#applied({ workload, body: appliedBody(workload, { fragment, template: undefined }) }, options);
+    // Variables go into containers that the book still has: those are looked for first.
+    const { spec } = await this.#existing(workload, options);
+    return this.#applied({ workload, body: appliedBody(workload, { fragment, template: spec.template }) }, options);
   }
 
   #applied({ workload, ...rest }: Pick<PatchRequest, 'workload' | 'body' | 'force'>, options: AttachOptions): Promise<Answer<WorkloadObject>> {
@@ -132,17 +136,25 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
 
   /**
    * What others changed or added inside items of ours is taken back, and nothing else that they hold: by force only where every conflict lies in an item
-   * of ours, and only while the workload is the one that was looked at.
+   * of ours, and only while the workload is the one that was looked at. Status writes of a rollout end that as well: then it is looked at again.
    */
-  async #restore(change: WorkloadChange, object: WorkloadObject, options: AttachOptions): Promise<Answer<WorkloadObject>> {
+  async #restore(change: WorkloadChange, options: AttachOptions): Promise<Answer<WorkloadObject>> {
+    for (let look = 1; ; look += 1) {
+      const answer = await this.#restoreOnce(change, await this.#existing(change.workload, options), options);
+      const isRaceLost = !answer.ok && answer.problem.status === 409 && conflictsIn(answer.problem).length === 0;
+      if (!isRaceLost || look === MOST_LOOKS) return answer;
+    }
+  }
+
+  async #restoreOnce(change: WorkloadChange, object: WorkloadObject, options: AttachOptions): Promise<Answer<WorkloadObject>> {
     const { workload, fragment } = change;
+    const { metadata, spec } = object;
     const added = options.dryRun === true ? [] : planTidy(patchSubject(object), fragment);
     if (added.length > 0) {
       const answer = await this.#patch({ operation: 'workloads.attach', workload, body: added, contentType: CONTENT.jsonPatch }, options);
       if (!answer.ok) throw isAbsent(answer.problem) ? notFound(workload) : patchError(answer.problem, `attach to ${subjectOf(workload)}`);
-      return this.#restore(change, answer.body, options); // once more: with nothing left to take out
+      return this.#restoreOnce(change, answer.body, options); // with nothing left to take out
     }
-    const { metadata, spec } = object;
     const body = appliedBody(workload, { fragment, template: spec.template, version: metadata.resourceVersion });
     const answer = await this.#applied({ workload, body }, options);
     if (answer.ok) return answer;
@@ -154,8 +166,7 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
   }
 
   async #prepend({ workload, fragment }: WorkloadChange, options: AttachOptions): Promise<WorkloadObject> {
-    const object = await this.#current(workload, options);
-    if (object === undefined) throw notFound(workload);
+    const object = await this.#existing(workload, options);
     const plan = planPrepend(patchSubject(object), fragment, { repair: options.repair === true });
     if (plan.kind === 'present') return object;
     if (plan.kind === 'conflict') throw ownedByOther(`attach to ${subjectOf(workload)}`, plan.manager, plan.paths);
@@ -181,6 +192,12 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
       contentType,
       signal,
     });
+  }
+
+  async #existing(workload: WorkloadReference, options: CallOptions): Promise<WorkloadObject> {
+    const object = await this.#current(workload, options);
+    if (object === undefined) throw notFound(workload);
+    return object;
   }
 
   async #current(workload: WorkloadReference, options: CallOptions): Promise<WorkloadObject | undefined> {

@@ -14,13 +14,14 @@ export function describeFind(open: OpenCluster): void {
       expect((await found(cluster, `${reference.namespace}/${reference.name}`)).reference).toEqual(reference);
     }));
 
-  it('C2: finds a StatefulSet as well', () =>
+  it.each(['StatefulSet', 'DaemonSet'] as const)('C2: finds a %s as well', (kind) =>
     bench(open, async ({ cluster, workload }) => {
-      const reference = await workload({ kind: 'StatefulSet' });
-      expect(reference.kind).toBe('StatefulSet');
+      const reference = await workload({ kind });
+      expect(reference.kind).toBe(kind);
       expect((await found(cluster, reference.uid)).reference).toEqual(reference);
       expect((await found(cluster, `${reference.namespace}/${reference.name}`)).reference).toEqual(reference);
-    }));
+    }),
+  );
 
   it('C3: a label comes before a uid', () =>
     bench(open, async ({ cluster, workload }) => {
