@@ -59,7 +59,10 @@ export class BusFollower {
       const failure = await this.#follow(signal);
       onEnd(); // the usual reason for an ended stream is a daemon that died
       if (failure === NO_BUS) await this.#bell.wait(Number.POSITIVE_INFINITY, { signal });
-      if (failure === REFUSED_MASK && this.#smallerMask()) continue;
+      if (failure === REFUSED_MASK && this.#smallerMask()) {
+        attempt -= 1; // the daemon is well, it only is of another version
+        continue;
+      }
       if (clock.monotonicMs() - sinceMs > STABLE_MS) attempt = 1;
       await pause(backoffMs({ attempt, random: clock.random(), ...BACKOFF }), { signal });
     }
