@@ -12,6 +12,11 @@ const [command, args] = first === '--bin' ? [join(bin, rest[0] ?? ''), rest.slic
 const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}` } });
 for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 process.on('SIGINT', () => {}); // the terminal tells the child as well: twice would cut its clean-up short
+// npm tells only the shell between us of SIGTERM, and that shell dies without telling us.
+if (process.env['npm_lifecycle_event'] !== undefined) {
+  const parent = process.ppid;
+  setInterval(() => process.ppid !== parent && child.kill('SIGTERM'), 500).unref();
+}
 child.on('error', (error) => {
   process.stderr.write(`bifrost: ${error.message}\n`);
   process.exitCode = 1;

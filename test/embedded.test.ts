@@ -105,7 +105,7 @@ describe('npm start, ended early', () => {
     'takes its agents and their files with it on SIGTERM',
     async () => {
       const child = spawn('npm', ['start', '-s', '--', '--once'], { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] });
-      const ended = once(child, 'exit');
+      const ended = once(child, 'close'); // of its output: the last process that writes to it is gone
       let said = '';
       child.stdout.setEncoding('utf8').on('data', (text: string) => {
         said += text;
@@ -115,6 +115,7 @@ describe('npm start, ended early', () => {
       expect(agents.length).toBeGreaterThan(0);
       child.kill('SIGTERM');
       await ended;
+      expect(said).toContain('ended early by SIGTERM');
       await expect.poll(() => agents.filter(({ pid }) => isAlive(pid)), { timeout: 10_000 }).toEqual([]);
       expect(agents.filter(({ folder }) => existsSync(folder))).toEqual([]);
     },

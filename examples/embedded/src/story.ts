@@ -44,7 +44,7 @@ export async function tell({ say, linger, signal }: StoryOptions): Promise<Outco
   };
   await using world = await openWorld();
   timingsMs['start'] = Math.round(performance.now() - startedMs);
-  const listener = listen(world, say);
+  using listener = listen(world, say);
   await timed('attach_to_connected', () => connect(world, say));
   await timed('traffic', () => traffic(world));
   const { tailnets, sidecars, status, metrics, isolation } = await show(world, say);
@@ -54,15 +54,13 @@ export async function tell({ say, linger, signal }: StoryOptions): Promise<Outco
   await timed('detach', () => leave(world, say));
   const leftovers = await readBack(world);
   say(`left over: ${JSON.stringify(leftovers)}`);
-  listener.stop();
   timingsMs['total'] = Math.round(performance.now() - startedMs);
   return { tailnets, sidecars, status, metrics, events: listener.events, isolation, leftovers, timingsMs };
 }
 
-interface Listener {
+interface Listener extends Disposable {
   readonly events: readonly ConnectivityEvent[];
   next(matches: (event: ConnectivityEvent) => boolean): Promise<ConnectivityEvent>;
-  stop(): void;
 }
 
 /** Follows the event stream, as a book controller would. */
@@ -94,7 +92,7 @@ function listen({ manager }: World, say: (line: string) => void): Listener {
         await Promise.race([new Promise<void>((resolve) => (wake = resolve)), pause(500)]);
       }
     },
-    stop: () => stopping.abort(),
+    [Symbol.dispose]: () => stopping.abort(),
   };
 }
 
