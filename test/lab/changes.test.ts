@@ -24,8 +24,9 @@ const specs = () => Promise.all(BOOKS.map((name) => stage.specOf(workloads.get(n
 const heartbeats = async (): Promise<readonly string[]> => {
   return (await specs()).map((spec) => /"BIFROST_HEARTBEAT_MS","value":"(\d+)"/.exec(spec)?.[1] ?? '');
 };
-const allConnected = () =>
-  eventually(
+/** Every book is connected by one pod, and the pods before it are gone. */
+const allConnected = async (): Promise<void> => {
+  await eventually(
     'every book is connected, by one pod',
     async () => {
       const { sidecars } = await platform.must('GET', '/sidecars');
@@ -37,6 +38,8 @@ const allConnected = () =>
     },
     { timeoutMs: 90_000 },
   );
+  for (const name of BOOKS) await kubernetes.readyPods(SPACE, `app=${name}`);
+};
 const tailnet = () => platform.must('GET', `/tailnets/${SPACE}`);
 const reached = async (url: string): Promise<unknown> => {
   const answer = await requestFromBook(await stage.inBook(SPACE, 'one'), { url });
@@ -94,8 +97,10 @@ describe('a changed configuration', () => {
     );
     await allConnected();
     await eventually('the page is reached again', async () => (await reached(customer.pageUrl)) === 200);
-    const hostnames = (await customer.control.devices()).map(({ hostname }) => hostname);
-    for (const name of BOOKS) expect(hostnames.filter((hostname) => hostname === name)).toHaveLength(1);
+    await eventually('each book has one device', async () => {
+      const hostnames = (await customer.control.devices()).map(({ hostname }) => hostname).filter((hostname) => BOOKS.includes(hostname));
+      return hostnames.length === BOOKS.length && new Set(hostnames).size === BOOKS.length;
+    });
   }, 400_000);
 });
 
@@ -160,9 +165,12 @@ describe('one sidecar', () => {
     await platform.must('PATCH', path, { ...change, allow_rollout: true });
     await eventually(
       'it has proved itself',
-      async () => (await platform.sidecar(ids.get('one') ?? '')).conditions.every(({ type }: { type: string }) => type !== 'OnTrial'),
+      async () =>
+        (await stage.specOf(workloads.get('one') as Named)).includes('--accept-routes=false') &&
+        (await platform.sidecar(ids.get('one') ?? '')).conditions.every(({ type }: { type: string }) => type !== 'OnTrial'),
       { timeoutMs: 90_000 },
     );
+    await eventually('its new pod takes no routes', async () => (await reached(customer.pageUrl)) !== 200, { timeoutMs: 90_000 });
     await allConnected();
     expect(await reached(customer.pageUrl)).not.toBe(200);
     await platform.must('PATCH', path, { config: { accept_routes: true }, allow_rollout: true });

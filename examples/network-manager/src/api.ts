@@ -146,6 +146,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
     if (size > MAX_BODY_BYTES) throw wrong('BODY_TOO_LARGE', '', `A body has at most ${MAX_BODY_BYTES} bytes.`);
     chunks.push(chunk);
   }
+  if (size === 0) return {}; // `:pause` and its like need no word
   try {
     return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
   } catch {
