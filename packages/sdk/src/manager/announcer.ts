@@ -82,6 +82,11 @@ export class Announcer {
     return told?.version === version;
   }
 
+  /** Whose an object is, as far as is known. */
+  customerOf(kind: 'tailnet' | 'sidecar', key: string): string | undefined {
+    return (kind === 'tailnet' ? this.#tailnets : this.#sidecars).get(key)?.payload.customerId;
+  }
+
   /** Keys of the known sidecars of a tailnet. */
   sidecarsOf(tailnetName: string): readonly string[] {
     return [...this.#sidecars].filter(([, { payload }]) => payload.tailnetName === tailnetName).map(([key]) => key);

@@ -1,5 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
 import { systemClock } from '../adapters/system/clock.ts';
+import { WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { AuditSink, Logger } from '../ports/index.ts';
 import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
@@ -23,6 +24,20 @@ export interface CallerOptions {
 
 const silent: Logger = { log: () => {} };
 const unrecorded: AuditSink = { append: async () => {} };
+
+/** Kind and name of a key of the queue. */
+function placeOf(key: string): { readonly kind: string; readonly name: string } {
+  const kind = key.slice(0, key.indexOf(':'));
+  return { kind, name: key.slice(kind.length + 1) };
+}
+
+/** Whose work a key is: of a workload the customer of its attachment, or of the tailnet that it asks for. */
+function customerOf({ announcer, observed }: Context, key: string): string | undefined {
+  const { kind, name } = placeOf(key);
+  if (kind === 'tailnet') return announcer.customerOf('tailnet', name);
+  const wanted = kind === 'workload' ? observed.workloadOf(name)?.annotations[WORKLOAD_ANNOTATIONS.tailnet] : undefined;
+  return announcer.customerOf('sidecar', name) ?? (wanted === undefined ? undefined : announcer.customerOf('tailnet', wanted));
+}
 
 /** The life of a manager: what it is made of, its start, its loops, its end. The calls are {@link NetworkManager}'s. */
 export abstract class ManagerCore implements AsyncDisposable {
@@ -65,13 +80,13 @@ export abstract class ManagerCore implements AsyncDisposable {
       concurrency: settings.concurrency,
       baseMs: 500,
       maxMs: 60_000,
+      groupOf: (key) => customerOf(this.context, key),
       work: (key, call) => this.#work(key, call),
     });
   }
 
   #work(key: string, call: Call): Promise<Outcome> {
-    const kind = key.slice(0, key.indexOf(':'));
-    const name = key.slice(kind.length + 1);
+    const { kind, name } = placeOf(key);
     if (kind === 'tailnet') return reconcileTailnet(this.context, name, call);
     return kind === 'workload' ? reconcileWorkload(this.context, name, call) : reconcileSidecar(this.context, name, call);
   }

@@ -2,6 +2,7 @@ import { BifrostError } from '@bifrost/types/core';
 import { backoffMs } from '../domain/backoff.ts';
 import type { Clock, Logger } from '../ports/index.ts';
 import { describeError } from './unexpected.ts';
+import { WorkGroup } from './work-group.ts';
 
 /** How one round of work on a key ended. Only the queue knows delays. */
 export type Outcome =
@@ -11,14 +12,18 @@ export type Outcome =
   | { readonly kind: 'retry'; readonly error: BifrostError }
   /** A person must act; a hint or the resync looks again. */
   | { readonly kind: 'stopped'; readonly error: BifrostError };
+type Failure = Extract<Outcome, { readonly error: BifrostError }>;
 
 export const SETTLED: Outcome = { kind: 'settled' };
 
 interface Entry {
+  group: WorkGroup;
   running: boolean;
   /** A hint came that the present or last round may not have seen. */
   again: boolean;
   failures: number;
+  /** The last round failed: the next one is a retry, whoever asks for it, and is paid for by the group. */
+  doubtful: boolean;
   timer: AbortController | undefined;
 }
 
@@ -28,37 +33,50 @@ export interface WorkQueueOptions {
   readonly concurrency: number;
   readonly baseMs: number;
   readonly maxMs: number;
+  /** Whose a key is: the customer. Undefined, or left out: nobody's, a group of its own. */
+  readonly groupOf?: (key: string) => string | undefined;
   readonly work: (key: string, options: { readonly signal: AbortSignal }) => Promise<Outcome>;
 }
+
+/** Part of all places that one group may hold. */
+const SHARE = 4;
+/** Somebody else was quicker: the first of these in a row is nobody's trouble, and its retry is free. */
+const RACES: ReadonlySet<string> = new Set(['STORE_CONFLICT', 'CLUSTER_CONFLICT', 'CONTROL_CONFLICT']);
 
 /**
  * Level-triggered work by key: a key runs at most once at a time, hints for a waiting key melt together, a hint for a running key makes it run
  * once more. A failing key waits with backoff; a success resets it. A stopped key waits as long before hints count again, or its own writes, which come
  * back as hints, would make it a hot loop.
+ *
+ * Keys belong to groups. One group holds at most a quarter of the places, and places go round among groups, so that others are not delayed by one that
+ * hangs. Retries of one group spend a budget (`domain/retry-budget.ts`): a customer with a thousand failing books asks as little as one with a few.
  */
 export class WorkQueue {
   readonly #options: WorkQueueOptions;
+  readonly #places: number;
   readonly #entries = new Map<string, Entry>();
-  readonly #ready = new Set<string>();
+  readonly #groups = new Map<string, WorkGroup>();
+  /** Groups with ready keys and room for them; the first is the next. */
+  readonly #turns = new Set<WorkGroup>();
   readonly #stopping = new AbortController();
   readonly #idle = Promise.withResolvers<void>();
   #running = 0;
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
+    this.#places = Math.max(1, Math.floor(options.concurrency / SHARE));
   }
 
   /** Asks for a round of work on `key`, now. */
   add(key: string): void {
     if (this.#stopping.signal.aborted) return;
-    const entry = this.#entries.get(key) ?? { running: false, again: false, failures: 0, timer: undefined };
-    this.#entries.set(key, entry);
+    const entry = this.#entries.get(key) ?? this.#enter(key);
     // A failing key keeps its delay: hints must not turn backoff into a hot loop.
     if (entry.running || (entry.timer !== undefined && entry.failures > 0)) {
       entry.again = true;
       return;
     }
-    this.#ready.add(key);
+    this.#due(key, entry);
     this.#pump();
   }
 
@@ -66,25 +84,106 @@ export class WorkQueue {
   async stop(reason: unknown): Promise<void> {
     this.#stopping.abort(reason);
     for (const { timer } of this.#entries.values()) timer?.abort(reason);
+    for (const { probe } of this.#groups.values()) probe?.abort(reason);
     this.#entries.clear();
-    this.#ready.clear();
+    this.#groups.clear();
+    this.#turns.clear();
     if (this.#running > 0) await this.#idle.promise;
   }
 
+  #enter(key: string): Entry {
+    const group = this.#groupOf(key);
+    group.known += 1;
+    const entry: Entry = { group, running: false, again: false, failures: 0, doubtful: false, timer: undefined };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  #groupOf(key: string): WorkGroup {
+    const name = this.#options.groupOf?.(key);
+    // Of different kinds, so that no key can be taken for a customer.
+    const id = name === undefined ? `key ${key}` : `group ${name}`;
+    const group = this.#groups.get(id) ?? new WorkGroup(id, this.#options.clock.nowMs());
+    this.#groups.set(id, group);
+    return group;
+  }
+
+  #forget(key: string, { group }: Entry): void {
+    this.#entries.delete(key);
+    this.#leave(group);
+  }
+
+  #leave(group: WorkGroup): void {
+    group.known -= 1;
+    if (group.known > 0) return;
+    group.probe?.abort();
+    this.#groups.delete(group.name);
+  }
+
+  /** Whose a key is may be known only after its first round. */
+  #regroup(key: string, entry: Entry): void {
+    const group = this.#groupOf(key);
+    if (group === entry.group) return;
+    group.known += 1;
+    this.#leave(entry.group);
+    entry.group = group;
+  }
+
+  /** A key that waits for nothing but its turn, and, if it is a retry, for its group's budget. */
+  #due(key: string, entry: Entry): void {
+    entry.timer?.abort();
+    entry.timer = undefined;
+    if (entry.group.ready.has(key) || entry.group.parked.has(key)) return;
+    this.#regroup(key, entry);
+    const { group } = entry;
+    if (entry.doubtful) group.admit(key, this.#options.clock.nowMs());
+    else group.ready.add(key);
+    this.#rouse(group);
+  }
+
+  /** After a change in a group: what may go gets its turn, and what is parked a probe. */
+  #rouse(group: WorkGroup): void {
+    group.release(this.#places);
+    if (group.ready.size > 0 && group.running < this.#places) this.#turns.add(group);
+    else this.#turns.delete(group);
+    if (group.needsProbe) this.#planProbe(group);
+  }
+
+  #planProbe(group: WorkGroup): void {
+    const { clock, logger } = this.#options;
+    const timer = new AbortController();
+    group.probe = timer;
+    const delayMs = group.probePauseMs(clock.nowMs(), clock.random());
+    logger.log('warn', 'retries are parked', { group: group.name, parked: group.parked.size, delayMs: Math.round(delayMs) });
+    clock.sleep(delayMs, { signal: timer.signal }).then(
+      () => {
+        if (group.probe !== timer) return;
+        group.goAsProbe();
+        this.#rouse(group);
+        this.#pump();
+      },
+      () => {},
+    );
+  }
+
   #pump(): void {
-    for (const key of this.#ready) {
-      if (this.#running >= this.#options.concurrency) return;
-      this.#ready.delete(key);
-      const entry = this.#entries.get(key);
-      if (entry) void this.#run(key, entry);
+    while (this.#running < this.#options.concurrency) {
+      const [group] = this.#turns;
+      if (group === undefined) return;
+      this.#turns.delete(group); // to the end of the line, if it has more
+      const [key] = group.ready;
+      const entry = key === undefined ? undefined : this.#entries.get(key);
+      if (key === undefined || entry === undefined) continue;
+      group.ready.delete(key);
+      group.running += 1;
+      this.#rouse(group);
+      void this.#run(key, entry);
     }
   }
 
   async #run(key: string, entry: Entry): Promise<void> {
     entry.running = true;
     entry.again = false;
-    entry.timer?.abort();
-    entry.timer = undefined;
     this.#running += 1;
     const outcome = await this.#attempt(key);
     this.#running -= 1;
@@ -93,7 +192,9 @@ export class WorkQueue {
       if (this.#running === 0) this.#idle.resolve();
       return;
     }
+    entry.group.running -= 1;
     this.#schedule(key, entry, outcome);
+    this.#rouse(entry.group);
     this.#pump();
   }
 
@@ -111,20 +212,29 @@ export class WorkQueue {
 
   #schedule(key: string, entry: Entry, outcome: Outcome): void {
     if (outcome.kind === 'retry' || outcome.kind === 'stopped') {
-      entry.failures += 1;
-      if (outcome.kind === 'retry') entry.again = true;
-      this.#later(key, entry, this.#pauseMs(key, entry, outcome));
+      this.#failed(key, entry, outcome);
       return;
     }
+    entry.group.succeeded(key);
     entry.failures = 0;
-    if (entry.again) this.#ready.add(key);
+    entry.doubtful = false;
+    if (entry.again) this.#due(key, entry);
     else if (outcome.kind === 'waiting') {
       entry.again = true;
       this.#later(key, entry, outcome.recheckMs);
-    } else this.#entries.delete(key);
+    } else this.#forget(key, entry);
   }
 
-  #pauseMs(key: string, { failures }: Entry, { kind, error }: Extract<Outcome, { readonly error: BifrostError }>): number {
+  #failed(key: string, entry: Entry, outcome: Failure): void {
+    const { code, retryAfterMs } = outcome.error;
+    entry.failures += 1;
+    entry.doubtful = entry.failures > 1 || !RACES.has(code);
+    entry.group.failed(key, { nowMs: this.#options.clock.nowMs(), retryAfterMs });
+    if (outcome.kind === 'retry') entry.again = true;
+    this.#later(key, entry, this.#pauseMs(key, entry, outcome));
+  }
+
+  #pauseMs(key: string, { failures }: Entry, { kind, error }: Failure): number {
     const { clock, logger, baseMs, maxMs } = this.#options;
     const delayMs = backoffMs({ attempt: failures, random: clock.random(), retryAfterMs: error.retryAfterMs, baseMs, maxMs });
     const message = kind === 'retry' ? 'will try again' : 'a person must act';
@@ -132,7 +242,7 @@ export class WorkQueue {
     return delayMs;
   }
 
-  /** After the pause: another round if one is due or was asked for meanwhile, else the key is forgotten. */
+  /** After the pause: another round if one is due or was asked for meanwhile. Else it is quiet; what failed stays known, since it is still a retry. */
   #later(key: string, entry: Entry, delayMs: number): void {
     const timer = new AbortController();
     entry.timer = timer;
@@ -140,9 +250,10 @@ export class WorkQueue {
       () => {
         if (entry.timer !== timer) return;
         entry.timer = undefined;
-        if (entry.again) this.#ready.add(key);
-        else this.#entries.delete(key);
-        this.#pump();
+        if (entry.again) {
+          this.#due(key, entry);
+          this.#pump();
+        } else entry.failures = 0; // the next hint begins a new row of pauses
       },
       () => {},
     );
