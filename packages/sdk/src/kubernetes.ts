@@ -7,4 +7,5 @@
 export { type KubernetesClusterOptions, kubernetesCluster } from './adapters/kubernetes/cluster.ts';
 export { type KubernetesConnection, type KubernetesOptions, kubernetes } from './adapters/kubernetes/connection.ts';
 export type { CredentialOptions } from './adapters/kubernetes/credentials.ts';
+export { KUBERNETES_OPERATIONS, type KubernetesOperation, type OperationEffect } from './adapters/kubernetes/operations.ts';
 export { type KubernetesStoreOptions, kubernetesStore } from './adapters/kubernetes/store.ts';

@@ -8,6 +8,8 @@ import { tailscaleControlPlane as create } from './adapters/tailscale/control-pl
 import type { TailscaleOptions as AdapterOptions } from './adapters/tailscale/options.ts';
 import type { Clock, ControlPlane } from './ports/index.ts';
 
+export { TAILSCALE_OPERATIONS, type TailscaleOperation } from './adapters/tailscale/operations.ts';
+
 /** Settings of the control plane; `clock` defaults to the system's. */
 export type TailscaleOptions = Omit<AdapterOptions, 'clock'> & { readonly clock?: Clock };
 

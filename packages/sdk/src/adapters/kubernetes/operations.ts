@@ -48,4 +48,5 @@ export const KUBERNETES_OPERATIONS = {
   'sidecarattachments.finalize': 'write',
 } as const satisfies Readonly<Record<string, OperationEffect>>;
 
+/** Name of one request of the Kubernetes adapters, such as `secrets.create`. */
 export type KubernetesOperation = keyof typeof KUBERNETES_OPERATIONS;

@@ -18,4 +18,5 @@ export const TAILSCALE_OPERATIONS = {
   'policy.write': 'write',
 } as const satisfies Readonly<Record<string, 'read' | 'write'>>;
 
+/** Name of one request of the Tailscale adapter, such as `keys.create`. */
 export type TailscaleOperation = keyof typeof TAILSCALE_OPERATIONS;
