@@ -44,6 +44,23 @@ describe('keys', () => {
   });
 });
 
+describe('a manager that dies with a new key in the Secret', () => {
+  it('bug: leaves none that is valid and not on record', async () => {
+    await using world = await openWorld();
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world));
+    await world.cluster.secrets.remove({ namespace: 'acme-corp', name: `bifrost-${sidecarId}` }, { signal: AbortSignal.timeout(5_000) });
+    let deaths = 0;
+    world.guard.hook = ({ name }) => (name === 'cluster.secrets.put' && deaths++ === 0 ? () => void world.restart() : undefined);
+    await world.until(() => world.control.keys().length === 2, { limitMs: 70_000 });
+    const recorded = async () => (await world.sidecars())[0]?.state.keys.map(({ keyId }) => keyId);
+    await world.until(async () => (await recorded())?.length === 2);
+    expect(deaths).toBeGreaterThan(0);
+    expect(await recorded()).toEqual(world.control.keys().map(({ keyId }) => keyId));
+    await world.until(() => world.control.keys().length === 1, { limitMs: 1_800_000, stepMs: 30_000 }); // the older one goes after its grace
+  });
+});
+
 describe('routes that a book offers', () => {
   const offering = { ...BOOK, config: { hostname: 'offers', advertiseRoutes: ['172.16.5.0/24', '172.16.6.0/24'] } };
   const enabled = (world: Opened) => world.control.devices().find(({ hostname }) => hostname === 'offers')?.enabledRoutes;

@@ -27,12 +27,15 @@ interface KeyWork extends Call {
 
 /**
  * Sees to it that the attachment's Secret holds a valid key. One reusable, ephemeral, tagged key per attachment, so that scale-out works while no
- * manager runs. A key whose reply was lost cannot be read again: it is found by its description, revoked, and another is made.
+ * manager runs. A key whose reply was lost cannot be read again: it is found by its description, revoked, and another is made. The Secret says which key
+ * it holds, so that one that was not put on record any more (the manager died in between) is found there.
  */
 export async function ensureKey(context: Context, sidecar: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
   const { settings, clock, cluster } = context;
   const data = await cluster.secrets.get(attachmentSecret(sidecar), work);
   const held = data?.get('authkey');
+  const heldId = data?.get('keyid')?.reveal();
+  if (heldId !== undefined && !sidecar.state.keys.some(({ keyId }) => keyId === heldId)) return recordKey(context, sidecar, { ...work, keyId: heldId });
   const plan = planKey({
     keys: sidecar.state.keys,
     secretHoldsKey: held !== undefined,
@@ -42,7 +45,7 @@ export async function ensureKey(context: Context, sidecar: StoredSidecar, work: 
     graceMs: OLD_KEY_GRACE_MS,
   });
   if (plan.kind === 'mint') return mintKey(context, sidecar, work);
-  if (plan.kind === 'rewrite' && held !== undefined) await putSecret(context, sidecar, { ...work, key: held });
+  if (plan.kind === 'rewrite' && held !== undefined) await putSecret(context, sidecar, { ...work, key: held, keyId: heldId });
   if (plan.kind !== 'retire') return sidecar;
   for (const keyId of plan.keyIds) await work.control.revokeKey(keyId, work);
   const keys = sidecar.state.keys.filter(({ keyId }) => !plan.keyIds.includes(keyId));
@@ -61,14 +64,31 @@ async function mintKey(context: Context, sidecar: StoredSidecar, work: KeyWork):
     { description, tags: deviceTags, reusable: true, ephemeral: true, lifetimeSeconds: keyLifetimeSeconds },
     { signal },
   );
-  await putSecret(context, sidecar, { ...work, key: made.key });
+  await putSecret(context, sidecar, { ...work, key: made.key, keyId: made.keyId });
   const keys = [...sidecar.state.keys, { keyId: made.keyId, expiresAtMs: made.expiresAtMs }];
   return keepSidecar(context, sidecar, { state: { ...sidecar.state, keys }, signal });
 }
 
-async function putSecret(context: Context, sidecar: StoredSidecar, { tailnet, key, signal }: KeyWork & { readonly key: Secret }): Promise<void> {
+/** Puts a key of ours on record that the Secret holds already; what is no key of ours any more is replaced. */
+async function recordKey(context: Context, sidecar: StoredSidecar, work: KeyWork & { readonly keyId: string }): Promise<StoredSidecar> {
+  const description = keyDescription(sidecar.spec.sidecarId);
+  const held = (await work.control.listKeys(work)).find((key) => key.keyId === work.keyId && key.description === description && key.valid);
+  if (held === undefined) return mintKey(context, sidecar, work);
+  const keys = [...sidecar.state.keys, { keyId: held.keyId, expiresAtMs: held.expiresAtMs }];
+  return keepSidecar(context, sidecar, { state: { ...sidecar.state, keys }, ...work });
+}
+
+async function putSecret(
+  context: Context,
+  sidecar: StoredSidecar,
+  { tailnet, key, keyId, signal }: KeyWork & { readonly key: Secret; readonly keyId: string | undefined },
+): Promise<void> {
   const { caBundle } = context.settings.ingest;
-  const data = new Map([['authkey', key], ...(caBundle === undefined ? [] : ([['ca.crt', new Secret(caBundle)]] as const))]);
+  const data = new Map([
+    ['authkey', key],
+    ...(keyId === undefined ? [] : ([['keyid', new Secret(keyId)]] as const)),
+    ...(caBundle === undefined ? [] : ([['ca.crt', new Secret(caBundle)]] as const)),
+  ]);
   await context.cluster.secrets.put({ ...attachmentSecret(sidecar), labels: attachmentLabels(tailnet, sidecar), data }, { signal });
 }
 
