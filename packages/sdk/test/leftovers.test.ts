@@ -35,6 +35,21 @@ describe('listLeftovers', () => {
     expect(await counts(world)).toEqual(NONE);
   });
 
+  it('bug: a tailnet that goes while it is looked at hinders nobody; one that cannot be asked does', async () => {
+    await using world = await connectedWorld();
+    await world.manager.createTailnet({ ...ACME, tailnetName: 'leaves', tenancy: 'organization' });
+    await world.until(async () => (await world.tailnet('leaves'))?.state.phase === 'active');
+    const [store, names] = [world.store, ['acme-corp-production', 'leaves']];
+    world.guard.hook = async ({ name }) => {
+      if (name !== 'controlPlane.tailnet.listKeys' || names.length === 0 || names.shift() !== 'leaves') return undefined;
+      await store.tailnets.remove('leaves', call());
+      return 'before';
+    };
+    expect(await counts(world)).toEqual(NONE);
+    world.guard.hook = ({ name }) => (name === 'controlPlane.tailnet.listKeys' ? 'before' : undefined);
+    await expect(world.manager.listLeftovers()).rejects.toMatchObject({ code: 'CONTROL_UNAVAILABLE' });
+  });
+
   it('shows each planted thing once, with its place', async () => {
     await using world = await connectedWorld();
     const device = world.control.addDevice({ controlId: world.controlId, hostname: 'left-behind', tags: [BOOK_TAG] });

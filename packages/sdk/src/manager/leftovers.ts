@@ -18,8 +18,8 @@ export async function listLeftovers(context: Context, call: Call): Promise<reado
   const inside: Inside[] = [];
   for (const tailnet of await context.store.tailnets.list(call)) {
     if (tailnet.state.phase !== 'active') continue;
-    const control = await controlOf(context, tailnet, call);
-    inside.push({ tailnet, keys: await control.listKeys(call), devices: await control.listDevices(call) });
+    const found = await look(context, tailnet, call);
+    if (found !== undefined) inside.push(found);
   }
   const [tailnets, sidecars] = [await context.store.tailnets.list(call), await context.store.sidecars.list(call)];
   const owners = new Set([...sidecars.map(({ spec }) => spec.sidecarId), ...tailnets.map(({ spec }) => spec.tailnetId)]);
@@ -38,6 +38,18 @@ export async function listLeftovers(context: Context, call: Call): Promise<reado
   return [
     ...new Map(found.map((leftover) => [`${leftover.kind}/${leftover.kind === 'secret' ? leftover.place : ''}/${leftover.id}`, leftover])).values(),
   ];
+}
+
+/** What lies in one tailnet; undefined when it went while it was looked at, with all that was in it. */
+async function look(context: Context, tailnet: StoredTailnet, call: Call): Promise<Inside | undefined> {
+  try {
+    const control = await controlOf(context, tailnet, call);
+    return { tailnet, keys: await control.listKeys(call), devices: await control.listDevices(call) };
+  } catch (error) {
+    const now = await context.store.tailnets.get(tailnet.key, call);
+    if (now !== undefined && !now.deleting) throw error;
+    return undefined;
+  }
 }
 
 interface Inside {
