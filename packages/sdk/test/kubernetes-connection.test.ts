@@ -42,6 +42,24 @@ describe('Kubernetes connection', () => {
       expect(refused).toMatchObject({ ok: false, problem: { status: 409, reason: 'Conflict', causes: [{ field: '.z' }] } });
     }));
 
+  it('takes a status for the answer to a deletion only, and only when it says success', () =>
+    bench(async ({ server, connection }) => {
+      const said = (word: string): Handler => json({ kind: 'Status', apiVersion: 'v1', status: word });
+      server.next(said('Success'), said('Failure'));
+      const remove = { operation: 'secrets.delete', method: 'DELETE', path: '/api/v1/x' } as const;
+      expect(await connection.send({ ...remove, signal: call() })).toMatchObject({ ok: true });
+      await expect(connection.send({ ...remove, signal: call() })).rejects.toMatchObject({ code: 'CLUSTER_UNAVAILABLE' });
+    }));
+
+  it('bug: waits for a minute at most, however long the server asks for', () =>
+    bench(async ({ server, connection }) => {
+      server.next(json({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code: 429 }, 429, { 'retry-after': '86400' }));
+      expect(await connection.send({ operation: 'pods.list', method: 'GET', path: '/x', signal: call() })).toMatchObject({
+        ok: false,
+        problem: { retryAfterMs: 60_000 },
+      });
+    }));
+
   it('uses connections again for requests one after the other, and to the limit for many at once', () =>
     bench(
       async ({ server, connection }) => {
@@ -66,6 +84,8 @@ describe('Kubernetes connection', () => {
     ['JSON that breaks off', text('{"kind":"Pod","canary-body', 'application/json')],
     ['JSON of no kind', json({ hello: 'canary-body' })],
     ['a list', json([1])],
+    ['bug: an error dressed as a success', json({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code: 500, reason: 'InternalError' })],
+    ['bug: a success that is no object', json({ kind: 'Status', apiVersion: 'v1', status: 'Success' })],
     ['null', json(null)],
     ['nothing', text('', 'application/json')],
     ['plain text', text('ok', 'text/plain')],

@@ -47,15 +47,19 @@ export async function drop(response: Dispatcher.ResponseData): Promise<void> {
 }
 
 /** The answer in `response`, or `CLUSTER_UNAVAILABLE` when a proxy, a captive portal or half a document stands there instead. */
-export async function readAnswer<T>(response: Dispatcher.ResponseData, subject: string, maxBytes: number): Promise<Answer<T>> {
+export async function readAnswer<T>(
+  response: Dispatcher.ResponseData,
+  { method, path }: Pick<ApiRequest, 'method' | 'path'>,
+  maxBytes: number,
+): Promise<Answer<T>> {
   const { statusCode: status, headers } = response;
+  const subject = `${method} ${path}`;
   const text = await readText(response.body, subject, maxBytes);
   const type = String(headers['content-type'] ?? '');
   const retryAfter = typeof headers['retry-after'] === 'string' ? headers['retry-after'] : undefined;
   const document = type.startsWith('application/json') ? parseDocument(text) : undefined;
-  if (document !== undefined) {
-    return status < 300 ? { ok: true, body: document as T } : { ok: false, problem: problemOf(status, document, retryAfter) };
-  }
+  if (document !== undefined && status >= 300) return { ok: false, problem: problemOf(status, document, retryAfter) };
+  if (document !== undefined && isSuccess(document, method)) return { ok: true, body: document as T };
   // Go's own page for a path that no API group serves, and the plain text of the server's overload filters.
   const plain = type.startsWith('text/plain');
   if (plain && ((status === 404 && text.trim() === '404 page not found') || status === 429 || status >= 500)) {
@@ -63,6 +67,10 @@ export async function readAnswer<T>(response: Dispatcher.ResponseData, subject: 
   }
   throw unavailable(subject, new SyntaxError(`HTTP ${status} with ${text.length} characters of ${type || 'no type'} instead of a Kubernetes object`));
 }
+
+/** An error dressed as a success would read as an object without labels, owner or content, or as an empty list: books would be taken apart by it. */
+const isSuccess = ({ kind, status }: StatusBody, method: ApiRequest['method']): boolean =>
+  kind !== 'Status' || (method === 'DELETE' && status === 'Success');
 
 /** Every document of the API, errors too, says its kind. The parser's own error is dropped: it quotes the text, which may be a Secret's. */
 function parseDocument(text: string): StatusBody | undefined {

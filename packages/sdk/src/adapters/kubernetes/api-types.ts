@@ -46,6 +46,9 @@ export interface StatusCause {
 
 /** Kubernetes' own error document. */
 export interface StatusBody {
+  readonly kind?: string;
+  /** Of a Status: `Success` or `Failure`. */
+  readonly status?: unknown;
   readonly message?: string;
   readonly reason?: string;
   readonly code?: number;

@@ -14,12 +14,16 @@ export interface KubernetesOptions extends CredentialOptions {
   readonly maxConnections?: number;
   /** Largest answer that is read. @default 67108864 */
   readonly maxBodyBytes?: number;
+  /** How often what is watched is listed anew all the same, milliseconds: a change that never came as an event is seen then. @default 600000 */
+  readonly relistMs?: number;
   readonly logger?: Logger;
 }
 
 /** One API server, by one pool of connections. The adapters of the Cluster and Store ports share it. */
 export interface KubernetesConnection extends AsyncDisposable {
   readonly logger: Logger;
+  /** See {@link KubernetesOptions.relistMs}. */
+  readonly relistMs?: number;
   /**
    * Sends one request. A refusal (any status of the API server) is an answer, not an error; nothing is repeated, except that a 401 is tried
    * once more when the credentials have meanwhile been renewed.
@@ -62,6 +66,7 @@ interface Transport {
 
 class PooledConnection implements KubernetesConnection {
   readonly logger: Logger;
+  readonly relistMs: number;
   readonly #options: { readonly timeoutMs: number; readonly maxConnections: number; readonly maxBodyBytes: number };
   readonly #credentials: CredentialSource;
   readonly #streams = new Set<AbortController>();
@@ -70,11 +75,12 @@ class PooledConnection implements KubernetesConnection {
   #disposed = false;
 
   constructor(options: KubernetesOptions) {
-    const { timeoutMs = 15_000, maxConnections = 16, maxBodyBytes = 64 * 1024 * 1024, logger = SILENT } = options;
-    if (!(timeoutMs > 0) || !(maxConnections >= 1) || !(maxBodyBytes > 0)) {
-      throw new BifrostError({ code: 'INVALID_OPTIONS', message: 'timeoutMs, maxConnections and maxBodyBytes must be positive' });
+    const { timeoutMs = 15_000, maxConnections = 16, maxBodyBytes = 64 * 1024 * 1024, relistMs = 600_000, logger = SILENT } = options;
+    if (!(timeoutMs > 0) || !(maxConnections >= 1) || !(maxBodyBytes > 0) || !(relistMs > 0)) {
+      throw new BifrostError({ code: 'INVALID_OPTIONS', message: 'timeoutMs, maxConnections, maxBodyBytes and relistMs must be positive' });
     }
     this.logger = logger;
+    this.relistMs = relistMs;
     this.#options = { timeoutMs, maxConnections, maxBodyBytes };
     this.#credentials = createCredentialSource(options, () => performance.now());
   }
@@ -88,7 +94,7 @@ class PooledConnection implements KubernetesConnection {
     const timer = setTimeout(() => limit.abort(new DOMException('the API server did not answer in time', 'TimeoutError')), this.#options.timeoutMs);
     try {
       const response = await this.#open(request, limit.signal, this.#options.timeoutMs);
-      return await readAnswer<T>(response, subjectOf(request), this.#options.maxBodyBytes);
+      return await readAnswer<T>(response, request, this.#options.maxBodyBytes);
     } catch (error) {
       throw translated(error, request);
     } finally {
@@ -108,7 +114,7 @@ class PooledConnection implements KubernetesConnection {
     try {
       const response = await this.#open(get, limit.signal, idleTimeoutMs);
       if (response.statusCode !== 200) {
-        const answer = await readAnswer(response, subjectOf(get), this.#options.maxBodyBytes);
+        const answer = await readAnswer(response, get, this.#options.maxBodyBytes);
         if (!answer.ok) throw clusterError(answer.problem, subjectOf(get));
       }
       yield* readLines(response.body, subjectOf(get), MAX_LINE_BYTES);

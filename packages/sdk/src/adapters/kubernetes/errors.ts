@@ -11,6 +11,8 @@ export interface ApiProblem {
 }
 
 const MAX_MESSAGE_LENGTH = 600;
+/** Whatever the other side says: after this time it is asked again. */
+const LONGEST_PAUSE_MS = 60_000;
 
 export function problemOf(status: number, body: StatusBody, retryAfterHeader: string | undefined): ApiProblem {
   const seconds = body.details?.retryAfterSeconds ?? Number(retryAfterHeader ?? Number.NaN);
@@ -19,7 +21,7 @@ export function problemOf(status: number, body: StatusBody, retryAfterHeader: st
     reason: body.reason === '' ? undefined : body.reason,
     message: (body.message ?? '').slice(0, MAX_MESSAGE_LENGTH),
     causes: body.details?.causes ?? [],
-    retryAfterMs: Number.isFinite(seconds) && seconds >= 0 ? seconds * 1_000 : undefined,
+    retryAfterMs: Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds * 1_000, LONGEST_PAUSE_MS) : undefined,
   };
 }
 

@@ -37,13 +37,15 @@ const WELL_AFTER_MS = 10_000;
 
 /**
  * A cache of one collection that follows the API server: list, then watch, for ever, until disposed. What breaks is begun again with
- * backoff; only "410 Gone" lists anew. After a list every object is announced again, and those that went meanwhile as gone.
+ * backoff; only "410 Gone" and events out of their order list anew. An event that never came is found by listing anew from time to time: others read
+ * this cache, so a lost one may cost time, not truth. After a list what is new or changed is told, and what went meanwhile as gone.
  */
 export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposable {
   readonly #options: ListWatchOptions<Source, Item>;
   readonly #logger: Logger;
   readonly #backoff: Backoff;
   readonly #items = new Map<string, Item>();
+  readonly #versions = new Map<string, string>();
   readonly #listeners = new Set<(change: Change<Item>) => void>();
   readonly #stop = new AbortController();
   #waiting = Promise.withResolvers<void>();
@@ -51,6 +53,7 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
   #running: Promise<void> | undefined;
   /** Where the next watch begins; undefined: with a list. */
   #version: string | undefined;
+  #listedAtMs = 0;
 
   constructor(options: ListWatchOptions<Source, Item>) {
     this.#options = options;
@@ -95,6 +98,7 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
     await this.#running;
     this.#listeners.clear();
     this.#items.clear();
+    this.#versions.clear();
   }
 
   async #run(): Promise<void> {
@@ -103,7 +107,7 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
       const begunAtMs = performance.now();
       try {
         this.#version ??= await this.#list(signal);
-        const brought = await this.#watch(this.#version, signal);
+        const brought = await this.#watchUntilStale(this.#version, signal);
         // A server that ends each watch at once must not be asked in a tight loop.
         if (brought || performance.now() - begunAtMs > WELL_AFTER_MS) this.#backoff.reset();
         else await pause(this.#backoff.next(), signal);
@@ -119,18 +123,19 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
   }
 
   async #list(signal: AbortSignal): Promise<string> {
-    const { path, project } = this.#options;
-    const seen = new Map<string, Item>();
+    const { path } = this.#options;
+    const seen = new Map<string, Source>();
     let version: string | undefined;
     let next: string | undefined;
     do {
       const page = await this.#page(next, signal);
-      for (const object of page.items ?? []) seen.set(object.metadata.uid, project(object));
+      for (const object of page.items ?? []) seen.set(object.metadata.uid, object);
       version ??= page.metadata?.resourceVersion;
       next = page.metadata?.continue || undefined;
     } while (next !== undefined);
     if (version === undefined) throw unavailable(`list ${path}`, new TypeError('a list without resourceVersion'));
     this.#replace(seen);
+    this.#listedAtMs = performance.now();
     return version;
   }
 
@@ -143,11 +148,26 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
     return answer.body;
   }
 
-  #replace(seen: ReadonlyMap<string, Item>): void {
+  /** Tells what differs from what was there. */
+  #replace(seen: ReadonlyMap<string, Source>): void {
     for (const [uid, item] of this.#items) if (!seen.has(uid)) this.#forget(uid, item);
-    for (const [uid, item] of seen) this.#keep(uid, item);
+    for (const [uid, object] of seen) if (this.#versions.get(uid) !== object.metadata.resourceVersion) this.#keep(object);
     this.#synced = true;
     this.#settle();
+  }
+
+  /** Follows until the server ends the stream, or it is time for a new list, which is no trouble; true when all is well. */
+  async #watchUntilStale(from: string, signal: AbortSignal): Promise<boolean> {
+    const { relistMs = 600_000 } = this.#options.connection;
+    const leftMs = relistMs * (0.5 + Math.random() / 2) - (performance.now() - this.#listedAtMs); // not all at the same time
+    const stale = AbortSignal.timeout(Math.max(1, Math.round(leftMs)));
+    try {
+      return await this.#watch(from, AbortSignal.any([signal, stale]));
+    } catch (error) {
+      if (!stale.aborted || signal.aborted) throw error;
+      this.#version = undefined;
+      return true;
+    }
   }
 
   /** Follows until the server ends the stream; true when it brought a change. */
@@ -163,27 +183,31 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
         const status = event.object as StatusBody;
         throw clusterError(problemOf(status.code ?? 500, status, undefined), `watch ${path}`);
       }
-      if (event.type !== 'BOOKMARK') this.#apply(event);
+      const { resourceVersion } = event.object.metadata;
+      if (isOlder(resourceVersion, this.#version)) throw outOfOrder(path);
+      if (event.type !== 'BOOKMARK' && resourceVersion !== this.#version) this.#apply(event); // else it has come before
       brought ||= event.type !== 'BOOKMARK';
-      this.#version = event.object.metadata.resourceVersion;
+      this.#version = resourceVersion;
     }
     return brought;
   }
 
   #apply({ type, object }: WatchEvent<Source>): void {
-    const { uid } = object.metadata;
-    const item = this.#options.project(object);
-    if (type === 'DELETED') this.#forget(uid, item);
-    else this.#keep(uid, item);
+    if (type === 'DELETED') this.#forget(object.metadata.uid, this.#options.project(object));
+    else this.#keep(object);
   }
 
-  #keep(uid: string, item: Item): void {
+  #keep(object: Source): void {
+    const { uid, resourceVersion } = object.metadata;
+    const item = this.#options.project(object);
     this.#items.set(uid, item);
+    this.#versions.set(uid, resourceVersion);
     for (const listener of this.#listeners) this.#tell(listener, { kind: 'present', uid, item });
   }
 
   #forget(uid: string, item: Item): void {
     this.#items.delete(uid);
+    this.#versions.delete(uid);
     for (const listener of this.#listeners) this.#tell(listener, { kind: 'gone', uid, item });
   }
 
@@ -212,5 +236,15 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
     this.#settle(known);
   }
 }
+
+/** Versions are numbers that grow along a watch; a server that writes them otherwise is taken at its word. */
+function isOlder(version: string, than: string | undefined): boolean {
+  if (than === undefined || !/^\d+$/.test(version) || !/^\d+$/.test(than)) return false;
+  return version.length === than.length ? version < than : version.length < than.length;
+}
+
+/** What the cache holds may be older than what went by: only a list tells. */
+const outOfOrder = (path: string): BifrostError =>
+  new BifrostError({ code: 'CLUSTER_UNAVAILABLE', message: `watch ${path}: events came out of their order`, details: { status: EXPIRED } });
 
 const stopped = (): BifrostError => new BifrostError({ code: 'MANAGER_STOPPED', message: 'the watch is closed' });
