@@ -1,0 +1,44 @@
+import { pause } from '../../support/pause.ts';
+import type { Side, Treat } from './exchange.ts';
+import type { Fault } from './faults.ts';
+import { readLedger } from './ledger.ts';
+import { converge } from './lives.ts';
+import type { Life } from './steps.ts';
+import type { World } from './world.ts';
+
+const LASTS_MS = 6_000;
+
+export interface Outage {
+  /** All requests of the manager on that side, per minute, while nothing went through. */
+  readonly callsPerMinute: number;
+  readonly recoveredMs: number;
+  /** Pods of the books before and after: the same, when nobody touched them. */
+  readonly podsBefore: readonly string[];
+  readonly podsAfter: readonly string[];
+  /** How the attachments stood while it lasted. */
+  readonly phases: readonly string[];
+}
+
+/** Nothing on one side goes through, for anybody. */
+export async function outage(world: World, { fault, side, lives }: { fault: Fault; side: Side; lives: readonly Life[] }): Promise<Outage> {
+  const pods = async (): Promise<string[]> => {
+    const ledgers = await Promise.all(lives.map(({ customer }) => readLedger(world, customer)));
+    return ledgers.flatMap(({ pods: found }) => found.map(({ metadata }) => metadata.uid));
+  };
+  const podsBefore = await pods();
+  const begunAt = world.exchanges.length;
+  {
+    const treatmentOf = fault.begin();
+    const treat: Treat = (exchange) => (exchange.side === side ? treatmentOf(exchange) : undefined);
+    using _lasting = world.treat(treat);
+    if (side === 'kubernetes') world.breakWatches();
+    await pause(LASTS_MS);
+  }
+  const asked = world.exchanges.slice(begunAt).filter((exchange) => exchange.side === side).length;
+  const phases = lives.map(({ customer }) => String(world.mirror.list('attachments', customer.id)[0]?.['status']?.phase));
+  const begunMs = performance.now();
+  if (side === 'kubernetes') world.breakWatches();
+  for (const life of lives) await converge(world, life);
+  const recoveredMs = Math.round(performance.now() - begunMs);
+  return { callsPerMinute: Math.round((asked * 60_000) / LASTS_MS), recoveredMs, podsBefore, podsAfter: await pods(), phases };
+}

@@ -1,0 +1,141 @@
+import { attachRequest, type Customer, type Tenancy, tailnetRequest, workloadPath } from './books.ts';
+import { attachmentPath, type State, tailnetPath } from './ledger.ts';
+import { Refused } from './manager-process.ts';
+import type { World } from './world.ts';
+
+const MERGE = 'application/merge-patch+json';
+
+/** One customer's way through all states. */
+export interface Life {
+  readonly customer: Customer;
+  state: State;
+  sidecarId: string;
+  /** Valid keys while attached. */
+  keys: number;
+  /** How often its configuration was changed. */
+  changes: number;
+}
+
+/** One thing that a caller, or the world, does to a customer. What must be true afterwards is said by `to`: see `judge`. */
+export interface Step {
+  readonly name: string;
+  readonly from: State;
+  readonly to: State;
+  /** Where whose tailnet it is makes no difference, one is enough: each call is a life more for every moment at which it can break off. */
+  readonly only?: Tenancy;
+  /** Repeated as a whole by nobody: calls in it are made by `world.call`, which survives the manager. */
+  readonly act: (world: World, life: Life) => Promise<void>;
+}
+
+/** Every step of a life. A new call joins here with one line; the campaign finds its way to it by `from` and `to`. */
+export const STEPS: readonly Step[] = [
+  { name: 'create', from: 'none', to: 'made', act: (world, { customer }) => settle(world.call('createTailnet', tailnetRequest(customer))) },
+  { name: 'apply', from: 'none', to: 'made', act: applyByHand },
+  { name: 'attach', from: 'made', to: 'attached', act: attach },
+  { name: 'update the sidecar', from: 'attached', to: 'attached', only: 'customer-owned', act: updateSidecar },
+  { name: 'update the tailnet', from: 'attached', to: 'attached', only: 'organization', act: updateTailnet },
+  { name: 'pause and resume', from: 'attached', to: 'attached', only: 'customer-owned', act: pauseAndResume },
+  { name: 'lose the key', from: 'attached', to: 'attached', only: 'organization', act: loseKey },
+  { name: 'lose a pod and the finalizer', from: 'attached', to: 'attached', only: 'customer-owned', act: losePodAndFinalizer },
+  { name: 'look for leftovers', from: 'attached', to: 'attached', only: 'organization', act: lookForLeftovers },
+  { name: 'detach', from: 'attached', to: 'made', act: (world, { sidecarId }) => gone(world.call('detachSidecar', sidecarId), 'SIDECAR_NOT_FOUND') },
+  { name: 'annotate', from: 'made', to: 'annotated', only: 'organization', act: annotate },
+  { name: 'take the annotation away', from: 'annotated', to: 'made', only: 'organization', act: withdraw },
+  { name: 'delete', from: 'made', to: 'none', act: (world, { customer }) => gone(world.call('deleteTailnet', customer.tailnetName), 'TAILNET_NOT_FOUND') },
+  { name: 'delete with cascade', from: 'attached', to: 'none', only: 'organization', act: deleteWithCascade },
+];
+
+/** The steps of a life of that tenancy. */
+export const stepsOf = (tenancy: Tenancy): readonly Step[] => STEPS.filter(({ only }) => only === undefined || only === tenancy);
+
+const settle = async (call: Promise<unknown>): Promise<void> => void (await call);
+
+/** A call whose first try went through, although its answer was lost, finds nothing the second time. */
+async function gone(call: Promise<unknown>, code: string): Promise<void> {
+  await call.catch((error: unknown) => {
+    if (!(error instanceof Refused) || error.code !== code) throw error;
+  });
+}
+
+/** What `kubectl apply` does: an object that the manager did not make, without its finalizer. */
+async function applyByHand({ admin, attribution }: World, { customer }: Life): Promise<void> {
+  const { id, tenancy, tailnetName } = customer;
+  const { config } = tailnetRequest(customer);
+  const credential = tenancy === 'organization' ? {} : { credentialSecretName: `bifrost-customer-${id}` };
+  const spec = { customerId: id, tenancy, config, ...credential };
+  const body = { apiVersion: 'network.bifrost.dev/v1alpha1', kind: 'Tailnet', metadata: { name: tailnetName }, spec };
+  const { metadata } = await admin.must('POST', tailnetPath(customer).replace(/\/[^/]+$/, ''), body);
+  attribution.add(id, metadata.uid); // which is its tailnet's id
+}
+
+async function attach(world: World, life: Life): Promise<void> {
+  const { sidecarId } = (await world.call('attachSidecar', attachRequest(life.customer))) as { readonly sidecarId: string };
+  life.sidecarId = sidecarId;
+  life.keys = 1;
+}
+
+/** Another fragment: its pods are replaced, and it has to prove itself. */
+async function updateSidecar(world: World, life: Life): Promise<void> {
+  life.changes += 1;
+  await world.call('updateSidecar', { sidecarId: life.sidecarId, config: { acceptRoutes: life.changes % 2 === 1 }, allowRollout: true });
+}
+
+/** Another configuration of the network: its sidecars follow in waves. */
+async function updateTailnet(world: World, life: Life): Promise<void> {
+  life.changes += 1;
+  const config = { blockedNetworks: [`198.51.100.${life.changes % 256}/32`] };
+  await world.call('updateTailnet', { tailnetName: life.customer.tailnetName, config, allowRollout: true });
+}
+
+async function pauseAndResume(world: World, { customer }: Life): Promise<void> {
+  await world.call('pauseTailnet', customer.tailnetName);
+  await world.call('resumeTailnet', customer.tailnetName);
+}
+
+/** Metadata of the workload only: its template is still the customer's own. */
+async function annotate({ admin }: World, life: Life): Promise<void> {
+  const { customer } = life;
+  const { hostname, advertiseRoutes } = attachRequest(customer).config;
+  const annotations = {
+    ...{ 'bifrost.dev/tailnet': customer.tailnetName, 'bifrost.dev/hostname': hostname },
+    'bifrost.dev/advertise-routes': advertiseRoutes.join(','),
+  };
+  life.keys = 1;
+  await admin.must('PATCH', workloadPath(customer), { metadata: { annotations } }, MERGE);
+}
+
+async function withdraw({ admin }: World, { customer }: Life): Promise<void> {
+  await admin.must('PATCH', workloadPath(customer), { metadata: { annotations: { 'bifrost.dev/tailnet': null } } }, MERGE);
+}
+
+/** Somebody empties the Secret: a new key is made, and the old one stays for its grace. */
+async function loseKey({ admin }: World, life: Life): Promise<void> {
+  const { id } = life.customer;
+  life.keys += 1;
+  await admin.must('PATCH', `/api/v1/namespaces/${id}/secrets/bifrost-${life.sidecarId}`, { data: null }, MERGE);
+  await touch(admin, life);
+}
+
+/** The finalizer comes back with the next state that is written; a new pod is one. */
+async function losePodAndFinalizer({ admin }: World, life: Life): Promise<void> {
+  const { id } = life.customer;
+  await admin.must('PATCH', attachmentPath(life.customer), { metadata: { finalizers: null } }, MERGE);
+  for (const { metadata } of await admin.list(`/api/v1/namespaces/${id}/pods`))
+    await admin.call('DELETE', `/api/v1/namespaces/${id}/pods/${metadata.name}`);
+}
+
+/** The manager's own account. Other customers are in the middle of their steps. */
+async function lookForLeftovers(world: World, { customer }: Life): Promise<void> {
+  const leftovers = (await world.call('listLeftovers')) as readonly { readonly place: string }[];
+  const own = leftovers.filter(({ place }) => place.includes(customer.id));
+  if (own.length > 0) throw new Error(`leftovers: ${JSON.stringify(own)}`);
+}
+
+async function deleteWithCascade(world: World, { customer }: Life): Promise<void> {
+  await gone(world.call('deleteTailnet', customer.tailnetName, { cascade: true }), 'TAILNET_NOT_FOUND');
+}
+
+/** Secrets are not watched: a change of the object is the hint. */
+async function touch(admin: World['admin'], { customer }: Life): Promise<void> {
+  await admin.must('PATCH', attachmentPath(customer), { metadata: { annotations: { touched: String(Date.now()) } } }, MERGE);
+}
