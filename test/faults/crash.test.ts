@@ -16,7 +16,9 @@ beforeAll(async () => {
   result = await runCampaign({ chance: new Chance(seed), worlds: 2, livesPerWorld: 8, limitMs: seconds * 1_000, tell: say });
   const { calls, hit, missed, untried, deaths } = result;
   for (const point of missed) say(`not come to again: ${describePoint(point)}`);
-  say(`${calls.length} calls of ${TENANCIES.length} clean lives; died at ${hit.length} of ${hit.length + missed.length + untried.length} points, in ${deaths} processes`);
+  say(
+    `${calls.length} calls of ${TENANCIES.length} clean lives; died at ${hit.length} of ${hit.length + missed.length + untried.length} points, in ${deaths} processes`,
+  );
   say(`${missed.length} were not come to again, for ${untried.length} there was no time; ${Math.round((performance.now() - begun) / 1000)} s in all`);
 });
 

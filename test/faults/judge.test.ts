@@ -58,7 +58,11 @@ describe('the judge', () => {
   });
 
   it('sees a second device', async () => {
-    const { deviceId } = world.control.addDevice({ controlId: tailnetOf(attached).controlId, hostname: attached.customer.hostname, tags: [BOOK_TAG] });
+    const { deviceId } = world.control.addDevice({
+      controlId: tailnetOf(attached).controlId,
+      hostname: attached.customer.hostname,
+      tags: [BOOK_TAG],
+    });
     expect((await verdict(attached)).join()).toMatch(/2 devices instead of 1/);
     world.control.leave(deviceId);
     expect(await verdict(attached)).toEqual([]);

@@ -27,7 +27,9 @@ function main(): number {
 
 function skipped(hasGo: boolean): number {
   const demanded = process.env['CI'] === 'true' && hasGo;
-  const said = demanded ? 'this machine has Go, but cannot build Kubernetes: a failure in CI' : 'skipped: it needs a Kubernetes API server, which Go builds';
+  const said = demanded
+    ? 'this machine has Go, but cannot build Kubernetes: a failure in CI'
+    : 'skipped: it needs a Kubernetes API server, which Go builds';
   process.stdout.write(`test:faults: ${said}\n`);
   return demanded ? 1 : 0;
 }

@@ -202,7 +202,10 @@ exit $code
 const LAZY = { GOGC: 'off', GOMEMLIMIT: '1000MiB' };
 
 function start(name: Binary, args: readonly string[]): Running {
-  const child = spawn('/bin/sh', ['-c', TIED, join(binaryFolder(), name), ...args], { stdio: ['pipe', 'ignore', 'pipe'], env: { ...process.env, ...LAZY } });
+  const child = spawn('/bin/sh', ['-c', TIED, join(binaryFolder(), name), ...args], {
+    stdio: ['pipe', 'ignore', 'pipe'],
+    env: { ...process.env, ...LAZY },
+  });
   const lastLines: string[] = [];
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     lastLines.push(text);

@@ -41,7 +41,12 @@ export const STEPS: readonly Step[] = [
   { name: 'detach', from: 'attached', to: 'made', act: (world, { sidecarId }) => gone(world.call('detachSidecar', sidecarId), 'SIDECAR_NOT_FOUND') },
   { name: 'annotate', from: 'made', to: 'annotated', only: 'organization', act: annotate },
   { name: 'take the annotation away', from: 'annotated', to: 'made', only: 'organization', act: withdraw },
-  { name: 'delete', from: 'made', to: 'none', act: (world, { customer }) => gone(world.call('deleteTailnet', customer.tailnetName), 'TAILNET_NOT_FOUND') },
+  {
+    name: 'delete',
+    from: 'made',
+    to: 'none',
+    act: (world, { customer }) => gone(world.call('deleteTailnet', customer.tailnetName), 'TAILNET_NOT_FOUND'),
+  },
   { name: 'delete with cascade', from: 'attached', to: 'none', only: 'organization', act: deleteWithCascade },
 ];
 

@@ -42,8 +42,13 @@ export function schedule(chance: Chance, { lastsMs, customers }: { readonly last
 }
 
 /** Customers who live their lives through all that, and what is true when it is over. */
-export async function live(world: World, { entries, chance, customers }: { entries: readonly Entry[]; chance: Chance; customers: number }): Promise<void> {
-  const lives = await Promise.all(Array.from({ length: customers }, (_, index) => newLife(world, index % 2 === 0 ? 'customer-owned' : 'organization')));
+export async function live(
+  world: World,
+  { entries, chance, customers }: { entries: readonly Entry[]; chance: Chance; customers: number },
+): Promise<void> {
+  const lives = await Promise.all(
+    Array.from({ length: customers }, (_, index) => newLife(world, index % 2 === 0 ? 'customer-owned' : 'organization')),
+  );
   const over = new AbortController();
   const living = lives.map((life) => wander(world, life, { chance, over: over.signal }));
   await play(world, { entries, chance, lives });

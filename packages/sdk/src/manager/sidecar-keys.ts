@@ -35,7 +35,8 @@ export async function ensureKey(context: Context, sidecar: StoredSidecar, work: 
   const data = await cluster.secrets.get(attachmentSecret(sidecar), work);
   const held = data?.get('authkey');
   const heldId = data?.get('keyid')?.reveal();
-  if (heldId !== undefined && !sidecar.state.keys.some(({ keyId }) => keyId === heldId)) return recordKey(context, sidecar, { ...work, keyId: heldId });
+  if (heldId !== undefined && !sidecar.state.keys.some(({ keyId }) => keyId === heldId))
+    return recordKey(context, sidecar, { ...work, keyId: heldId });
   const plan = planKey({
     keys: sidecar.state.keys,
     secretHoldsKey: held !== undefined,
