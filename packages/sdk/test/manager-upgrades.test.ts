@@ -51,6 +51,7 @@ describe('a newer SDK', () => {
     await using world = await withNewerSdk();
     const { upgradeId, total } = await world.manager.upgradeSidecars({ tailnetName: TAILNET, waveSize: 2 });
     expect(total).toBe(5);
+    expect((await world.manager.getTailnet(TAILNET)).upgrade, 'none before it counts').toMatchObject({ upgradeId, finished: false });
     let most = 0;
     await world.until(
       async () => {
@@ -62,7 +63,7 @@ describe('a newer SDK', () => {
     expect(most).toBe(2);
     expect(await upgraded(world)).toEqual(names);
     expect(world.names('sidecar:updated')).toHaveLength(5);
-    expect((await world.manager.getTailnet(TAILNET)).upgrade).toEqual({ upgradeId, total: 5, done: 5 });
+    expect((await world.manager.getTailnet(TAILNET)).upgrade).toEqual({ upgradeId, total: 5, done: 5, finished: true });
     expect(await world.outside()).toMatchObject({ devices: 5, keys: 5 });
   });
 

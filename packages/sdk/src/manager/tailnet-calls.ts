@@ -22,12 +22,18 @@ export async function requireTailnet(context: Context, tailnetName: string, call
   });
 }
 
-const progressOf = ({ upgradeId, total, done, haltedBy }: UpgradeState): UpgradeProgress => ({
-  upgradeId,
-  total,
-  done,
+const progressOf = ({ upgradeId, total, done, finished = false, haltedBy }: UpgradeState): UpgradeProgress => ({
+  ...{ upgradeId, total, done, finished },
   ...(haltedBy === undefined ? {} : { haltedBy }),
 });
+
+/** What was asked for last: never the end of the upgrade before, while the loop has not come to this one. */
+function shownUpgrade({ spec, state }: StoredTailnet): Pick<Tailnet, 'upgrade'> {
+  const wish = spec.upgrade;
+  if (wish !== undefined && wish.upgradeId !== state.upgrade?.upgradeId)
+    return { upgrade: { upgradeId: wish.upgradeId, total: 0, done: 0, finished: false } };
+  return state.upgrade === undefined ? {} : { upgrade: progressOf(state.upgrade) };
+}
 
 export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
   tailnetId: tailnet.spec.tailnetId,
@@ -40,7 +46,7 @@ export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
   tenancy: tailnet.spec.tenancy,
   paused: tailnet.spec.paused ?? false,
   conditions: tailnet.state.conditions ?? [],
-  ...(tailnet.state.upgrade === undefined ? {} : { upgrade: progressOf(tailnet.state.upgrade) }),
+  ...shownUpgrade(tailnet),
   ...(tailnet.state.reason === undefined ? {} : { reason: tailnet.state.reason }),
 });
 

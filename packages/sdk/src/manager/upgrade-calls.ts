@@ -57,7 +57,7 @@ export async function upgradeSidecars(
       const written = await context.store.tailnets.replaceSpec(tailnet, { ...tailnet.spec, upgrade: wish }, call);
       context.announcer.sawTailnet(written.key, written);
       context.touch('tailnet', written.key);
-      return { upgradeId: wish.upgradeId, total: context.observed.sidecarsOf(written.key).filter(isUpgradable).length, done: 0 };
+      return { upgradeId: wish.upgradeId, total: context.observed.sidecarsOf(written.key).filter(isUpgradable).length, done: 0, finished: false };
     },
   });
 }

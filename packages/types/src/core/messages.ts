@@ -95,6 +95,8 @@ export interface UpgradeProgress {
   readonly upgradeId: string;
   readonly total: number;
   readonly done: number;
+  /** Every sidecar runs what it was asked for. */
+  readonly finished: boolean;
   /** Set when a sidecar was rolled back: the rest stays as it is until another upgrade is asked for. */
   readonly haltedBy?: StatusReason & { readonly sidecarId: string };
 }

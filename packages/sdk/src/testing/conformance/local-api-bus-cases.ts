@@ -27,7 +27,7 @@ export function describeLocalApiBus(bench: () => LocalApiBench): void {
 
     it('A51: begins with what the mask asks for, and with null for the rest', async () => {
       using bus = await follow(STATE | HEALTH);
-      await vi.waitFor(() => expect(bus.messages).toHaveLength(1), soon);
+      await vi.waitFor(() => expect(bus.messages).not.toEqual([]), soon);
       expect(bus.messages[0]).toMatchObject({ State: 6, ErrMessage: null, Prefs: null, NetMap: null, Engine: null, BrowseToURL: null });
       expect(bus.messages[0]).toMatchObject({
         Version: expect.any(String),
@@ -40,7 +40,7 @@ export function describeLocalApiBus(bench: () => LocalApiBench): void {
     it('A52: settings and the whole status, when asked for', async () => {
       const { json } = bench();
       using bus = await follow(PREFS | INITIAL_STATUS);
-      await vi.waitFor(() => expect(bus.messages).toHaveLength(1), soon);
+      await vi.waitFor(() => expect(bus.messages).not.toEqual([]), soon);
       const { Self: self } = await json<StatusJson>('status?peers=false');
       expect(bus.messages[0]).toMatchObject({ State: null, Prefs: { WantRunning: true }, InitialStatus: { Self: { ID: self.ID } } });
       expect(bus.messages[0]).not.toHaveProperty('Health');
@@ -50,21 +50,22 @@ export function describeLocalApiBus(bench: () => LocalApiBench): void {
       ['health alone', HEALTH],
       ['a bit that nobody knows', UNKNOWN_BIT],
       ['no bit at all', ''],
-    ])('A53: %s: the stream opens at once and says nothing by itself', async (_, mask) => {
+    ])('A53: %s: the stream opens at once, without a first message', async (_, mask) => {
       using bus = await follow(mask);
       using other = await follow(STATE);
-      await vi.waitFor(() => expect(other.messages).toHaveLength(1), soon); // had it a first message, it would have come by now
-      expect([bus.status, bus.messages]).toEqual([200, []]);
+      await vi.waitFor(() => expect(other.messages).not.toEqual([]), soon); // had it a first message, it would have come by now
+      // Changes reach every watcher, whenever they happen; only a first message has a session.
+      expect([bus.status, bus.messages.filter(({ SessionID }) => SessionID !== undefined)]).toEqual([200, []]);
     });
 
     it('A54: bits that it does not know are ignored, and those that it knows count', async () => {
       using bus = await follow(UNKNOWN_BIT + STATE);
-      await vi.waitFor(() => expect(bus.messages).toMatchObject([{ State: 6 }]), soon);
+      await vi.waitFor(() => expect(bus.messages[0]).toMatchObject({ State: 6 }), soon);
     });
 
     it('A55: sessions count as a first message', async () => {
       using bus = await follow(PEER_STATES | HEALTH);
-      await vi.waitFor(() => expect(bus.messages).toMatchObject([{ State: null, Health: {} }]), soon);
+      await vi.waitFor(() => expect(bus.messages[0]).toMatchObject({ State: null, Health: {} }), soon);
     });
 
     it('A56: tells each watcher of a change, whatever its mask', async () => {
