@@ -25,8 +25,10 @@ export interface Result {
   /** Every call of the recorded lives. */
   readonly calls: readonly Call[];
   readonly hit: readonly Point[];
-  /** Points that no request came to again: see {@link mustBeHit}. */
+  /** Points that no request came to again, although it did in the recorded lives of every world. */
   readonly missed: readonly Point[];
+  /** How many more were not come to again, whose request one world has recorded and another not. */
+  readonly uncertain: number;
   readonly untried: readonly Point[];
   readonly failures: readonly string[];
   /** Every operation that was asked for, in any life. */
@@ -58,6 +60,8 @@ export async function record(world: World): Promise<readonly Call[]> {
   return calls;
 }
 
+const keyOf = ({ tenancy, step, side, operation, nth, shared }: Call): string => JSON.stringify([tenancy, step, side, operation, nth, shared]);
+
 /** What a manager asks when it starts, until it is quiet. */
 async function recordStart(world: World): Promise<readonly Call[]> {
   let count = -1;
@@ -73,14 +77,14 @@ export async function runCampaign({ chance, worlds: count, livesPerWorld, limitM
   await using stack = new AsyncDisposableStack();
   const names = Array.from({ length: count }, (_, index) => String.fromCharCode(97 + index));
   const worlds = await Promise.all(names.map(async (name) => stack.use(await World.open({ name, manager: { concurrency: 64 } }))));
-  const [first] = worlds;
-  if (first === undefined) throw new Error('a campaign needs a world');
-  const calls = await record(first);
+  const [calls = [], ...others] = await Promise.all(worlds.map(record));
+  const isCertain = (point: Point): boolean => others.every((other) => other.some((call) => keyOf(call) === keyOf(point)));
   const pool = new Pool(chance.shuffled(calls), { deadlineMs: performance.now() + limitMs, tell });
   await Promise.all(worlds.map((world) => playWorld(world, pool, livesPerWorld)));
   const reached = new Set(worlds.flatMap(({ exchanges }) => exchanges.map(({ side, operation }) => `${side} ${operation}`)));
   const deaths = worlds.reduce((sum, { manager }) => sum + manager.number - 1, 0);
-  return { calls, hit: pool.hit, missed: pool.missed, untried: pool.untried, failures: pool.failures, reached, deaths };
+  const missed = pool.missed.filter(isCertain);
+  return { calls, hit: pool.hit, missed, uncertain: pool.missed.length - missed.length, untried: pool.untried, failures: pool.failures, reached, deaths };
 }
 
 /** What is left to try, shared by all worlds. */
