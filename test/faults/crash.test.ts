@@ -19,7 +19,9 @@ beforeAll(async () => {
   say(
     `${calls.length} calls of ${TENANCIES.length} clean lives; died at ${hit.length} of ${calls.length * MOMENTS.length} points, in ${deaths} processes`,
   );
-  say(`${missed.length} were not come to again, ${uncertain} come not in every life, for ${untried.length} there was no time; ${Math.round((performance.now() - begun) / 1000)} s in all`);
+  say(
+    `${missed.length} were not come to again, ${uncertain} come not in every life, for ${untried.length} there was no time; ${Math.round((performance.now() - begun) / 1000)} s in all`,
+  );
 });
 
 describe('SIGKILL at every outside call, before it and after its effect', () => {

@@ -10,7 +10,7 @@ export default defineConfig({
     reporters: ['default', new MinimumReporter('faults')],
     // Each file has worlds of its own; two cores have no room for more than one at a time.
     fileParallelism: false,
-    maxConcurrency: 3,
+    maxConcurrency: 5,
     testTimeout: 120_000,
     hookTimeout: 600_000,
   },

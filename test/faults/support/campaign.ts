@@ -84,7 +84,16 @@ export async function runCampaign({ chance, worlds: count, livesPerWorld, limitM
   const reached = new Set(worlds.flatMap(({ exchanges }) => exchanges.map(({ side, operation }) => `${side} ${operation}`)));
   const deaths = worlds.reduce((sum, { manager }) => sum + manager.number - 1, 0);
   const missed = pool.missed.filter(isCertain);
-  return { calls, hit: pool.hit, missed, uncertain: pool.missed.length - missed.length, untried: pool.untried, failures: pool.failures, reached, deaths };
+  return {
+    calls,
+    hit: pool.hit,
+    missed,
+    uncertain: pool.missed.length - missed.length,
+    untried: pool.untried,
+    failures: pool.failures,
+    reached,
+    deaths,
+  };
 }
 
 /** What is left to try, shared by all worlds. */
