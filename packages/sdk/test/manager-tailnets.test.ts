@@ -44,6 +44,39 @@ describe('keys', () => {
   });
 });
 
+describe('bug: a call that reads an old version', () => {
+  const once = (world: World, name: string, old: unknown): void => {
+    let isOver = false;
+    world.guard.hook = (call) => {
+      if (isOver || call.name !== name) return undefined;
+      isOver = true;
+      return { old };
+    };
+  };
+
+  it('makes the tailnet, although one of that name seems to be there', async () => {
+    await using world = await openWorld();
+    const old = await world.tailnet();
+    await world.manager.deleteTailnet(ACME.tailnetName);
+    await world.until(async () => (await world.tailnet()) === undefined);
+    once(world, 'store.tailnets.get', old);
+    await world.manager.createTailnet(ACME);
+    await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+  });
+
+  it('attaches the sidecar, although it seems to be there', async () => {
+    await using world = await openWorld();
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world));
+    const [old] = await world.sidecars();
+    await world.manager.detachSidecar(sidecarId);
+    await world.until(async () => (await world.sidecars()).length === 0);
+    once(world, 'store.sidecars.get', old);
+    await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world));
+  });
+});
+
 describe('a manager that dies with a new key in the Secret', () => {
   it('bug: leaves none that is valid and not on record', async () => {
     await using world = await openWorld();

@@ -49,7 +49,7 @@ export async function attachSidecar(
       {
         check: () => checkAttach(context, input, call),
         write: async ({ spec, present }) => {
-          const sidecar = present === undefined ? await createOrFind(context, spec, call) : await tryAnew(context, present, { spec, ...call });
+          const sidecar = present?.state.rolledBack ? await tryAnew(context, present, { spec, ...call }) : await createOrFind(context, spec, call);
           context.observed.sawSidecar(sidecar.key, sidecar); // before the next attach looks for this hostname
           context.announcer.sawSidecar(sidecar.key, sidecar);
           return sidecar;
@@ -63,7 +63,9 @@ export async function attachSidecar(
 
 const NEW = { phase: 'attaching', instances: [], keys: [], deviceIds: [] } as const;
 
-/** Stores what is wanted; somebody who was quicker with the same wish is as good. @throws {BifrostError} `SIDECAR_EXISTS` */
+/**
+ * Stores what is wanted; somebody who was quicker with the same wish is as good. Asked for also where one was found already: what a read told may be an
+ * old version of something that is gone, and a call that wrote nothing would be answered as done. @throws {BifrostError} `SIDECAR_EXISTS` */
 export async function createOrFind(context: Context, spec: SidecarSpec, call: Call): Promise<StoredSidecar> {
   const key = attachmentKey(spec.workload);
   try {
@@ -76,10 +78,9 @@ export async function createOrFind(context: Context, spec: SidecarSpec, call: Ca
   }
 }
 
-/** One that failed and was taken back begins again with what is rendered now; its ledger stays. Any other is left as it is. */
+/** One that failed and was taken back begins again with what is rendered now; its ledger stays. */
 async function tryAnew(context: Context, present: StoredSidecar, { spec, signal }: { readonly spec: SidecarSpec } & Call): Promise<StoredSidecar> {
-  const { rolledBack, reason: _reason, waitingSinceMs: _since, conditions, keys, deviceIds } = present.state;
-  if (rolledBack !== true) return present;
+  const { conditions, keys, deviceIds } = present.state;
   const respecified = await respecSidecar(context, present, { spec, signal });
   const state = { ...NEW, keys, deviceIds, ...(conditions === undefined ? {} : { conditions }) };
   return context.store.sidecars.replaceState(respecified, state, { signal });

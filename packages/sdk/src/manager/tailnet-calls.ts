@@ -110,6 +110,7 @@ interface Wish {
 export const gone = (cause: BifrostError): BifrostError =>
   new BifrostError({ code: 'STORE_CONFLICT', message: 'What had this name has just gone: call again.', cause });
 
+/** Asked for also where one was found already: what a read told may be an old version of something that is gone. */
 async function createOrFind(context: Context, { tailnetName, spec }: Wish, call: Call): Promise<StoredTailnet> {
   try {
     return await context.store.tailnets.create(tailnetName, { spec, state: { phase: 'creating' } }, call);
@@ -138,10 +139,11 @@ export async function createTailnet(
     check: async () => {
       const request: CreateTailnetRequest = parseOrThrow(createTailnetRequestSchema, input, 'INVALID_ARGUMENT');
       const wish: Wish = { tailnetName: request.tailnetName, spec: specOf(context, request) };
-      return { wish, present: await sameTailnet(context, wish, call) };
+      await sameTailnet(context, wish, call);
+      return wish;
     },
-    write: async ({ wish, present }) => {
-      const tailnet = present ?? (await createOrFind(context, wish, call));
+    write: async (wish) => {
+      const tailnet = await createOrFind(context, wish, call);
       context.announcer.sawTailnet(tailnet.key, tailnet);
       context.touch('tailnet', tailnet.key);
       return response(tailnet);

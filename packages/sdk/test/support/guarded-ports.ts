@@ -7,8 +7,11 @@ export interface PortCall {
   /** Counts from 1, over all ports that share the hook. */
   readonly number: number;
 }
-/** What a hook wants of a call: that it fails before its effect, or that its reply is lost; a function is called between effect and loss. */
-export type Verdict = 'before' | 'after' | (() => void) | undefined;
+/**
+ * What a hook wants of a call: that it fails before its effect, or that its reply is lost; a function is called between effect and loss. `old`: it is
+ * answered so, and does nothing.
+ */
+export type Verdict = 'before' | 'after' | (() => void) | { readonly old: unknown } | undefined;
 
 const UNAVAILABLE: Readonly<Record<string, ErrorCode>> = {
   store: 'STORE_UNAVAILABLE',
@@ -53,6 +56,7 @@ export class PortGuard {
     const verdict = await this.hook({ name, number: this.#calls });
     const code = UNAVAILABLE[name.split('.')[0] ?? ''] ?? 'INTERNAL';
     if (verdict === 'before') throw new BifrostError({ code, message: 'injected before the effect' });
+    if (typeof verdict === 'object') return verdict.old;
     const result = await call();
     if (verdict === undefined) return result;
     if (typeof verdict === 'function') verdict();
