@@ -36,7 +36,7 @@ describe('SIGKILL at every outside call, before it and after its effect', () => 
     }
   });
 
-  /** How often one kind of request comes depends on when hints do. The first of its kind comes always, if it came in the clean lives of each world. */
+  /** How often one kind of request comes depends on when hints do. The first of its kind comes always, if it came to new customers and to known ones. */
   it('what was recorded is come to again', () => {
     expect(result.missed.filter(({ nth }) => nth === 1).map(describePoint)).toEqual([]);
     expect(result.missed.length).toBeLessThanOrEqual(result.hit.length / 20);
