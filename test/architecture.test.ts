@@ -15,7 +15,7 @@ const below = (...folders: readonly string[]): readonly SourceFile[] =>
 
 beforeAll(async () => {
   sources = await readSources('packages/*/src/**/*.ts', 'examples/*/src/**/*.ts');
-  tests = await readSources('packages/*/test/**/*.ts', 'test/**/*.ts');
+  tests = await readSources('packages/*/test/**/*.ts', 'examples/*/test/**/*.ts', 'test/**/*.ts');
 });
 
 /** Says what is wrong with one import, or nothing. */
@@ -203,7 +203,7 @@ describe('tests', () => {
     expect(placesOf(outsideSupport(), /\bvi\.(?:mock|doMock|hoisted)\(/g)).toEqual([]);
   });
   it('reach other packages by their entries only', () => {
-    const home = (path: string): string => /^packages\/[^/]+\/|^test\//.exec(path)?.[0] ?? path;
+    const home = (path: string): string => /^(?:packages|examples)\/[^/]+\/|^test\//.exec(path)?.[0] ?? path;
     const deep = tests.flatMap(({ path, imports }) =>
       imports
         .filter(({ file }) => file && !file.startsWith(home(path)) && file !== 'vitest.config.ts')

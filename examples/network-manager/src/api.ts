@@ -167,5 +167,5 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
     request.resume(); // what is under way is drained, or its end would reset the connection under the answer
   }
   const issues = told.issues.map(({ path, message }) => ({ path: wirePath(path), message }));
-  send(response, { status: ERROR_CODES[told.code].http, body: { code: told.code, message: told.message, issues } });
+  send(response, { status: ERROR_CODES[told.code].http, body: { code: told.code, message: told.message, issues, runbook: told.runbook } });
 }

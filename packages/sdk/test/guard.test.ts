@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type GuardInput, guardRules, guardScript, PREFERENCES } from '../src/domain/guard.ts';
+import { type GuardInput, guardRules, guardScript, PREFERENCES, userspaceGuardScript } from '../src/domain/guard.ts';
 
 const input: GuardInput = {
   allowedNetworks: ['10.0.0.0/8', '192.168.0.0/16', 'fd00:1::/64'],
@@ -73,6 +73,21 @@ describe('guard', () => {
     const checked = spawnSync('sh', ['-n'], { input: guardScript(input), encoding: 'utf8' });
     expect(checked.stderr).toBe('');
     expect(checked.status).toBe(0);
+  });
+
+  it.each([
+    ['the only one of its node', '10.250.0.1', '10.250.0.1', 1],
+    ['one of both families of its node', '10.250.0.1,fd00::1', 'fd00::1,10.250.0.1', 1],
+    ['its own', '10.244.0.7', '10.250.0.1', 0],
+    ['its own, in both families', '10.244.0.7,fd01::7', '10.250.0.1,fd00::1', 0],
+    ['its own, in which the node’s is a part of the text', '10.250.0.11,110.250.0.1', '10.250.0.1', 0],
+  ])('a pod whose address is %s: %s on %s ends with %i, before anything is touched', (_, podIps, hostIps, status) => {
+    const script = guardScript(input);
+    const beginning = script.slice(0, script.indexOf('IP=\n'));
+    expect(beginning).toBe(userspaceGuardScript());
+    const ended = spawnSync('sh', ['-c', beginning], { env: { POD_IPS: podIps, HOST_IPS: hostIps }, encoding: 'utf8' });
+    expect(ended.status).toBe(status);
+    expect(ended.stderr).toBe(status === 0 ? '' : 'bifrost-guard: this pod uses the network of its node: remove hostNetwork\n');
   });
 
   it('writes the chain as in the golden file', async () => {

@@ -103,3 +103,68 @@ describe('drift', () => {
     expect(world.guard.names.filter((name) => name === 'cluster.workloads.attach')).toEqual([]);
   });
 });
+
+describe('a workload that comes to be one that cannot have a sidecar', () => {
+  const edit = (world: Opened, change: Readonly<Record<string, unknown>>) =>
+    world.cluster.updateWorkload(world.book, ({ spec, ...rest }) => ({ ...rest, spec: { ...spec, ...change } }));
+  const unsupported = async (world: Opened): Promise<boolean> => (await stored(world))?.state.reason?.code === 'WORKLOAD_UNSUPPORTED';
+
+  it('hostNetwork: the sidecar is taken out, told once, and is put in again when the owner takes that back', async () => {
+    await using world = await connected();
+    const bare = JSON.stringify((await template(world)).spec.containers);
+    await edit(world, { hostNetwork: true });
+    await world.until(() => unsupported(world), { limitMs: 5_000 });
+    expect(JSON.stringify(await template(world))).not.toMatch(/bifrost|tailscale/);
+    expect(JSON.stringify((await template(world)).spec.containers)).toBe(bare);
+    const calls = world.guard.names.filter((name) => /workloads\.(attach|detach)$/.test(name)).length;
+    await world.run(600_000);
+    expect(world.guard.names.filter((name) => /workloads\.(attach|detach)$/.test(name))).toHaveLength(calls);
+    const [sidecar] = await world.manager.listSidecars();
+    expect(sidecar).toMatchObject({
+      status: 'failed',
+      instances: [],
+      reason: { code: 'WORKLOAD_UNSUPPORTED', path: 'spec.template.spec.hostNetwork' },
+    });
+    expect(sidecar?.conditions).toContainEqual(expect.objectContaining({ type: 'Attached', status: 'False', reason: 'WORKLOAD_UNSUPPORTED' }));
+    expect(await world.outside()).toMatchObject({ devices: 0, secrets: 1 });
+    await edit(world, { hostNetwork: false });
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    expect(await isIn(world)).toBe(true);
+    expect((await stored(world))?.state.reason).toBeUndefined();
+    expect(world.names('sidecar:')).toEqual(['sidecar:attached', 'sidecar:failed']); // and nobody is said to have drifted
+  });
+
+  it('hostNetwork is seen to while the control plane is away', async () => {
+    await using world = await connected();
+    world.guard.hook = ({ name }) => (name.startsWith('controlPlane.') ? 'before' : undefined);
+    await edit(world, { hostNetwork: true });
+    await world.until(async () => !(await isIn(world)), { limitMs: 5_000 });
+  });
+
+  it('one that has never connected is not given up meanwhile: its deadline begins anew', async () => {
+    await using world = await openWorld({ settings: { attachDeadlineMs: 60_000 } });
+    world.agents.speak = false;
+    await world.manager.attachSidecar(BOOK);
+    await world.until(() => isIn(world));
+    await edit(world, { hostNetwork: true });
+    await world.run(600_000);
+    expect((await stored(world))?.state).not.toHaveProperty('rolledBack');
+    world.agents.speak = true;
+    await edit(world, { hostNetwork: false });
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+  });
+
+  it('one of our users in a shared process namespace is told; the sidecar stays, since its book would send in clear', async () => {
+    await using world = await connected();
+    await edit(world, { shareProcessNamespace: true, securityContext: { runAsUser: 65_532 } });
+    await world.run(30_000);
+    expect(await unsupported(world)).toBe(false);
+    await edit(world, { shareProcessNamespace: true, securityContext: { runAsUser: 60_931 } });
+    await world.until(() => unsupported(world), { limitMs: 5_000 });
+    await world.run(30_000);
+    expect(await isIn(world)).toBe(true);
+    await edit(world, { shareProcessNamespace: false });
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    expect((await stored(world))?.state.reason).toBeUndefined();
+  });
+});

@@ -50,6 +50,12 @@ describe('injectSidecar', () => {
     expect(await refusal(world.manager.updateSidecar({ sidecarId, config: { enableSsh: true } }))).toMatchObject(refused);
     expect((await world.manager.planUpgrade({ tailnetName: TAILNET })).ownedByCreator).toEqual([sidecarId]);
     world.guard.names.length = 0;
+    const setHostNetwork = (hostNetwork: boolean) =>
+      world.cluster.updateWorkload(workload, (template) => ({ ...template, spec: { ...template.spec, hostNetwork } }));
+    await setHostNetwork(true);
+    await world.until(async () => (await stored(world))?.state.reason?.code === 'WORKLOAD_UNSUPPORTED');
+    await setHostNetwork(false);
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
     await world.cluster.updateWorkload(workload, (template) => ({ ...template, spec: { ...template.spec, initContainers: [] } }));
     await world.until(async () => (await stored(world))?.state.reason?.code === 'OWNED_BY_CREATOR');
     await world.run(120_000);

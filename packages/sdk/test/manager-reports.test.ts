@@ -15,6 +15,19 @@ const bytes = async ({ manager }: Opened): Promise<readonly [number, number]> =>
 };
 const stateOf = async (world: Opened) => (await world.manager.listSidecars())[0]?.instances[0]?.status;
 
+describe('signs of the agent', () => {
+  it('are shown as they were last told, and go when they are over', async () => {
+    await using world = await connectedWorld();
+    const { one } = world.agents;
+    const instance = async () => (await world.manager.listSidecars())[0]?.instances[0];
+    expect(await instance()).not.toHaveProperty('signs');
+    await one.report('heartbeat', { node: { signs: ['mtu', 'of-a-newer-agent'] } });
+    expect(await instance()).toMatchObject({ status: 'connected', signs: ['mtu', 'of-a-newer-agent'] });
+    await one.report('heartbeat');
+    expect(await instance()).not.toHaveProperty('signs');
+  });
+});
+
 describe('counters', () => {
   it('a new agent start adds to what was; a late report of the old start changes nothing (bug: it counted twice)', async () => {
     await using world = await connectedWorld();

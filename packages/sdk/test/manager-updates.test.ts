@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { denying, restrictedWorld } from './support/userspace.ts';
 import { ACME, BOOK, type Opened, openWorld, refusal } from './support/world.ts';
 
 const TAILNET = 'acme-corp-production';
@@ -116,5 +117,76 @@ describe('updateSidecar', () => {
     const hostname = world.manager.updateSidecar({ sidecarId, config: { hostname: 'other' } as never });
     expect(await refusal(hostname)).toMatchObject({ code: 'INVALID_ARGUMENT', issues: [{ path: 'config.hostname' }] });
     expect(await refusal(world.manager.updateSidecar({ sidecarId: 'x', config: {} }))).toMatchObject({ code: 'SIDECAR_NOT_FOUND' });
+  });
+});
+
+describe('updateTailnet with a sidecar in userspace mode', () => {
+  const exceptions = async (world: Opened): Promise<readonly string[]> => {
+    const [book] = (await world.cluster.readWorkload(world.book)).spec.containers;
+    return book?.env?.find(({ name }) => name === 'NO_PROXY')?.value?.split(',') ?? [];
+  };
+  const blocking = (network: string) => ({ tailnetName: TAILNET, config: { blockedNetworks: ['10.99.0.0/16', network] } });
+
+  async function connectedByProxy(): Promise<Opened> {
+    const world = await restrictedWorld();
+    await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    expect((await stored(world))?.spec.networkMode).toBe('userspace');
+    return world;
+  }
+
+  it('a network that is blocked now needs new pods, whose programs are told not to use the proxy for it', async () => {
+    await using world = await connectedByProxy();
+    const change = blocking('172.16.0.0/12');
+    expect((await world.manager.planUpdateTailnet(change)).rollouts).toMatchObject([{ changed: ['book'] }]);
+    expect(await refusal(world.manager.updateTailnet(change))).toMatchObject({ code: 'ROLLOUT_REQUIRED' });
+    expect(await exceptions(world)).not.toContain('172.16.0.0/12');
+    await world.manager.updateTailnet({ ...change, allowRollout: true });
+    await world.until(() => world.names().includes('upgrade:finished'));
+    expect(await exceptions(world)).toContain('172.16.0.0/12');
+    expect((await world.manager.planUpdateTailnet(change)).rollouts).toEqual([]);
+  });
+
+  it('an access policy needs none: only the guard of kernel mode knows it', async () => {
+    await using world = await connectedByProxy();
+    await world.manager.updateTailnet({ tailnetName: TAILNET, config: { accessPolicy: 'standard' } });
+    await world.run(30_000);
+    expect((await world.manager.getTailnet(TAILNET)).conditions).not.toContainEqual(expect.objectContaining({ type: 'RolloutPending' }));
+    await using kernel = await connected();
+    const change = { tailnetName: TAILNET, config: { accessPolicy: 'standard' } } as const;
+    expect(await refusal(kernel.manager.updateTailnet(change))).toMatchObject({ code: 'ROLLOUT_REQUIRED' });
+  });
+
+  it('clear egress is judged again: a network that may be reached in clear halts the upgrade, and the book keeps what it has', async () => {
+    await using world = await connectedByProxy();
+    await world.manager.updateTailnet({ ...blocking('203.0.113.0/24'), allowRollout: true });
+    await world.until(() => world.names().includes('upgrade:halted'));
+    expect((await world.manager.getTailnet(TAILNET)).upgrade).toMatchObject({ haltedBy: { code: 'EGRESS_NOT_DENIED' } });
+    expect(await exceptions(world)).not.toContain('203.0.113.0/24');
+    expect((await stored(world))?.state.phase).toBe('connected');
+    expect(await refusal(world.manager.planUpgrade({ tailnetName: TAILNET }))).toMatchObject({ code: 'EGRESS_NOT_DENIED' });
+  });
+
+  it('so it is where the policy was loosened since, though the fragment is the same; its twin is upgraded', async () => {
+    await using world = await connectedByProxy();
+    await world.cluster.setNetworkPolicies('acme-corp', [denying('10.7.0.0/16')]);
+    expect(await refusal(world.manager.upgradeSidecars({ tailnetName: TAILNET }))).toMatchObject({ code: 'EGRESS_NOT_DENIED' });
+    await world.cluster.setNetworkPolicies('acme-corp', [denying()]);
+    await world.manager.upgradeSidecars({ tailnetName: TAILNET });
+    await world.until(() => world.names().includes('upgrade:finished'));
+  });
+});
+
+describe('an upgrade of a workload that has come to be one without sidecar', () => {
+  it('is refused as an attach would be; its twin goes on', async () => {
+    await using world = await connected();
+    const setHostNetwork = (hostNetwork: boolean) =>
+      world.cluster.updateWorkload(world.book, ({ spec, ...rest }) => ({ ...rest, spec: { ...spec, hostNetwork } }));
+    await setHostNetwork(true);
+    const error = await refusal(world.manager.upgradeSidecars({ tailnetName: TAILNET }));
+    expect(error).toMatchObject({ code: 'WORKLOAD_UNSUPPORTED', issues: [{ path: 'spec.template.spec.hostNetwork' }] });
+    await setHostNetwork(false);
+    await world.manager.upgradeSidecars({ tailnetName: TAILNET });
+    await world.until(() => world.names().includes('upgrade:finished'));
   });
 });

@@ -78,6 +78,8 @@ describe('a newer SDK', () => {
     await world.run(600_000);
     expect(await upgraded(world)).toEqual([]);
     expect((await world.manager.getTailnet(TAILNET)).upgrade).toMatchObject({ done: 0, haltedBy: { code: 'UPGRADE_ROLLED_BACK' } });
+    const halted = expect.objectContaining({ type: 'Upgraded', status: 'False', reason: 'UPGRADE_HALTED' });
+    expect((await world.manager.getTailnet(TAILNET)).conditions).toContainEqual(halted);
     expect((await world.sidecars()).filter(({ spec }) => spec.upgradeId !== undefined)).toHaveLength(2);
     await world.manager.upgradeSidecars({ tailnetName: TAILNET, waveSize: 5 });
     await world.until(async () => (await upgraded(world)).length === 5 && (await allConnected(world)));

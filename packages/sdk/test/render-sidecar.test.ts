@@ -72,7 +72,7 @@ describe('renderSidecar in userspace mode', () => {
         renderSidecar({
           ...userspace,
           template: { spec: { containers: [{ name: 'book', ports: ports.map((containerPort) => ({ containerPort })) }] } },
-        }).initContainers[1]?.env ?? []
+        }).initContainers[2]?.env ?? []
       ).map(({ name, value }) => [name, value]),
     )['TS_SOCKS5_SERVER'];
 
@@ -85,9 +85,10 @@ describe('renderSidecar in userspace mode', () => {
     expect(podSecurityViolations('restricted', withFragment(template, renderSidecar(input)))).not.toEqual([]);
   });
 
-  it('has no guard and no tun device, and other users for agent, tailscale and book', () => {
+  it('has a guard that writes no rules, no tun device, and other users for agent, tailscale and book', () => {
     const { initContainers, volumes } = renderSidecar(userspace);
-    expect(initContainers.map(({ name }) => name)).toEqual(['bifrost-agent', 'tailscale']);
+    expect(initContainers.map(({ name }) => name)).toEqual(['bifrost-guard', 'bifrost-agent', 'tailscale']);
+    expect(JSON.stringify(initContainers[0])).not.toContain('rule add');
     expect(volumes.map(({ name }) => name)).not.toContain('bifrost-tun');
     const users = initContainers.map(({ securityContext }) => (securityContext as { runAsUser: number }).runAsUser);
     expect(new Set([...users, 65532, 0]).size).toBe(4);

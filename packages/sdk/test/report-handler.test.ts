@@ -83,7 +83,7 @@ describe('the report door', () => {
     const taker = new Taker();
     await using door = await open(taker);
     const answer = await door.post({ body: '{}', ...sent });
-    expect(answer).toMatchObject({ status, body: { code, issues: [{ path }] } });
+    expect(answer).toMatchObject({ status, body: { code, issues: [{ path }], runbook: `docs/runbooks/${code}.md` } });
     expect(taker.taken).toEqual([]);
   });
 

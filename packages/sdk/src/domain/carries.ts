@@ -26,6 +26,13 @@ export function carries(template: PodTemplateShape, fragment: SidecarFragment): 
   );
 }
 
+/** True when nothing that starts or marks the fragment is in the template. */
+export function carriesNothing(template: PodTemplateShape, fragment: SidecarFragment): boolean {
+  const init = template.spec.initContainers ?? [];
+  const isMarked = template.metadata?.labels?.[LABELS.sidecarId] === fragment.labels[LABELS.sidecarId];
+  return !isMarked && !init.some(({ name }) => fragment.initContainers.some((ours) => ours.name === name));
+}
+
 /** True when the template says twice, by its label and by its agent, that it carries another attachment than this fragment's: nothing in it is the fragment's. */
 export function carriesAnother(template: PodTemplateShape, fragment: SidecarFragment): boolean {
   const label = template.metadata?.labels?.[LABELS.sidecarId];

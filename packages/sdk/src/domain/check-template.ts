@@ -4,18 +4,20 @@ import { CONTAINERS, LABELS, PORTS } from './names.ts';
 import { USERS } from './own-users.ts';
 import type { ContainerShape, PodTemplateShape, SidecarFragment } from './pod-shape.ts';
 
-interface Candidate {
+interface Place {
   readonly template: PodTemplateShape;
-  readonly fragment: SidecarFragment;
   /** What stands before each path: where the template lies in the caller's object. */
   readonly at: string;
+}
+interface Candidate extends Place {
+  readonly fragment: SidecarFragment;
 }
 type Refusal = BifrostErrorInit | undefined;
 
 const LISTS = ['containers', 'initContainers'] as const;
 
 /** The first container for which `find` has a path below it, and what that is. */
-function firstPath({ template, at }: Candidate, find: (container: ContainerShape) => string | undefined): string | undefined {
+function firstPath({ template, at }: Place, find: (container: ContainerShape) => string | undefined): string | undefined {
   for (const list of LISTS) {
     for (const [index, container] of (template.spec[list] ?? []).entries()) {
       const below = find(container);
@@ -25,7 +27,7 @@ function firstPath({ template, at }: Candidate, find: (container: ContainerShape
   return undefined;
 }
 
-function refuseHostNetwork({ template, at }: Candidate): Refusal {
+function refuseHostNetwork({ template, at }: Place): Refusal {
   if (template.spec.hostNetwork !== true) return undefined;
   return {
     code: 'WORKLOAD_UNSUPPORTED',
@@ -37,7 +39,7 @@ function refuseHostNetwork({ template, at }: Candidate): Refusal {
 const userOf = (holder: unknown): unknown => ((holder ?? {}) as { readonly runAsUser?: unknown }).runAsUser;
 
 /** In one process namespace the kernel tells processes apart by their user alone: whoever has the agent's could read its token in /proc. */
-function refuseOwnUsers(candidate: Candidate): Refusal {
+function refuseOwnUsers(candidate: Place): Refusal {
   const { template, at } = candidate;
   const { spec } = template;
   if (spec.shareProcessNamespace !== true && spec['hostPID'] !== true) return undefined;
@@ -133,6 +135,12 @@ function refuseOwnVariables(candidate: Candidate): Refusal {
 const ALWAYS = [refuseHostNetwork, refuseOwnUsers, refuseOtherSidecar] as const;
 /** What is not asked of a template that carries this very sidecar: there it would find the sidecar itself. */
 const BEFORE_IT_IS_IN = [refuseHandMade, refuseOwnNames, refuseOwnPorts, refuseOwnVariables] as const;
+
+/** Why this template can have no sidecar, with one in it or without; undefined where it can. What else an attach refuses is drift once it is in. */
+export function unsupportedForm(template: PodTemplateShape): Refusal {
+  const candidate = { template, at: 'spec.template.' };
+  return refuseHostNetwork(candidate) ?? refuseOwnUsers(candidate);
+}
 
 /**
  * Refuses what can be seen in the template alone. `at` stands before each path, since a template may lie deeper in the caller's object.

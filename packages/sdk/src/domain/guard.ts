@@ -71,8 +71,21 @@ export function guardRules(input: GuardInput): readonly GuardRule[] {
   ];
 }
 
-const PROLOGUE = [
+/**
+ * A pod in the node's network namespace has the node's own addresses: there the rules would reroute the node, and a proxy would serve all of it. An
+ * attach refuses such a pod, but its owner may set hostNetwork later: then nothing of the sidecar runs.
+ */
+const REFUSE_NODE_NETWORK = [
   'set -eu',
+  'IFS=,; for address in $HOST_IPS; do',
+  '  case ",$POD_IPS," in *",$address,"*) echo "bifrost-guard: this pod uses the network of its node: remove hostNetwork" >&2; exit 1 ;; esac',
+  'done; unset IFS',
+] as const;
+
+/** All that the guard does in userspace mode: it has no right to write rules, and a NetworkPolicy stands in for them. */
+export const userspaceGuardScript = (): string => [...REFUSE_NODE_NETWORK, ''].join('\n');
+
+const PROLOGUE = [
   // The shell of some images prefers its own small `ip`, which knows no prohibit rule: take iproute2's by path.
   'IP=',
   'for candidate in /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip; do',
@@ -105,6 +118,7 @@ export function guardScript(input: GuardInput): string {
     .map(({ selector }) => selector.replace(/^to |\/\d+$/g, ''));
   const replies = unique(input.servedPorts.map(({ protocol, port }) => `ipproto ${PROTOCOL_NUMBERS[protocol]} sport ${port}`));
   return [
+    ...REFUSE_NODE_NETWORK, // before the first rule is touched
     ...PROLOGUE,
     `for preference in ${Object.values(PREFERENCES).join(' ')}; do`,
     '  clear_preference 4 "$preference"; if [ "$six" = yes ]; then clear_preference 6 "$preference"; fi',

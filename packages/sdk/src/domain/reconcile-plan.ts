@@ -1,6 +1,9 @@
 import { cidrsOverlap, parseCidr, type SidecarStatus } from '@bifrost/types/core';
+import { carriesNothing } from './carries.ts';
+import { unsupportedForm } from './check-template.ts';
 import { statusOfInstances } from './connectivity.ts';
-import type { InstanceState, Reason, Repair, Trial } from './model.ts';
+import type { InstanceState, Reason, Repair, SidecarSpec, Trial } from './model.ts';
+import type { PodTemplateShape } from './pod-shape.ts';
 
 /** A key on record: newest last. */
 interface RecordedKey {
@@ -118,6 +121,25 @@ export function planRepair(
   const before = recent.find((repair) => repair.manager === manager);
   if (before !== undefined) return { kind: 'leave', againMs: before.atMs + windowMs - nowMs };
   return { kind: 'repair', repairs: [...recent, { manager, atMs: nowMs }].slice(-MOST_REPAIRS) };
+}
+
+/**
+ * `fine`: the pod may have its sidecar. Its owner has changed it since the attach otherwise: then nothing is put in or put right. `tell`: no more than that,
+ * since its creator owns what is in it, or since a book without its sidecar would send in clear. `takeOut`: the sidecar must not run in the node's
+ * network; `isOut` when it is not in any more.
+ */
+export type FormPlan =
+  | { readonly kind: 'fine' }
+  | { readonly kind: 'tell'; readonly reason: Reason }
+  | { readonly kind: 'takeOut'; readonly reason: Reason; readonly isOut: boolean };
+
+export function planForm(template: PodTemplateShape, { mode, fragment }: Pick<SidecarSpec, 'mode' | 'fragment'>): FormPlan {
+  const refusal = unsupportedForm(template);
+  if (refusal === undefined) return { kind: 'fine' };
+  const path = refusal.issues?.[0]?.path;
+  const reason: Reason = { code: refusal.code, message: refusal.message, ...(path === undefined ? {} : { path }) };
+  if (mode === 'inject' || template.spec.hostNetwork !== true) return { kind: 'tell', reason };
+  return { kind: 'takeOut', reason, isOut: carriesNothing(template, fragment) };
 }
 
 export interface TrialInput {

@@ -1,6 +1,6 @@
 import type { NetworkConfiguration, NetworkMode, SidecarConfiguration } from '@bifrost/types/core';
 import { withHash } from './fragment-hash.ts';
-import { guardScript, type ServedPort } from './guard.ts';
+import { guardScript, type ServedPort, userspaceGuardScript } from './guard.ts';
 import type { ClusterRanges } from './model.ts';
 import { attachmentSecretName, CONTAINERS, LABELS, PORTS, TOKEN_AUDIENCE, VOLUMES } from './names.ts';
 import { USERS } from './own-users.ts';
@@ -67,10 +67,21 @@ const onPodAddress = ({ ranges }: RenderInput, port: number): string =>
   ranges.pods.length > 0 && ranges.pods.every((range) => range.includes(':')) ? `[$(POD_IP)]:${port}` : `$(POD_IP):${port}`;
 
 function guard(input: RenderInput): ContainerShape {
+  return {
+    name: CONTAINERS.guard,
+    image: input.images.tailscale,
+    command: ['/bin/sh', '-c', isUserspace(input) ? userspaceGuardScript() : kernelGuardScript(input)],
+    env: [fieldEnvironment('POD_IPS', 'status.podIPs'), fieldEnvironment('HOST_IPS', 'status.hostIPs')],
+    resources: { requests: { cpu: '5m', memory: '16Mi' } },
+    securityContext: isUserspace(input) ? unprivileged(USERS.tailscale) : { ...networkAdministrator, readOnlyRootFilesystem: true },
+  };
+}
+
+function kernelGuardScript(input: RenderInput): string {
   const ingestHost = ingestHostOf(input);
   const isAddress = /^[0-9.]+$/.test(ingestHost) || ingestHost.includes(':');
   const own: readonly ServedPort[] = Object.values(PORTS).map((port) => ({ protocol: 'tcp', port }));
-  const script = guardScript({
+  return guardScript({
     allowedNetworks: input.network.allowedNetworks,
     blockedNetworks: input.network.blockedNetworks,
     accessPolicy: input.network.accessPolicy,
@@ -78,14 +89,6 @@ function guard(input: RenderInput): ContainerShape {
     servedPorts: [...input.servedPorts, ...own],
     directAddresses: isAddress ? [`${ingestHost}/${ingestHost.includes(':') ? 128 : 32}`] : [],
   });
-  return {
-    name: CONTAINERS.guard,
-    image: input.images.tailscale,
-    command: ['/bin/sh', '-c', script],
-    env: [fieldEnvironment('POD_IPS', 'status.podIPs'), fieldEnvironment('HOST_IPS', 'status.hostIPs')],
-    resources: { requests: { cpu: '5m', memory: '16Mi' } },
-    securityContext: { ...networkAdministrator, readOnlyRootFilesystem: true },
-  };
 }
 
 function agent(input: RenderInput): ContainerShape {
@@ -203,8 +206,8 @@ function volumes(input: RenderInput): readonly VolumeShape[] {
 }
 
 /**
- * Renders what an attachment adds to a pod template: guard, agent, tailscale, in start order, and their volumes. In userspace mode there is no guard, no
- * tun device and no privilege; the book's containers get the proxy variables instead. The annotation `bifrost.dev/fragment` tells fragments apart.
+ * Renders what an attachment adds to a pod template: guard, agent, tailscale, in start order, and their volumes. In userspace mode there is no tun
+ * device and no privilege, and the guard writes no rules; the book's containers get the proxy variables instead. The annotation `bifrost.dev/fragment` tells fragments apart.
  */
 export function renderSidecar(input: RenderInput): SidecarFragment {
   const userspace = isUserspace(input);
@@ -213,7 +216,7 @@ export function renderSidecar(input: RenderInput): SidecarFragment {
   return withHash({
     labels: { [LABELS.sidecarId]: input.sidecarId },
     annotations: { [LABELS.tailnetName]: input.tailnetName },
-    initContainers: [...(userspace ? [] : [guard(input)]), agent(input), tailscale(input)],
+    initContainers: [guard(input), agent(input), tailscale(input)],
     volumes: volumes(input),
     ...(containers.length === 0 ? {} : { containers }),
   });

@@ -1,11 +1,21 @@
 import { createHash } from 'node:crypto';
-import type { NetworkConfiguration } from '@bifrost/types/core';
+import { ACCESS_POLICIES, type NetworkConfiguration } from '@bifrost/types/core';
+import type { SidecarSpec } from '../domain/model.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
 
-/** Tells whether two configurations lead to the same guard: whatever differs needs new pods to hold. */
+/** Tells whether two configurations lead to the same sidecar: its guard, or in userspace mode its NO_PROXY and the egress that was judged for it. */
 export function networkHash({ allowedNetworks, blockedNetworks, accessPolicy }: NetworkConfiguration): string {
   const parts = [[...allowedNetworks].sort(), [...blockedNetworks].sort(), accessPolicy];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
+}
+
+/**
+ * Whether a sidecar that was rendered for the configuration of hash `renderedFor` holds `config` as it is, without new pods. Userspace mode knows no access
+ * policy.
+ */
+export function holdsFor({ networkMode }: Pick<SidecarSpec, 'networkMode'>, renderedFor: string, config: NetworkConfiguration): boolean {
+  const policies = networkMode === 'userspace' ? ACCESS_POLICIES : [config.accessPolicy];
+  return policies.some((accessPolicy) => renderedFor === networkHash({ ...config, accessPolicy }));
 }
 
 export const policyHash = (text: string): string => createHash('sha256').update(text).digest('hex');

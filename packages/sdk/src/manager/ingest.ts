@@ -87,6 +87,7 @@ export async function ingestReport(
   instance.deviceId = report.node.deviceId ?? instance.deviceId;
   instance.ipAddress = report.node.ips[0] ?? instance.ipAddress;
   instance.latencyMs = mean(report.peers.map(({ latencyMs }) => latencyMs));
+  instance.signs = report.node.signs ?? [];
   if (identityChanged) context.touch('sidecar', sidecar.key);
   applyFact(context, instance, assess(report, nowMs, context.settings.thresholds));
   return answer;

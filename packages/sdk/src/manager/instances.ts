@@ -27,6 +27,8 @@ export interface Instance {
   /** Of the agent's current start, absolute. */
   current: { readonly rxBytes: number; readonly txBytes: number };
   latencyMs: number | undefined;
+  /** What the agent itself finds wrong. */
+  signs: readonly string[];
   lastActivityMs: number | undefined;
 }
 
@@ -89,6 +91,7 @@ export class Instances {
       lastSeq: -1,
       current: { rxBytes: 0, txBytes: 0 },
       latencyMs: undefined,
+      signs: [],
       lastActivityMs: undefined,
     };
     this.#byPod.set(pod.uid, instance);

@@ -4,8 +4,9 @@ import { CONTAINERS } from '../domain/names.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
 import { sameJson } from './same-json.ts';
 
-/** What a change of a tailnet's networks changes in a sidecar. */
-export const changedNames = { guard: [CONTAINERS.guard] } as const;
+/** What a change of a tailnet's networks changes in a sidecar: its guard; in userspace mode the variables of the book's containers. */
+export const changedByNetwork = ({ spec: { networkMode, fragment } }: StoredSidecar): readonly string[] =>
+  networkMode === 'userspace' ? (fragment.containers ?? []).map(({ name }) => name) : [CONTAINERS.guard];
 
 export const rolloutOf = ({ spec }: StoredSidecar, changed: readonly string[]): Rollout => ({
   sidecarId: spec.sidecarId,

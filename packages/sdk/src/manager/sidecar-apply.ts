@@ -1,6 +1,6 @@
 import { carries } from '../domain/carries.ts';
 import type { Reason, Repair, SidecarState, StoredSidecar } from '../domain/model.ts';
-import { planRepair } from '../domain/reconcile-plan.ts';
+import { planForm, planRepair } from '../domain/reconcile-plan.ts';
 import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, respecSidecar } from './context.ts';
 import { fragmentHash } from './hashes.ts';
@@ -16,6 +16,24 @@ export interface Applied {
   readonly applied: Pick<SidecarState, 'applied' | 'appliedFragment' | 'repairs'>;
   readonly reason?: Reason;
   readonly recheckMs?: number;
+  /** The workload cannot have a sidecar as it is now: nothing is waited for. */
+  readonly stopped?: true;
+}
+
+/** What its owner has made of the workload since the attach may be what an attach refuses: then the loop stops there until it is taken back. */
+export async function stopUnsupported(context: Context, { sidecar, workload }: Attached, call: Call): Promise<Omit<Applied, 'sidecar'> | undefined> {
+  const { spec, state } = sidecar;
+  const plan = planForm(workload.template, spec);
+  if (plan.kind === 'fine') return undefined;
+  const { reason } = plan;
+  if (state.reason?.code !== reason.code) {
+    const { sidecarId } = spec;
+    context.logger.log('warn', 'the workload has come to be one that cannot have a sidecar', { sidecarId, code: reason.code, path: reason.path });
+  }
+  if (plan.kind === 'tell') return { applied: {}, reason, stopped: true };
+  if (!plan.isOut) await context.cluster.workloads.detach({ workload: spec.workload, form: spec.form, fragment: spec.fragment }, call);
+  // Not applied: what brings it back is then our own change, not the repair of somebody's drift.
+  return { applied: { applied: false }, reason, stopped: true };
 }
 
 /** Sees to it that the workload carries the stored fragment. Nothing is written where it does. */

@@ -3,7 +3,7 @@ import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Pod, Workload } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar } from './context.ts';
 import { bindInjected } from './inject-binding.ts';
-import { ensureApplied } from './sidecar-apply.ts';
+import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
 import { isFinished, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
 import { attachmentSecret, ensureKey, revokeKeys } from './sidecar-keys.ts';
@@ -70,9 +70,10 @@ interface Attached {
 }
 
 async function settle(context: Context, { sidecar, tailnet, workload }: Attached, call: Call): Promise<Outcome> {
+  const stopped = await stopUnsupported(context, { sidecar, workload }, call); // first: it must not wait for the control plane
   const control = await controlOf(context, tailnet, call);
   const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
-  const { sidecar: applied, ...told } = await ensureApplied(context, { sidecar: keyed, workload }, call);
+  const { sidecar: applied, ...told } = stopped ? { sidecar: keyed, ...stopped } : await ensureApplied(context, { sidecar: keyed, workload }, call);
   const pods = await podsOf(context, applied, call);
   noticePods(context, applied, pods);
   const released = await releaseDevices(context, applied, { control, pods, ...call });

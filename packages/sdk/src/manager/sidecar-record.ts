@@ -28,14 +28,14 @@ export async function recordState(
   const deadlineMs = settings.attachDeadlineMs;
   const nowMs = clock.nowMs();
   const everConnected = sidecar.state.everConnected === true || instances.some(({ status }) => status === 'connected' || status === 'degraded');
-  const waiting = planWaiting(sidecar.state.waitingSinceMs, { wanted: everConnected ? 0 : workload.replicas, nowMs, deadlineMs });
+  const waiting = planWaiting(sidecar.state.waitingSinceMs, { wanted: everConnected || told.stopped ? 0 : workload.replicas, nowMs, deadlineMs });
   const { phase, reason: late, recheckMs } = planPhase(instances, { nowMs, deadlineMs });
   const state: SidecarState = {
     ...rest,
     ...told.applied,
     instances,
     deviceIds,
-    phase,
+    phase: told.stopped ? 'failed' : phase,
     ...(everConnected ? { everConnected } : {}),
     ...(waiting.sinceMs === undefined ? {} : { waitingSinceMs: waiting.sinceMs }),
   };

@@ -41,7 +41,10 @@ export interface Rendered {
  */
 export async function renderAdmitted(context: Context, wish: RenderWish, call: Call): Promise<Rendered> {
   const mode = wish.config.networkMode ?? 'auto';
-  if (mode === 'userspace') return renderUserspace(context, wish, call);
+  if (mode === 'userspace') {
+    await requireDeniedEgress(context, wish, call);
+    return renderAndAdmit(context, { ...wish, networkMode: mode }, call);
+  }
   try {
     return await renderAndAdmit(context, { ...wish, networkMode: 'kernel' }, call);
   } catch (error) {
@@ -51,8 +54,9 @@ export async function renderAdmitted(context: Context, wish: RenderWish, call: C
   }
 }
 
-async function renderUserspace(context: Context, wish: RenderWish, call: Call): Promise<Rendered> {
-  if (await isEgressDenied(context, wish, call)) return renderAndAdmit(context, { ...wish, networkMode: 'userspace' }, call);
+/** @throws {BifrostError} `EGRESS_NOT_DENIED` */
+async function requireDeniedEgress(context: Context, wish: RenderWish, call: Call): Promise<void> {
+  if (await isEgressDenied(context, wish, call)) return;
   throw new BifrostError({
     code: 'EGRESS_NOT_DENIED',
     message: `Userspace mode has no guard: ${ADVICE}.`,
@@ -72,19 +76,28 @@ const withAdvice = (error: BifrostError): BifrostError =>
     cause: error,
   });
 
-async function renderAndAdmit(context: Context, wish: RenderWish & { readonly networkMode: NetworkMode }, call: Call): Promise<Rendered> {
+type ModeWish = RenderWish & { readonly networkMode: NetworkMode };
+
+async function renderAndAdmit(context: Context, wish: ModeWish, call: Call): Promise<Rendered> {
   const fragment = await render(context, wish, call);
   checkTemplate(wish.workload.template, fragment);
   await context.cluster.workloads.admit(wish.workload, fragment, call);
   return { fragment, networkMode: wish.networkMode };
 }
 
-/** What the workload would get, whether it is admitted or not. @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */
-export async function render(
-  context: Context,
-  { tailnet, config, workload, sidecarId, networkMode }: RenderWish & { readonly networkMode: NetworkMode },
-  { signal }: Call,
-): Promise<SidecarFragment> {
+/**
+ * What an attached workload would get in the network mode that it has, whether it is admitted or not: what was judged once is judged again.
+ *
+ * @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`, `EGRESS_NOT_DENIED`, and what `checkTemplate` refuses
+ */
+export async function renderChecked(context: Context, wish: ModeWish, call: Call): Promise<SidecarFragment> {
+  if (wish.networkMode === 'userspace') await requireDeniedEgress(context, wish, call);
+  const fragment = await render(context, wish, call);
+  checkTemplate(wish.workload.template, fragment);
+  return fragment;
+}
+
+async function render(context: Context, { tailnet, config, workload, sidecarId, networkMode }: ModeWish, { signal }: Call): Promise<SidecarFragment> {
   const { settings } = context;
   const ranges = await rangesOf(context, { signal });
   return renderSidecar({

@@ -51,6 +51,7 @@ function instanceView(context: Context, { podName, podUid, status, cause, ipAddr
     ...(ipAddress === undefined ? {} : { ipAddress }),
     ...(deviceId === undefined ? {} : { deviceId }),
     ...(live?.reported ? { lastReportAt: new Date(live.heardAtMs) } : {}),
+    ...(live === undefined || live.signs.length === 0 ? {} : { signs: live.signs }),
   };
 }
 

@@ -3,8 +3,8 @@ import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateT
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
-import { networkHash } from './hashes.ts';
-import { changedNames, rolloutOf } from './rollouts.ts';
+import { holdsFor, networkHash } from './hashes.ts';
+import { changedByNetwork, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
 import { DEFAULT_ACTOR, requireTailnet, tailnetView } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade } from './tailnet-upgrade.ts';
@@ -37,18 +37,17 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Call):
   ];
   const sidecars = (await context.store.sidecars.list(call)).filter(({ spec: { tailnetName } }) => tailnetName === tailnet.key);
   const affected = sidecars.filter((sidecar) => needsNewPods(sidecar, { before: tailnet.spec, now: spec }));
-  const rollouts: readonly Rollout[] = affected.filter(isUpgradable).map((sidecar) => rolloutOf(sidecar, changedNames.guard));
+  const rollouts: readonly Rollout[] = affected.filter(isUpgradable).map((sidecar) => rolloutOf(sidecar, changedByNetwork(sidecar)));
   const ownedByCreator = affected.filter(({ spec: { mode } }) => mode === 'inject').map(({ spec: { sidecarId } }) => sidecarId);
   return { tailnet, spec, plan: { changes, rollouts, ownedByCreator } };
 }
 
-/** The guard of a kernel sidecar is written when its pod starts: another configuration holds from the next pod on. */
+/** Guard and proxy variables are those of the pod's start: another configuration holds from the next pod on. */
 function needsNewPods(
   { spec: sidecar, deleting }: StoredSidecar,
   { before, now }: { readonly before: TailnetSpec; readonly now: TailnetSpec },
 ): boolean {
-  if (deleting || sidecar.networkMode === 'userspace') return false;
-  return (sidecar.renderedFor ?? networkHash(before.config)) !== networkHash(now.config);
+  return !deleting && !holdsFor(sidecar, sidecar.renderedFor ?? networkHash(before.config), now.config);
 }
 
 /** @see NetworkManager.planUpdateTailnet */

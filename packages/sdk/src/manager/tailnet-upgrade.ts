@@ -4,9 +4,9 @@ import type { SidecarSpec, StoredSidecar, StoredTailnet, Trial, UpgradeState, Up
 import { planWave, type UpgradeMember } from '../domain/upgrade-plan.ts';
 import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, keepTailnet, respecSidecar } from './context.ts';
-import { networkHash } from './hashes.ts';
+import { holdsFor, networkHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
-import { render } from './sidecar-render.ts';
+import { renderChecked } from './sidecar-render.ts';
 import { reasonOf } from './tailnet-acceptance.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -16,12 +16,12 @@ export const WAVE_SIZE = 5;
 /** What its creator put in, and what failed and was taken back, is not for an upgrade. */
 export const isUpgradable = ({ spec, state, deleting }: StoredSidecar): boolean => !deleting && spec.mode !== 'inject' && state.rolledBack !== true;
 
-/** Sidecars whose guard was rendered for another configuration than the tailnet has now. */
+/** Sidecars that were rendered for another configuration than the tailnet has now. */
 export function outdatedOf(context: Context, { key, spec }: StoredTailnet): readonly StoredSidecar[] {
   const hash = networkHash(spec.config);
   return context.observed
     .sidecarsOf(key)
-    .filter((sidecar) => isUpgradable(sidecar) && sidecar.spec.networkMode !== 'userspace' && (sidecar.spec.renderedFor ?? hash) !== hash);
+    .filter((sidecar) => isUpgradable(sidecar) && !holdsFor(sidecar.spec, sidecar.spec.renderedFor ?? hash, spec.config));
 }
 
 /** Takes an upgrade one step further. Whoever runs the loop goes on where the last one ended: all of it is stored. */
@@ -108,7 +108,11 @@ async function begin(context: Context, { tailnet, key, wish }: Turn, call: Call)
   context.touch('sidecar', key);
 }
 
-/** The members of a sidecar's spec that a fresh rendering changes. The same fragment again needs no trial. Writes nothing. */
+/**
+ * The members of a sidecar's spec that a fresh rendering changes. The same fragment again needs no trial. Writes nothing.
+ *
+ * @throws what an attach in this network mode would refuse now
+ */
 export async function rerendered(
   context: Context,
   { tailnet, sidecar, workload, trialMs }: { tailnet: StoredTailnet; sidecar: StoredSidecar; workload: Workload; trialMs: number },
@@ -117,7 +121,7 @@ export async function rerendered(
   const { spec } = sidecar;
   const { config, sidecarId, networkMode = 'kernel' } = spec;
   const bare = { ...workload, template: withoutSidecar(workload.template) };
-  const fragment = await render(context, { tailnet, config, workload: bare, sidecarId, networkMode }, call);
+  const fragment = await renderChecked(context, { tailnet, config, workload: bare, sidecarId, networkMode }, call);
   const renderedFor = networkHash(tailnet.spec.config);
   if (sameJson(fragment, spec.fragment)) return { renderedFor };
   await context.cluster.workloads.admit(bare, fragment, call);

@@ -94,5 +94,5 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
   }
   if (told.retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(told.retryAfterMs / 1000));
   const issues = told.issues.map(({ path, message }) => ({ path: wirePath(path), message }));
-  send(response, ERROR_CODES[told.code].http, { code: told.code, message: told.message, issues });
+  send(response, ERROR_CODES[told.code].http, { code: told.code, message: told.message, issues, runbook: told.runbook });
 }

@@ -1,4 +1,7 @@
 set -eu
+IFS=,; for address in $HOST_IPS; do
+  case ",$POD_IPS," in *",$address,"*) echo "bifrost-guard: this pod uses the network of its node: remove hostNetwork" >&2; exit 1 ;; esac
+done; unset IFS
 IP=
 for candidate in /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip; do
   case "$("$candidate" -V 2>/dev/null || true)" in *iproute2*) IP=$candidate; break ;; esac

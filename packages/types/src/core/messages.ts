@@ -169,6 +169,8 @@ export interface SidecarInstance {
   /** The control plane's id of the device that this pod joined as. */
   readonly deviceId?: string;
   readonly lastReportAt?: Date;
+  /** What its agent finds wrong beside the connection, e.g. `mtu`, `wedge-limit`: `AgentSign`, and words of newer agents. Absent when nothing. */
+  readonly signs?: readonly string[];
 }
 
 /** A sidecar as read back. */
