@@ -182,13 +182,12 @@ export async function bringCustomer(
   return joined;
 }
 
-export async function putCredential(kubernetes: Kubernetes, customerId: string, client: OAuthClient): Promise<void> {
+export const putCredential = (kubernetes: Kubernetes, customerId: string, client: OAuthClient): Promise<void> =>
+  putSecret(kubernetes, { name: `bifrost-customer-${customerId}`, namespace: 'bifrost' }, client);
+
+/** A client as the manager reads it. */
+export async function putSecret(kubernetes: Kubernetes, metadata: { readonly name: string; readonly namespace: string }, client: OAuthClient) {
   const encode = (text: string): string => Buffer.from(text).toString('base64');
-  const metadata = { name: `bifrost-customer-${customerId}`, namespace: 'bifrost' };
-  await kubernetes.apply({
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata,
-    data: { client_id: encode(client.id), client_secret: encode(client.secret) },
-  });
+  const data = { client_id: encode(client.id), client_secret: encode(client.secret) };
+  await kubernetes.apply({ apiVersion: 'v1', kind: 'Secret', metadata, data });
 }
