@@ -181,6 +181,20 @@ describe('owner walk', () => {
     expect(await walk.workloadUid('n', { ...replicaSet, kind: 'StatefulSet', uid: 's-1' }, signal)).toEqual({ uid: 's-1', settled: true });
     expect(await walk.workloadUid('n', undefined, signal)).toEqual({ uid: undefined, settled: true });
   });
+
+  it('bug: an owner that a tenant made up hinders nobody: no name, no kind of ours, a uid of another namespace', async () => {
+    await using server = await startFakeServer();
+    await using connection = kubernetes({ kubeconfig: server.kubeconfig() });
+    await using walk = new OwnerWalk(connection);
+    const { signal } = call();
+    expect(await walk.workloadUid('n', { ...replicaSet, name: 'a%b' }, signal)).toEqual({ uid: undefined, settled: true });
+    expect(await walk.workloadUid('n', { ...replicaSet, kind: 'constructor' }, signal)).toEqual({ uid: 'rs-1', settled: true });
+    expect(server.received).toEqual([]);
+    const ownerReferences = [{ kind: 'Deployment', name: 'd', uid: 'd-1', controller: true }];
+    server.next(json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', ownerReferences } }), status(404, 'NotFound'));
+    expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: 'd-1', settled: true });
+    expect(await walk.workloadUid('elsewhere', replicaSet, signal)).toEqual({ uid: undefined, settled: true });
+  });
 });
 
 describe('pods', () => {
@@ -196,9 +210,13 @@ describe('pods', () => {
       });
       await cluster.start(call());
       const hints = cluster.pods.watch(call())[Symbol.asyncIterator]();
-      expect(await hints.next()).toMatchObject({ value: { uid: 'p-1', pod: { name: 'p', workloadUid: undefined, phase: 'Unknown' } } });
+      expect(await hints.next()).toMatchObject({
+        value: { uid: 'p-1', pod: { name: 'p', workloadUid: undefined, unsettled: true, phase: 'Unknown' } },
+      });
       replicaSet = json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', ownerReferences } });
-      expect(await hints.next()).toMatchObject({ value: { pod: { workloadUid: 'd-1' } } });
+      const settled = await hints.next();
+      expect(settled).toMatchObject({ value: { pod: { workloadUid: 'd-1' } } });
+      expect(settled.value?.pod).not.toHaveProperty('unsettled');
       await hints.return?.();
     }));
 

@@ -42,3 +42,41 @@ it('a device of somebody else’s that has our hostname and not our tags is left
   await world.run(300_000);
   expect(world.control.devices().filter(({ tags }) => tags.includes('tag:customer'))).toHaveLength(1);
 });
+
+it('bug: while it cannot be told whose the pods are, none counts as gone and no device is deleted', async () => {
+  await using world = await openWorld();
+  await world.manager.attachSidecar(BOOK);
+  await world.until(connected(world));
+  const pods = await world.cluster.pods.list({ signal: AbortSignal.timeout(5_000) });
+  const old = pods.map((pod) => ({ ...pod, workloadUid: undefined, unsettled: true }));
+  world.guard.hook = ({ name }) => (name === 'cluster.pods.list' ? { old } : undefined);
+  await world.restart();
+  await world.run(120_000);
+  expect((await world.outside()).devices).toBe(1);
+  world.guard.hook = () => undefined;
+  await world.until(connected(world));
+  expect(world.control.device(world.agents.one.deviceId)).toBeDefined();
+});
+
+it('bug: a pod of another namespace that names our workload as its owner is not ours', async () => {
+  await using world = await openWorld();
+  const { sidecarId } = await world.manager.attachSidecar(BOOK);
+  await world.until(connected(world));
+  const [pod] = await world.cluster.pods.list({ signal: AbortSignal.timeout(5_000) });
+  const stranger = { ...pod, namespace: 'elsewhere', uid: 'stranger' };
+  await world.manager.detachSidecar(sidecarId);
+  world.guard.hook = ({ name }) => (name === 'cluster.pods.list' ? { old: [stranger] } : undefined);
+  await world.until(async () => (await world.sidecars()).length === 0);
+});
+
+it('bug: a sidecar is not joined to the tailnet that another customer has made under its name', async () => {
+  await using world = await openWorld();
+  await world.manager.attachSidecar(BOOK);
+  await world.until(connected(world));
+  const keys = world.control.keys().length;
+  const tailnet = await world.tailnet();
+  const old = tailnet && { ...tailnet, spec: { ...tailnet.spec, customerId: 'other' } };
+  world.guard.hook = ({ name }) => (name === 'store.tailnets.get' ? { old } : undefined);
+  await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 900_000 });
+  expect(world.control.keys()).toHaveLength(keys);
+});

@@ -71,4 +71,9 @@ describe('retry budget', () => {
     expect(probePauseMs(told, { nowMs: START + 5_000, random: 0 })).toBe(40_000);
     expect(probePauseMs(told, { nowMs: START + 60_000, random: 0 })).toBeLessThan(1_000);
   });
+
+  it('bug: a clock that is set back by an hour delays by no more than a minute', () => {
+    const budget = afterFailure(fullBudget(START), { retried: true, nowMs: START });
+    expect(probePauseMs(budget, { nowMs: START - 3_600_000, random: 0.5 })).toBeLessThanOrEqual(60_000);
+  });
 });

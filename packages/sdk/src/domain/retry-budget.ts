@@ -23,6 +23,8 @@ export const RETRY_BUDGET = {
   refillMs: 3_000,
   /** Longest pause between probes: what recovery may cost at most. */
   longestProbePauseMs: 30_000,
+  /** What the other side may ask for, and what a clock that was set back may cost. */
+  longestWishMs: 60_000,
   /** Parked retries that a successful one lets go. */
   perSuccess: 2,
 } as const;
@@ -59,6 +61,6 @@ export function afterFailure(
 
 /** Milliseconds until the next probe. `random` in [0, 1). */
 export function probePauseMs({ failures, notBeforeMs }: RetryBudget, { nowMs, random }: { readonly nowMs: number; readonly random: number }): number {
-  const { refillMs: baseMs, longestProbePauseMs: maxMs } = RETRY_BUDGET;
-  return backoffMs({ attempt: failures + 1, random, retryAfterMs: notBeforeMs - nowMs, baseMs, maxMs });
+  const { refillMs: baseMs, longestProbePauseMs: maxMs, longestWishMs } = RETRY_BUDGET;
+  return backoffMs({ attempt: failures + 1, random, retryAfterMs: Math.min(notBeforeMs - nowMs, longestWishMs), baseMs, maxMs });
 }

@@ -43,6 +43,12 @@ export interface Call {
 /** The credential Secret's two keys. */
 export const CREDENTIAL_KEYS = { clientId: 'client_id', clientSecret: 'client_secret' } as const;
 
+/** The tailnet that a sidecar is for. One that another customer has made under its name meanwhile is none. */
+export async function tailnetOf(context: Context, { spec }: StoredSidecar, call: Call): Promise<StoredTailnet | undefined> {
+  const tailnet = await context.store.tailnets.get(spec.tailnetName, call);
+  return tailnet?.spec.customerId === spec.customerId ? tailnet : undefined;
+}
+
 /**
  * The control plane's side of one tailnet, with the credential as it is now.
  *

@@ -51,7 +51,8 @@ function authorize(observed: Observed, identity: PodIdentity, report: ReportV1):
   if (pod === undefined || pod.namespace !== identity.namespace)
     throw forbidden('The pod of this token is not there any more, or carries no sidecar.', ['podUid']);
   const sidecar = pod.workloadUid === undefined ? undefined : observed.sidecarOf(pod.workloadUid);
-  if (sidecar === undefined) throw forbidden("The pod's workload has no sidecar of ours.", ['sidecarId']);
+  if (sidecar === undefined || sidecar.spec.workload.namespace !== pod.namespace)
+    throw forbidden("The pod's workload has no sidecar of ours.", ['sidecarId']);
   const wrong = [...(report.podUid === identity.podUid ? [] : ['podUid']), ...(report.sidecarId === sidecar.spec.sidecarId ? [] : ['sidecarId'])];
   if (wrong.length > 0) throw forbidden('The report speaks for another pod or sidecar than its token.', wrong);
   return { pod, sidecar };

@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { TailnetControl } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar } from './context.ts';
+import { type Call, type Context, controlOf, keepSidecar, tailnetOf } from './context.ts';
 import { activePodsOf, belongsTo } from './sidecar-devices.ts';
 import { attachmentSecret, revokeKeys } from './sidecar-keys.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
@@ -40,14 +40,14 @@ export async function takeBack(context: Context, sidecar: StoredSidecar, call: C
  * would let a deleted device rejoin), delete the devices, look again, delete the Secret. Undefined: nothing is left.
  */
 async function releaseOutside(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome | undefined> {
-  const { workload, form, fragment, mode = 'apply', tailnetName } = sidecar.spec;
+  const { workload, form, fragment, mode = 'apply' } = sidecar.spec;
   // What its creator put in is not ours to take out: its pods stay, without a key.
   if (mode === 'apply') {
     await context.cluster.workloads.detach({ workload, form, fragment }, call);
     const pods = await activePodsOf(context, sidecar, call);
     if (pods.length > 0) return { kind: 'waiting', recheckMs: 1_000 };
   }
-  const tailnet = await context.store.tailnets.get(tailnetName, call);
+  const tailnet = await tailnetOf(context, sidecar, call);
   if (tailnet !== undefined) {
     const unfinished = await releaseControl(context, sidecar, { tailnet, ...call });
     if (unfinished !== undefined) return unfinished;

@@ -1,12 +1,29 @@
+import { BifrostError } from '@bifrost/types/core';
 import type { Reason, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { planRelease, planRoutes } from '../domain/reconcile-plan.ts';
 import type { Device, Pod, TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, keepSidecar } from './context.ts';
 
-/** Pods of the workload that carry this sidecar, by the owner walk. */
+/** In the namespace of the workload: what a pod elsewhere says of its owner is nobody's word. */
+const isOf =
+  ({ spec: { workload } }: StoredSidecar) =>
+  ({ namespace, workloadUid }: Pod): boolean =>
+    workloadUid !== undefined && workloadUid === workload.uid && namespace === workload.namespace;
+
+/** Whose a pod of that namespace is cannot be told now. */
+const hasUnsettled = (pods: readonly Pod[], { spec: { workload } }: StoredSidecar): boolean =>
+  pods.some(({ namespace, unsettled }) => unsettled === true && namespace === workload.namespace);
+
+/**
+ * Pods of the workload that carry this sidecar, by the owner walk.
+ *
+ * @throws {BifrostError} `CLUSTER_UNAVAILABLE` — whose a pod is cannot be told now: it would be taken for gone, and its device deleted
+ */
 export async function podsOf(context: Context, sidecar: StoredSidecar, call: Call): Promise<readonly Pod[]> {
   const pods = await context.cluster.pods.list(call);
-  return pods.filter(({ workloadUid }) => workloadUid !== undefined && workloadUid === sidecar.spec.workload.uid);
+  if (hasUnsettled(pods, sidecar))
+    throw new BifrostError({ code: 'CLUSTER_UNAVAILABLE', message: 'Whose a pod of this namespace is cannot be told now; it is asked again.' });
+  return pods.filter(isOf(sidecar));
 }
 
 /** A pod that has come to its end stays to be looked at; its device does not. */
@@ -62,8 +79,10 @@ export async function sweepDevices(
   const sidecars = context.observed.sidecarsOf(tailnetName).filter(({ deleting }) => !deleting);
   if (sidecars.length === 0) return;
   const pods = await context.cluster.pods.list({ signal });
-  const told = sidecars.filter(({ spec: { workload } }) =>
-    pods.filter((pod) => pod.workloadUid === workload.uid && !isFinished(pod)).every(({ uid }) => context.instances.get(uid)?.deviceId !== undefined),
+  const told = sidecars.filter(
+    (sidecar) =>
+      !hasUnsettled(pods, sidecar) &&
+      pods.filter((pod) => isOf(sidecar)(pod) && !isFinished(pod)).every(({ uid }) => context.instances.get(uid)?.deviceId !== undefined),
   );
   if (told.length === 0) return;
   const nowMs = context.clock.nowMs();

@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Pod, Workload } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar } from './context.ts';
+import { type Call, type Context, controlOf, keepSidecar, tailnetOf } from './context.ts';
 import { bindInjected } from './inject-binding.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
@@ -24,7 +24,7 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
     return SETTLED;
   }
   try {
-    const tailnet = await context.store.tailnets.get(sidecar.spec.tailnetName, call);
+    const tailnet = await tailnetOf(context, sidecar, call);
     if (tailnet?.spec.paused === true) return await observe(context, sidecar, call);
     if (sidecar.deleting) return await detachSidecarFully(context, sidecar, call);
     return await keepAttached(context, { sidecar, tailnet }, call);

@@ -121,6 +121,8 @@ export interface Pod {
   readonly annotations: Readonly<Record<string, string>>;
   /** Uid of the workload at the end of the owner walk; undefined when it cannot be told. */
   readonly workloadUid: string | undefined;
+  /** The owner walk could not be finished now: whose pod this is will be told later, and nothing may be concluded from it until then. */
+  readonly unsettled?: boolean;
   readonly createdAtMs: number;
   readonly phase: string;
   readonly deleting: boolean;

@@ -22,9 +22,12 @@ export interface ApiRequest {
 /** What the API server said. */
 export type Answer<T> = { readonly ok: true; readonly body: T } | { readonly ok: false; readonly problem: ApiProblem };
 
+/** True for what can be the name of an object. */
+export const isName = (text: string): boolean => /^[A-Za-z0-9](?:[A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?$/.test(text);
+
 /** One name in a path. Names of Kubernetes hold nothing that needs escaping; what does is no name. */
 export function segment(name: string): string {
-  if (/^[A-Za-z0-9](?:[A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?$/.test(name)) return name;
+  if (isName(name)) return name;
   throw new BifrostError({ code: 'CLUSTER_REJECTED', message: 'a name is not one that Kubernetes knows' });
 }
 

@@ -1,5 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
-import { segment } from './answers.ts';
+import { isName, segment } from './answers.ts';
 import { type ApiObject, METADATA_ONLY, type OwnerReference } from './api-types.ts';
 import { BoundedMap } from './bounded-map.ts';
 import { type KubernetesConnection, untilAborted } from './connection.ts';
@@ -34,14 +34,16 @@ export class OwnerWalk implements AsyncDisposable {
 
   /** The workload behind a pod's controller. Rejects only with `signal.reason`. */
   async workloadUid(namespace: string, owner: OwnerReference | undefined, signal: AbortSignal): Promise<OwnerAnswer> {
-    if (owner === undefined || !(owner.kind in BETWEEN)) return { uid: owner?.uid, settled: true };
-    const known = this.#known.get(owner.uid);
+    if (owner === undefined || !Object.hasOwn(BETWEEN, owner.kind)) return { uid: owner?.uid, settled: true };
+    // Whoever makes a pod writes its references: what they name is looked for in that namespace only, and may be no name at all.
+    const key = `${namespace} ${owner.uid}`;
+    const known = this.#known.get(key);
     if (known !== undefined) return { uid: known.uid, settled: true };
-    let asking = this.#asking.get(owner.uid);
+    let asking = this.#asking.get(key);
     if (asking === undefined) {
       // Asked for all who wait, so no single caller's signal may end it.
-      asking = this.#ask(namespace, owner).finally(() => this.#asking.delete(owner.uid));
-      this.#asking.set(owner.uid, asking);
+      asking = this.#ask(namespace, owner, key).finally(() => this.#asking.delete(key));
+      this.#asking.set(key, asking);
     }
     return untilAborted(asking, signal);
   }
@@ -51,8 +53,9 @@ export class OwnerWalk implements AsyncDisposable {
     await Promise.all(this.#asking.values());
   }
 
-  async #ask(namespace: string, between: OwnerReference): Promise<OwnerAnswer> {
+  async #ask(namespace: string, between: OwnerReference, key: string): Promise<OwnerAnswer> {
     const { operation, group, plural } = BETWEEN[between.kind as keyof typeof BETWEEN];
+    if (!isName(between.name)) return { uid: undefined, settled: true };
     const path = `${group}/namespaces/${segment(namespace)}/${plural}/${segment(between.name)}`;
     try {
       const answer = await this.#connection.send<ApiObject>({
@@ -66,7 +69,7 @@ export class OwnerWalk implements AsyncDisposable {
       const metadata = answer.ok ? answer.body.metadata : undefined;
       // Gone, or a successor of its name: whose it was can no longer be told. Without an owner it is the workload itself.
       const uid = metadata?.uid === between.uid ? (controllerOf(metadata.ownerReferences)?.uid ?? between.uid) : undefined;
-      this.#known.set(between.uid, { uid });
+      this.#known.set(key, { uid });
       return { uid, settled: true };
     } catch (error) {
       const code = BifrostError.is(error) ? error.code : 'CLUSTER_UNAVAILABLE';

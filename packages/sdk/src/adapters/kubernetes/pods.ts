@@ -98,7 +98,7 @@ export class KubernetesPods implements Pods, AsyncDisposable {
 
   async #owned({ pod, owner }: PodRecord, signal: AbortSignal): Promise<{ pod: Pod; settled: boolean }> {
     const { uid: workloadUid, settled } = await this.#owners.workloadUid(pod.namespace, owner, signal);
-    return { pod: { ...pod, workloadUid }, settled };
+    return { pod: { ...pod, workloadUid, ...(settled ? {} : { unsettled: true }) }, settled };
   }
 }
 
