@@ -52,6 +52,18 @@ describe('a workload that is annotated', () => {
     await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 60_000 });
   });
 
+  it('bug: loses its annotation while the manager only reads: detached once it writes again', async () => {
+    await using world = await openWorld();
+    await world.cluster.annotateWorkload(world.book, ANNOTATED);
+    await world.until(connected(world));
+    world.manager.setReadOnly(true);
+    await world.cluster.annotateWorkload(world.book, { 'bifrost.dev/tailnet': undefined });
+    await world.run(60_000);
+    expect(await world.sidecars()).toHaveLength(1);
+    world.manager.setReadOnly(false);
+    await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 900_000 });
+  });
+
   it('with other values is updated; with another hostname attached anew', async () => {
     await using world = await openWorld();
     await world.cluster.annotateWorkload(world.book, ANNOTATED);

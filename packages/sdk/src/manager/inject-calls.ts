@@ -22,6 +22,11 @@ export interface Injected<Manifest> {
   readonly manifest: Manifest;
 }
 
+interface Checked {
+  readonly spec: SidecarSpec;
+  readonly present: StoredSidecar | undefined;
+}
+
 const KINDS: readonly WorkloadKind[] = ['Deployment', 'StatefulSet', 'DaemonSet', 'Job', 'CronJob'];
 
 /** @see NetworkManager.injectSidecar */
@@ -37,8 +42,8 @@ export async function injectSidecar<Manifest extends WorkloadManifest>(
       { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, signal: call.signal },
       {
         check: () => check(context, { manifest, input }, call),
-        write: async (spec) => {
-          const sidecar = await createOrFind(context, spec, call);
+        write: async ({ spec, present }) => {
+          const sidecar = present ?? (await createOrFind(context, spec, call));
           context.observed.sawSidecar(sidecar.key, sidecar);
           context.announcer.sawSidecar(sidecar.key, sidecar);
           return sidecar;
@@ -54,7 +59,7 @@ async function check(
   context: Context,
   { manifest, input }: { readonly manifest: WorkloadManifest; readonly input: InjectSidecarInput },
   call: Call,
-): Promise<SidecarSpec> {
+): Promise<Checked> {
   const request: InjectSidecarRequest = parseOrThrow(injectSidecarRequestSchema, input, 'INVALID_ARGUMENT');
   const reference = referenceOf(manifest);
   const tailnet = await requireUsableTailnet(context, request.tailnetName, call);
@@ -63,7 +68,7 @@ async function check(
   const present = await context.store.sidecars.get(attachmentKey(reference), call);
   const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
   if (present !== undefined && present.spec.sidecarId === sidecarId && !present.deleting && sameJson(present.spec.config, request.config))
-    return present.spec;
+    return { spec: present.spec, present };
   if (present !== undefined) agreeing(present, { ...request, workload: reference });
   await requireFreeHostname(context, tailnet, { spec: { config: request.config, workload: reference }, ...call });
   const { fragment, networkMode } = await renderAdmitted(context, { tailnet, config: request.config, workload, sidecarId }, call);
@@ -81,7 +86,7 @@ async function check(
     renderedFor: networkHash(tailnet.spec.config),
     origin: 'call',
   };
-  return spec;
+  return { spec, present: undefined };
 }
 
 /** @throws {BifrostError} `INVALID_ARGUMENT` — it has no place of its own yet; `WORKLOAD_UNSUPPORTED` — no kind that carries a sidecar */

@@ -68,12 +68,15 @@ export async function resync(context: Context, call: Call): Promise<void> {
   const { observed } = context;
   const tailnets = (await context.store.tailnets.list(call)).map(({ key }) => key);
   for (const key of new Set([...tailnets, ...known.tailnets])) context.touch('tailnet', key);
-  const listed = new Set((await context.store.sidecars.list(call)).map(({ key }) => key));
+  const sidecars = await context.store.sidecars.list(call);
+  const listed = new Set(sidecars.map(({ key }) => key));
   const seen = new Set(observed.sidecarKeys);
   // Read anew where the two differ: the list may be older than what the watch has told.
   for (const key of listed.symmetricDifference(seen)) observed.sawSidecar(key, await context.store.sidecars.get(key, call));
   for (const key of new Set([...listed, ...seen, ...known.sidecars])) context.touch('sidecar', key);
-  for (const key of observed.annotatedKeys) context.touch('workload', key);
+  // Those that have a sidecar by annotation and may ask for none any more, and those that ask for one.
+  const annotated = sidecars.filter(({ spec: { origin } }) => origin === 'annotation').map(({ key }) => key);
+  for (const key of new Set([...annotated, ...observed.annotatedKeys])) context.touch('workload', key);
 }
 
 /** A watch that fails is opened again; what it missed comes with its first hints. */

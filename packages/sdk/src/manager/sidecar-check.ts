@@ -31,7 +31,7 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
   if (present !== undefined) {
     const { spec } = agreeing(present, { ...request, workload: reference });
     // One that failed and was taken back is tried anew, as if it had never been.
-    if (present.state.rolledBack !== true) return { request, workload, spec, present };
+    if (present.state.rolledBack !== true) return { request, workload, spec: asAsked(spec), present };
   }
   await requireFreeHostname(context, tailnet, { spec: { config: request.config, workload: reference }, ...call });
   const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
@@ -87,6 +87,18 @@ export function requireSameCustomer({ customerId }: Pick<Workload, 'customerId'>
 
 const exists = (message: string, path: string, { sidecarId, issue }: { readonly sidecarId: string; readonly issue: string }): BifrostError =>
   new BifrostError({ code: 'SIDECAR_EXISTS', message, details: { sidecarId }, issues: [{ path, message: issue }] });
+
+/** Without what came later: a change on trial, an upgrade, a wish to abandon. */
+function asAsked({
+  trial: _trial,
+  previous: _previous,
+  reverted: _reverted,
+  upgradeId: _upgrade,
+  abandon: _abandon,
+  ...spec
+}: SidecarSpec): SidecarSpec {
+  return spec;
+}
 
 /** The same wish is answered with what is there; any other is a conflict that says what to do. @throws {BifrostError} `SIDECAR_EXISTS` */
 export function agreeing(present: StoredSidecar, wanted: Pick<SidecarSpec, 'tailnetName' | 'config' | 'workload'>): StoredSidecar {
