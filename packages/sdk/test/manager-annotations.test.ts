@@ -104,6 +104,21 @@ describe('a workload that is annotated', () => {
     await world.until(connected(world), { limitMs: 130_000 });
   });
 
+  it('bug: a hundred refused ones of a stranger do not delay the customer whose tailnet they name', async () => {
+    await using world = await openWorld();
+    await world.cluster.createNamespace({ name: 'stranger', customerId: 'stranger' });
+    for (let index = 0; index < 100; index += 1) {
+      const workload = await world.cluster.createWorkload({ namespace: 'stranger', name: `w${index}`, replicas: 0 });
+      await world.cluster.annotateWorkload(workload, ANNOTATED);
+    }
+    await world.until(() => refusals(world).length === 100, { limitMs: 60_000 });
+    let failures = 0;
+    world.guard.hook = ({ name }) => (name === 'controlPlane.tailnet.createKey' && failures++ < 2 ? 'before' : undefined);
+    await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world), { limitMs: 60_000 });
+    expect(failures).toBeGreaterThan(2);
+  });
+
   it('and attached by call with the same wish stays as it is; with another wish the annotation is refused', async () => {
     await using world = await openWorld();
     await world.manager.attachSidecar(BOOK);

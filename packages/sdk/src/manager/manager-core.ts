@@ -1,6 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
 import { systemClock } from '../adapters/system/clock.ts';
-import { WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { AuditSink, Logger } from '../ports/index.ts';
 import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
@@ -31,12 +30,12 @@ function placeOf(key: string): { readonly kind: string; readonly name: string } 
   return { kind, name: key.slice(kind.length + 1) };
 }
 
-/** Whose work a key is: of a workload the customer of its attachment, or of the tailnet that it asks for. */
-function customerOf({ announcer, observed }: Context, key: string): string | undefined {
+/** Whose work a key is: of a workload the customer of its attachment; without one its namespace's, since what it asks for may be a stranger's. */
+function customerOf({ announcer }: Context, key: string): string | undefined {
   const { kind, name } = placeOf(key);
   if (kind === 'tailnet') return announcer.customerOf('tailnet', name);
-  const wanted = kind === 'workload' ? observed.workloadOf(name)?.annotations[WORKLOAD_ANNOTATIONS.tailnet] : undefined;
-  return announcer.customerOf('sidecar', name) ?? (wanted === undefined ? undefined : announcer.customerOf('tailnet', wanted));
+  // No customer is called so: names of customers have no slash.
+  return announcer.customerOf('sidecar', name) ?? (kind === 'workload' ? `namespace/${name.slice(0, name.indexOf('/'))}` : undefined);
 }
 
 /** The life of a manager: what it is made of, its start, its loops, its end. The calls are {@link NetworkManager}'s. */

@@ -24,6 +24,8 @@ export function outdatedOf(context: Context, { key, spec }: StoredTailnet): read
     .filter((sidecar) => isUpgradable(sidecar) && !holdsFor(sidecar.spec, sidecar.spec.renderedFor ?? hash, spec.config));
 }
 
+const NOBODY_BEGAN_MS = 5_000;
+
 /** Takes an upgrade one step further. Whoever runs the loop goes on where the last one ended: all of it is stored. */
 export async function driveUpgrade(context: Context, tailnet: StoredTailnet, call: Call): Promise<Outcome> {
   const { wish, tailnet: current } = await wishOf(context, tailnet, call);
@@ -40,8 +42,10 @@ export async function driveUpgrade(context: Context, tailnet: StoredTailnet, cal
     ...call,
   });
   tell(context, kept, { before, now: state });
-  for (const key of start) await begin(context, { tailnet: kept, key, wish }, call);
-  return start.length > 0 ? { kind: 'waiting', recheckMs: 0 } : SETTLED;
+  let begun = false;
+  for (const key of start) begun = (await begin(context, { tailnet: kept, key, wish }, call)) || begun;
+  if (start.length === 0) return SETTLED;
+  return { kind: 'waiting', recheckMs: begun ? 0 : NOBODY_BEGAN_MS };
 }
 
 const isOver = (state: UpgradeState | undefined, { upgradeId }: UpgradeWish): boolean =>
@@ -90,12 +94,13 @@ interface Turn {
   readonly wish: UpgradeWish;
 }
 
-async function begin(context: Context, { tailnet, key, wish }: Turn, call: Call): Promise<void> {
+/** True when it is on its way: what is yet to be released by its own loop is not. */
+async function begin(context: Context, { tailnet, key, wish }: Turn, call: Call): Promise<boolean> {
   const sidecar = await context.store.sidecars.get(key, call);
   context.observed.sawSidecar(key, sidecar);
-  if (sidecar === undefined || !isUpgradable(sidecar) || sidecar.spec.upgradeId === wish.upgradeId) return;
+  if (sidecar === undefined || !isUpgradable(sidecar) || sidecar.spec.upgradeId === wish.upgradeId) return true;
   const workload = await context.cluster.workloads.get(sidecar.spec.workload, call);
-  if (workload === undefined) return; // its own loop releases it
+  if (workload === undefined) return false; // its own loop releases it
   const { reverted: _, ...spec } = sidecar.spec;
   try {
     const changed = await rerendered(context, { tailnet, sidecar, workload, trialMs: wish.trialMs }, call);
@@ -106,6 +111,7 @@ async function begin(context: Context, { tailnet, key, wish }: Turn, call: Call)
     await respecSidecar(context, sidecar, { spec: { ...sidecar.spec, reverted: reasonOf(error), upgradeId: wish.upgradeId }, ...call });
   }
   context.touch('sidecar', key);
+  return true;
 }
 
 /**
