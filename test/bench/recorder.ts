@@ -55,6 +55,7 @@ export class Recorder implements KubernetesConnection {
   }
 
   stream(request: Parameters<KubernetesConnection['stream']>[0]) {
+    this.#reads += 1;
     return this.#inner.stream(request);
   }
 
