@@ -30,6 +30,8 @@ export interface Context {
   readonly unstored: Map<string, ControlCredential>;
   /** One attach at a time for one hostname of a tailnet: the check and the write belong together. */
   readonly attaching: KeyedLock;
+  /** Since when this manager hears reports and may act, and when a tailnet was last seen paused: see `judgedFromMs`. */
+  readonly hearing: { sinceMs: number; readonly pausedAtMs: Map<string, number> };
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */
   readonly touch: (kind: WorkKind, key: string) => void;
   /** While true nothing is written, neither outside nor in the store. */
@@ -42,6 +44,14 @@ export interface Call {
 
 /** The credential Secret's two keys. */
 export const CREDENTIAL_KEYS = { clientId: 'client_id', clientSecret: 'client_secret' } as const;
+
+/**
+ * No deadline of that tailnet's sidecars is over before: time without a manager, or paused, is nobody's failure. Who runs has told so within the silence
+ * that is allowed, and after a pause everything has its whole time again.
+ */
+export function judgedFromMs({ hearing, settings }: Context, tailnetName: string, wholeMs: number): number {
+  return Math.max(hearing.sinceMs + settings.silenceMs, (hearing.pausedAtMs.get(tailnetName) ?? Number.NEGATIVE_INFINITY) + wholeMs);
+}
 
 /** The tailnet that a sidecar is for. One that another customer has made under its name meanwhile is none. */
 export async function tailnetOf(context: Context, { spec }: StoredSidecar, call: Call): Promise<StoredTailnet | undefined> {

@@ -69,6 +69,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       instances: new Instances(),
       unstored: new Map(),
       attaching: new KeyedLock(),
+      hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.
       touch: (kind, key) => this.#running && this.#queue.add(`${kind}:${key}`),
       readOnly: () => this.#readOnly,
@@ -105,6 +106,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       throw error;
     }
     this.#running = true;
+    this.context.hearing.sinceMs = this.context.clock.nowMs();
     this.#loops = runLoops(this.context, { signal: this.stopping });
   }
 
@@ -129,6 +131,7 @@ export abstract class ManagerCore implements AsyncDisposable {
     this.open();
     this.#readOnly = readOnly;
     if (readOnly || !this.#running) return;
+    this.context.hearing.sinceMs = this.context.clock.nowMs();
     resync(this.context, { signal: this.stopping }).catch((error: unknown) => {
       if (!this.stopping.aborted) this.context.logger.log('warn', 'a round failed', { error: describeError(error) });
     });

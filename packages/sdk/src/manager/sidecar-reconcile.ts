@@ -36,6 +36,7 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
 
 /** While the tailnet is paused nothing is changed; what agents say is kept all the same. */
 async function observe(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
+  context.hearing.pausedAtMs.set(sidecar.spec.tailnetName, context.clock.nowMs());
   noticePods(context, sidecar, await podsOf(context, sidecar, call));
   if (!sidecar.deleting) await recordInstances(context, sidecar, call);
   return SETTLED;

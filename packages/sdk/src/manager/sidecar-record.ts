@@ -3,7 +3,7 @@ import { statusOfInstances } from '../domain/connectivity.ts';
 import type { InstanceState, Reason, SidecarState, StoredSidecar } from '../domain/model.ts';
 import { planPhase, planWaiting } from '../domain/reconcile-plan.ts';
 import type { Workload } from '../ports/index.ts';
-import { type Call, type Context, keepSidecar } from './context.ts';
+import { type Call, type Context, judgedFromMs, keepSidecar } from './context.ts';
 import { instanceState } from './instances.ts';
 import type { Applied } from './sidecar-apply.ts';
 import { eventOf } from './sidecar-trial.ts';
@@ -28,7 +28,10 @@ export async function recordState(
   const deadlineMs = settings.attachDeadlineMs;
   const nowMs = clock.nowMs();
   const everConnected = sidecar.state.everConnected === true || instances.some(({ status }) => status === 'connected' || status === 'degraded');
-  const waiting = planWaiting(sidecar.state.waitingSinceMs, { wanted: everConnected || told.stopped ? 0 : workload.replicas, nowMs, deadlineMs });
+  const { waitingSinceMs = nowMs } = sidecar.state;
+  const wholeMs = Math.max(deadlineMs, judgedFromMs(context, sidecar.spec.tailnetName, deadlineMs) - waitingSinceMs);
+  const wanted = everConnected || told.stopped ? 0 : workload.replicas;
+  const waiting = planWaiting(sidecar.state.waitingSinceMs, { wanted, nowMs, deadlineMs: wholeMs });
   const { phase, reason: late, recheckMs } = planPhase(instances, { nowMs, deadlineMs });
   const state: SidecarState = {
     ...rest,

@@ -2,7 +2,7 @@ import type { Reason, StoredSidecar } from '../domain/model.ts';
 import { LABELS } from '../domain/names.ts';
 import { planTrial } from '../domain/reconcile-plan.ts';
 import type { Pod, Workload } from '../ports/index.ts';
-import { type Call, type Context, respecSidecar } from './context.ts';
+import { type Call, type Context, judgedFromMs, respecSidecar } from './context.ts';
 import { isFinished } from './sidecar-devices.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -17,7 +17,13 @@ export async function judgeTrial(context: Context, look: Look, call: Call): Prom
   const { sidecar, workload } = look;
   const { trial, ...spec } = sidecar.spec;
   if (trial === undefined) return SETTLED;
-  const plan = planTrial({ trial, wanted: workload.replicas, pods: podsOnTrial(context, look), nowMs: context.clock.nowMs() });
+  const deadlineMs = Math.max(trial.deadlineMs, judgedFromMs(context, sidecar.spec.tailnetName, trial.deadlineMs - trial.sinceMs));
+  const plan = planTrial({
+    trial: { ...trial, deadlineMs },
+    wanted: workload.replicas,
+    pods: podsOnTrial(context, look),
+    nowMs: context.clock.nowMs(),
+  });
   if (plan.kind === 'wait') return { kind: 'waiting', recheckMs: plan.recheckMs };
   if (plan.kind === 'revert') return revert(context, sidecar, call);
   const { reverted: _, ...proved } = spec;

@@ -17,6 +17,7 @@ export const displayNameOf = (tailnet: StoredTailnet): string => `${tailnet.key.
 export async function reconcileTailnet(context: Context, key: string, call: Call): Promise<Outcome> {
   const tailnet = await context.store.tailnets.get(key, call);
   sawTailnet(context, key, tailnet);
+  if (tailnet === undefined) context.hearing.pausedAtMs.delete(key);
   if (tailnet === undefined || context.readOnly()) return SETTLED;
   try {
     if (tailnet.spec.paused === true) return await hold(context, tailnet, call);

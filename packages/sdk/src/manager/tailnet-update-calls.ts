@@ -110,6 +110,7 @@ export async function pauseTailnet(
     write: async (tailnet) => {
       const { paused: before = false, ...spec } = tailnet.spec;
       if (before === paused) return tailnetView(tailnet);
+      context.hearing.pausedAtMs.set(tailnetName, context.clock.nowMs());
       return written(context, await context.store.tailnets.replaceSpec(tailnet, paused ? { ...spec, paused } : spec, call));
     },
   });
