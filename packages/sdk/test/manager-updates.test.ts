@@ -111,6 +111,29 @@ describe('updateSidecar', () => {
     expect((await world.manager.listSidecars())[0]?.conditions).toContainEqual(expect.objectContaining({ type: 'Reverted', status: 'True' }));
   });
 
+  it('bug: is put in although somebody has changed what is ours meanwhile', async () => {
+    await using world = await connected();
+    const { sidecarId = '' } = (await stored(world))?.spec ?? {};
+    await world.manager.pauseTailnet('acme-corp-production');
+    await world.cluster.changeWorkload(world.book, { manager: 'argocd', initContainers: [{ name: 'tailscale', image: 'elsewhere:latest' }] });
+    await world.quiet();
+    await world.manager.updateSidecar({ sidecarId, config: { enableSsh: true }, allowRollout: true });
+    await world.manager.resumeTailnet('acme-corp-production');
+    await world.until(() => world.names().includes('sidecar:updated'), { limitMs: 60_000 });
+    expect(JSON.stringify(await world.cluster.readWorkload(world.book))).not.toContain('elsewhere');
+  });
+
+  it('bug: is taken back at its deadline also when it could not be put in', async () => {
+    await using world = await connected();
+    const { sidecarId = '' } = (await stored(world))?.spec ?? {};
+    world.guard.hook = ({ name }) => (name === 'cluster.workloads.attach' ? { refused: 'FIELD_CONFLICT' } : undefined);
+    await world.manager.updateSidecar({ sidecarId, config: { enableSsh: true }, allowRollout: true });
+    await world.until(() => world.names().includes('sidecar:reverted'), { limitMs: 1_200_000 });
+    world.guard.hook = () => undefined;
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    expect((await stored(world))?.spec).toMatchObject({ config: { enableSsh: false }, reverted: { code: 'UPGRADE_ROLLED_BACK' } });
+  });
+
   it('refuses another hostname, and a sidecar that nobody knows', async () => {
     await using world = await connected();
     const sidecarId = (await stored(world))?.spec.sidecarId ?? '';

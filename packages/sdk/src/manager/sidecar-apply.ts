@@ -43,7 +43,9 @@ export async function ensureApplied(context: Context, attached: Attached, call: 
   if (sidecar.spec.mode === 'inject') return verified(context, attached, isIn);
   if (isIn) return inPlace(sidecar);
   const isOwnChange = sidecar.state.applied !== true || sidecar.state.appliedFragment !== fragmentHash(sidecar.spec.fragment);
-  return isOwnChange ? inPlace(await putIn(context, sidecar, call)) : repairDrift(context, attached, call);
+  if (!isOwnChange) return repairDrift(context, attached, call);
+  // What was ours already and somebody has changed meanwhile does not hinder a change of ours.
+  return inPlace(await putIn(context, sidecar, { ...call, repair: sidecar.state.applied === true }));
 }
 
 function inPlace(sidecar: StoredSidecar, repairs: readonly Repair[] = sidecar.state.repairs ?? []): Applied {

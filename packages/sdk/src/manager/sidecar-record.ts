@@ -6,7 +6,7 @@ import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, judgedFromMs, keepSidecar } from './context.ts';
 import { instanceState } from './instances.ts';
 import type { Applied } from './sidecar-apply.ts';
-import { eventOf } from './sidecar-trial.ts';
+import { eventOf, withdrawTrial } from './sidecar-trial.ts';
 import { reasonOf } from './tailnet-acceptance.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -94,6 +94,6 @@ export async function recordFailure(context: Context, key: string, { error, sign
   if (outcome.kind === 'retry' && sidecar.state.phase === 'failed' && !sidecar.deleting) return outcome;
   const phase = sidecar.deleting ? 'detaching' : outcome.kind === 'stopped' ? 'failed' : sidecar.state.phase;
   const state: SidecarState = { ...sidecar.state, phase, reason: reasonOf(error) };
-  await keepSidecar(context, sidecar, { state, signal });
-  return outcome;
+  const kept = await keepSidecar(context, sidecar, { state, signal });
+  return outcome.kind === 'stopped' && !kept.deleting ? ((await withdrawTrial(context, kept, { signal })) ?? outcome) : outcome;
 }

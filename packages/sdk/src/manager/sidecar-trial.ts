@@ -1,8 +1,9 @@
-import type { Reason, StoredSidecar } from '../domain/model.ts';
+import type { Reason, StoredSidecar, Trial } from '../domain/model.ts';
 import { LABELS } from '../domain/names.ts';
 import { planTrial } from '../domain/reconcile-plan.ts';
 import type { Pod, Workload } from '../ports/index.ts';
 import { type Call, type Context, judgedFromMs, respecSidecar } from './context.ts';
+import { fragmentHash } from './hashes.ts';
 import { isFinished } from './sidecar-devices.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -31,6 +32,16 @@ export async function judgeTrial(context: Context, look: Look, call: Call): Prom
   if (plan.kind === 'prove') context.events.emit('sidecar:updated', eventOf(context, sidecar));
   context.touch('tailnet', sidecar.spec.tailnetName); // the next wave of an upgrade waits for it
   return SETTLED;
+}
+
+const deadlineOf = (context: Context, { spec: { tailnetName } }: StoredSidecar, { sinceMs, deadlineMs }: Trial): number =>
+  Math.max(deadlineMs, judgedFromMs(context, tailnetName, deadlineMs - sinceMs));
+
+/** Takes back a change that could not even be put in before its deadline, which costs no pod anything. Undefined: there is none. */
+export async function withdrawTrial(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome | undefined> {
+  const { spec, state } = sidecar;
+  if (spec.trial === undefined || state.appliedFragment === fragmentHash(spec.fragment)) return undefined;
+  return context.clock.nowMs() < deadlineOf(context, sidecar, spec.trial) ? undefined : revert(context, sidecar, call);
 }
 
 function podsOnTrial(context: Context, { sidecar, pods }: Look) {

@@ -9,9 +9,9 @@ export interface PortCall {
 }
 /**
  * What a hook wants of a call: that it fails before its effect, or that its reply is lost; a function is called between effect and loss. `old`: it is
- * answered so, and does nothing.
+ * answered so, `refused`: it is refused so, and does nothing.
  */
-export type Verdict = 'before' | 'after' | (() => void) | { readonly old: unknown } | undefined;
+export type Verdict = 'before' | 'after' | (() => void) | { readonly old: unknown } | { readonly refused: ErrorCode } | undefined;
 
 const UNAVAILABLE: Readonly<Record<string, ErrorCode>> = {
   store: 'STORE_UNAVAILABLE',
@@ -56,6 +56,7 @@ export class PortGuard {
     const verdict = await this.hook({ name, number: this.#calls });
     const code = UNAVAILABLE[name.split('.')[0] ?? ''] ?? 'INTERNAL';
     if (verdict === 'before') throw new BifrostError({ code, message: 'injected before the effect' });
+    if (typeof verdict === 'object' && 'refused' in verdict) throw new BifrostError({ code: verdict.refused, message: 'injected refusal' });
     if (typeof verdict === 'object') return verdict.old;
     const result = await call();
     if (verdict === undefined) return result;
