@@ -62,6 +62,8 @@ export interface TailnetState {
   readonly policyWritten?: boolean;
   /** SHA-256 of the policy that we wrote last: what differs from it is somebody else's edit. */
   readonly policyHash?: string;
+  /** Of the policy that is being written: stored before it is, so that it is known as ours whatever happens next. */
+  readonly policyPending?: string;
   readonly conditions?: readonly Condition[];
   readonly upgrade?: UpgradeState;
   readonly reason?: Reason;

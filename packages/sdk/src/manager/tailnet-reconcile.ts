@@ -51,10 +51,10 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const found = tailnet.spec.tenancy === 'organization' ? await ensureMade(context, tailnet, call) : tailnet;
   const control = await controlOf(context, found, call);
   const { controlId, dnsName } = await control.describe(call);
-  const policy = found.spec.tenancy === 'organization' ? await keepPolicy(context, found, { control, ...call }) : {};
-  const { reason: _, ...rest } = found.state;
-  const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }), ...policy };
-  const active = await keepTailnet(context, found, { state, outdated: outdatedOf(context, found).length, ...call });
+  const ruled = found.spec.tenancy === 'organization' ? await keepPolicy(context, found, { control, ...call }) : found;
+  const { reason: _, ...rest } = ruled.state;
+  const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }) };
+  const active = await keepTailnet(context, ruled, { state, outdated: outdatedOf(context, ruled).length, ...call });
   await sweepDevices(context, control, { tailnetName: active.key, ...call });
   return driveUpgrade(context, active, call);
 }

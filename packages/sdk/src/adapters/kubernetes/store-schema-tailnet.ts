@@ -124,6 +124,7 @@ export const tailnetStateSchema = z
     dnsName: text().exactOptional().describe('The MagicDNS suffix of its machines.'),
     policyWritten: z.boolean().exactOptional().describe('True once the policy of a tailnet that we made is written.'),
     policyHash: text(128).exactOptional().describe("SHA-256 of the policy that we wrote last: what differs is somebody else's edit."),
+    policyPending: text(128).exactOptional().describe('SHA-256 of the policy that is being written.'),
     conditions,
     upgrade: upgradeState.exactOptional(),
     reason: reason.exactOptional(),

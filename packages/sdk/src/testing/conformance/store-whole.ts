@@ -40,6 +40,7 @@ function wholeTailnet(): { readonly spec: TailnetSpec; readonly state: TailnetSt
       dnsName: 'tail1.example.net',
       policyWritten: true,
       policyHash: 'a'.repeat(64),
+      policyPending: 'b'.repeat(64),
       conditions: CONDITIONS,
       upgrade: { upgradeId: 'u', total: 3, done: 1, finished: false, haltedBy: { code: 'ATTACH_TIMEOUT', message: 'm', path: 'p', sidecarId: 's' } },
       reason: { code: 'CONTROL_DENIED', message: 'm', path: 'credential.secretName' },
