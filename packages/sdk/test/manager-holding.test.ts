@@ -126,6 +126,24 @@ describe('abandon: the way out when credentials are dead', () => {
     expect(await world.outside()).toMatchObject({ secrets: 0 });
   });
 
+  it('bug: a trouble that passes is waited for, and nothing is left', async () => {
+    await using world = await attached();
+    let failures = 0;
+    world.guard.hook = ({ name }) => (name.startsWith('controlPlane.tailnet.') && failures++ < 3 ? 'before' : undefined);
+    await world.manager.deleteTailnet(TAILNET, { cascade: true, abandon: true });
+    await world.until(async () => (await world.tailnet()) === undefined, { limitMs: 300_000 });
+    expect(failures).toBeGreaterThan(3);
+    expect(await world.outside()).toEqual(NOTHING);
+  });
+
+  it('its twin: one that stays for a minute is not', async () => {
+    await using world = await attached();
+    world.guard.hook = ({ name }) => (name.startsWith('controlPlane.tailnet.') ? 'before' : undefined);
+    await world.manager.deleteTailnet(TAILNET, { cascade: true, abandon: true });
+    await world.until(async () => (await world.tailnet()) === undefined, { limitMs: 600_000 });
+    expect(world.audit.records).toContainEqual(expect.objectContaining({ action: 'abandon', outcome: 'CONTROL_UNAVAILABLE' }));
+  });
+
   it('takes away what can be reached', async () => {
     await using world = await attached();
     await world.manager.deleteTailnet(TAILNET, { cascade: true, abandon: true });

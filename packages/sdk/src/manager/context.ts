@@ -32,6 +32,8 @@ export interface Context {
   readonly attaching: KeyedLock;
   /** Since when this manager hears reports and may act, and when a tailnet was last seen paused: see `judgedFromMs`. */
   readonly hearing: { sinceMs: number; readonly pausedAtMs: Map<string, number> };
+  /** Since when the control plane fails what is to be abandoned, by sidecar id or tailnet name: a trouble that passes is no reason to leave anything. */
+  readonly abandoning: Map<string, number>;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */
   readonly touch: (kind: WorkKind, key: string) => void;
   /** While true nothing is written, neither outside nor in the store. */

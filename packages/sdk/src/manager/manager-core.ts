@@ -69,6 +69,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       instances: new Instances(),
       unstored: new Map(),
       attaching: new KeyedLock(),
+      abandoning: new Map(),
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.
       touch: (kind, key) => this.#running && this.#queue.add(`${kind}:${key}`),

@@ -12,6 +12,7 @@ export async function detachSidecarFully(context: Context, sidecar: StoredSideca
   const unfinished = await releaseOutside(context, marked, call);
   if (unfinished !== undefined) return unfinished;
   await context.store.sidecars.finalize(marked, call);
+  context.abandoning.delete(sidecar.spec.sidecarId);
   context.instances.forget(marked.key);
   context.observed.sawSidecar(marked.key, undefined);
   context.announcer.sawSidecar(marked.key, undefined);
@@ -75,16 +76,26 @@ async function releaseControl(context: Context, sidecar: StoredSidecar, { tailne
   }
 }
 
-/** Only what the control plane does not let us do may be abandoned. Ids of what may be left are in the stored object until now. */
+/** So long a trouble that may pass is waited for, before it counts as one that stays. */
+const MAY_PASS_MS = 60_000;
+
+/**
+ * Only what the control plane does not let us do may be abandoned: at once what it refuses, later what it does not answer. Ids of what may be left are in
+ * the stored object until now.
+ */
 export async function recordAbandoned(
   context: Context,
   { error, subject, customerId }: { readonly error: unknown; readonly subject: string; readonly customerId: string },
   call: Call,
 ): Promise<void> {
   if (!BifrostError.is(error) || !error.code.startsWith('CONTROL_') || call.signal.aborted) throw error;
-  const { code } = error;
+  const { code, retry } = error;
+  const nowMs = context.clock.nowMs();
+  const sinceMs = context.abandoning.get(subject) ?? nowMs;
+  context.abandoning.set(subject, sinceMs);
+  if (retry === 'backoff' && nowMs - sinceMs < MAY_PASS_MS) throw error;
   context.logger.log('warn', 'abandoned at the control plane: keys or devices may be left there', { subject, code });
-  await context.audit.append({ atMs: context.clock.nowMs(), actor: 'manager', action: 'abandon', subject, customerId, outcome: code }, call);
+  await context.audit.append({ atMs: nowMs, actor: 'manager', action: 'abandon', subject, customerId, outcome: code }, call);
 }
 
 /** A reason that a failed round left stays until something changes: taking it out and putting it back would be two hints for the next round. */

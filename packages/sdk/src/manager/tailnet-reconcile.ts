@@ -122,6 +122,7 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
     context.unstored.delete(tailnet.spec.tailnetId);
   }
   await context.store.tailnets.finalize(tailnet, call);
+  context.abandoning.delete(tailnet.key);
   sawTailnet(context, tailnet.key, undefined);
   return SETTLED;
 }
