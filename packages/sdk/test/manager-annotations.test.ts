@@ -94,6 +94,23 @@ describe('a workload that is annotated', () => {
     expect(await world.sidecars()).toEqual([]);
   });
 
+  it('bug: follows its annotations again after a roll-back, but for what was rolled back', async () => {
+    await using world = await openWorld({ settings: { attachDeadlineMs: 60_000 } });
+    await world.cluster.annotateWorkload(world.book, ANNOTATED);
+    await world.until(connected(world));
+    const [before] = world.agents.all;
+    world.agents.speak = false;
+    await world.cluster.annotateWorkload(world.book, { 'bifrost.dev/enable-ssh': 'true' });
+    await world.until(() => world.agents.all.some((agent) => agent !== before));
+    await world.until(() => world.names().includes('sidecar:reverted'), { limitMs: 300_000 });
+    world.agents.speak = true;
+    await world.run(600_000);
+    expect((await stored(world))?.spec.config).toMatchObject({ enableSsh: false });
+    await world.cluster.annotateWorkload(world.book, { 'bifrost.dev/enable-ssh': 'true', 'bifrost.dev/accept-routes': 'false' });
+    await world.until(async () => (await stored(world))?.spec.config.acceptRoutes === false && (await stored(world))?.spec.trial === undefined);
+    expect((await stored(world))?.spec.config).toMatchObject({ enableSsh: true, acceptRoutes: false });
+  });
+
   it('in another customer’s namespace is refused, and attached once that is put right', async () => {
     await using world = await openWorld();
     await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'somebody-else' });

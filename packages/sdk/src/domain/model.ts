@@ -102,6 +102,8 @@ export interface SidecarSpec {
   readonly trial?: Trial;
   /** Why the last changed fragment was taken back; gone with the next that proves itself. */
   readonly reverted?: Reason;
+  /** Hash of the configuration that was taken back: the same wish is not tried again by itself. */
+  readonly revertedFor?: string;
   /** The last upgrade that reached it, whatever came of it. */
   readonly upgradeId?: string;
   /** Default `call`. */

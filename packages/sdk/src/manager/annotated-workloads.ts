@@ -3,6 +3,7 @@ import { annotatedWish } from '../domain/annotated-wish.ts';
 import type { StoredSidecar } from '../domain/model.ts';
 import type { WorkloadHint } from '../ports/index.ts';
 import { type Call, type Context, respecSidecar } from './context.ts';
+import { configHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
 import { attachSidecar } from './sidecar-calls.ts';
 import { respecified } from './sidecar-update-calls.ts';
@@ -45,7 +46,7 @@ async function follow(context: Context, { sidecar, wish }: { readonly sidecar: S
   if (deleting) return SETTLED; // its end is a hint for this workload
   const isSame = spec.tailnetName === wish.tailnetName && sameJson(spec.config, wish.config);
   if (state.rolledBack === true && !isSame) return withdraw(context, sidecar, call);
-  if (isSame || spec.reverted !== undefined) return SETTLED;
+  if (isSame || (spec.reverted !== undefined && spec.revertedFor === configHash(wish.config))) return SETTLED;
   if (spec.origin !== 'annotation' || spec.mode === 'inject') return attach(context, wish, call); // refused with what differs
   if (spec.tailnetName !== wish.tailnetName || spec.config.hostname !== wish.config.hostname) return withdraw(context, sidecar, call);
   await respecSidecar(context, sidecar, { spec: await respecified(context, { sidecar, config: wish.config }, call), ...call });

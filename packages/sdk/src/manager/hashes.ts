@@ -20,6 +20,12 @@ export function holdsFor({ networkMode }: Pick<SidecarSpec, 'networkMode'>, rend
 
 export const policyHash = (text: string): string => createHash('sha256').update(text).digest('hex');
 
+/** Tells one configuration of a sidecar from another, whatever the order of its members. */
+export const configHash = (config: SidecarSpec['config']): string =>
+  createHash('sha256')
+    .update(JSON.stringify(sorted(config)))
+    .digest('hex');
+
 /** Tells one fragment from another, whatever the order of its members. */
 export const fragmentHash = (fragment: SidecarFragment): string =>
   createHash('sha256')

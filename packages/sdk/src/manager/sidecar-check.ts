@@ -93,6 +93,7 @@ function asAsked({
   trial: _trial,
   previous: _previous,
   reverted: _reverted,
+  revertedFor: _for,
   upgradeId: _upgrade,
   abandon: _abandon,
   ...spec

@@ -3,7 +3,7 @@ import { LABELS } from '../domain/names.ts';
 import { planTrial } from '../domain/reconcile-plan.ts';
 import type { Pod, Workload } from '../ports/index.ts';
 import { type Call, type Context, judgedFromMs, respecSidecar } from './context.ts';
-import { fragmentHash } from './hashes.ts';
+import { configHash, fragmentHash } from './hashes.ts';
 import { isFinished } from './sidecar-devices.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -61,7 +61,7 @@ async function revert(context: Context, sidecar: StoredSidecar, call: Call): Pro
     code: 'UPGRADE_ROLLED_BACK',
     message: 'Its pods did not all connect with the changed sidecar in time; what was there before is back.',
   };
-  await respecSidecar(context, sidecar, { spec: { ...spec, ...previous, reverted }, ...call });
+  await respecSidecar(context, sidecar, { spec: { ...spec, ...previous, reverted, revertedFor: configHash(spec.config) }, ...call });
   context.events.emit('sidecar:reverted', { ...eventOf(context, sidecar), code: reverted.code });
   context.touch('tailnet', spec.tailnetName);
   return { kind: 'waiting', recheckMs: 0 };

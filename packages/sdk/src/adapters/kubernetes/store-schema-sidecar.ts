@@ -63,6 +63,7 @@ export const sidecarSpecSchema = z
       .exactOptional()
       .describe('Set while fragment has to prove itself.'),
     reverted: reason.exactOptional().describe('Why the last changed fragment was taken back; gone with the next that proves itself.'),
+    revertedFor: text(128).exactOptional().describe('SHA-256 of the configuration that was taken back.'),
     upgradeId: text(63).exactOptional().describe('The last upgrade that reached it, whatever came of it.'),
     origin: z
       .enum(ATTACH_ORIGINS)

@@ -68,6 +68,7 @@ function wholeSidecar(workload: WorkloadReference): { readonly spec: SidecarSpec
       renderedFor: 'b'.repeat(64),
       trial: { sinceMs: T0, deadlineMs: T0 + 300_000, wasHealthy: true },
       reverted: { code: 'UPGRADE_ROLLED_BACK', message: 'm', path: 'p' },
+      revertedFor: 'c'.repeat(64),
       upgradeId: 'u',
       origin: 'annotation',
       abandon: true,
