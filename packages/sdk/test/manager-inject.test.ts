@@ -26,6 +26,16 @@ describe('injectSidecar', () => {
     expect(again).toEqual({ manifest, sidecarId, status });
   });
 
+  it('bug: a registration in a namespace that changes hands keeps no key and no Secret', async () => {
+    await using world = await openWorld({ settings: { resyncMs: 30_000 } });
+    const { sidecarId } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    const hasSecret = async () => (await world.ourSecrets()).includes(`acme-corp/bifrost-${sidecarId}`);
+    await world.until(hasSecret, { limitMs: 5_000 });
+    await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'globex' });
+    await world.until(async () => (await stored(world))?.state.reason?.code === 'CUSTOMER_MISMATCH', { limitMs: 120_000 });
+    expect([await hasSecret(), (await world.outside()).keys]).toEqual([false, 0]);
+  });
+
   it('is bound when the workload comes, belongs to its creator, and is released when it goes', async () => {
     await using world = await openWorld();
     const deployment = { ...JOB, apiVersion: 'apps/v1', kind: 'Deployment' };

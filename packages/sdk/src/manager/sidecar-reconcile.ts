@@ -54,6 +54,8 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
     const unbound = await bindInjected(context, { sidecar, workload }, call);
     if (unbound === 'expired') return release(context, sidecar, call);
     if (unbound === 'bound') return { kind: 'waiting', recheckMs: 0 };
+    const { workload: place, customerId } = sidecar.spec;
+    if ((await context.cluster.workloads.customerOf(place.namespace, call)) !== customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
     return prepare(context, { sidecar, tailnet, recheckMs: unbound.recheckMs }, call);
   }
   // The workload is gone, another of its name has come, or the Job has ended: everything made for it is released.
@@ -111,9 +113,9 @@ async function stopEnrolment(
   { sidecar, tailnet }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet },
   call: Call,
 ): Promise<never> {
+  await context.cluster.secrets.remove(attachmentSecret(sidecar), call); // first: it must not wait for the control plane
   const control = await controlOf(context, tailnet, call);
   await revokeKeys(sidecar.spec.sidecarId, sidecar.state, { control, ...call });
-  await context.cluster.secrets.remove(attachmentSecret(sidecar), call);
   if (sidecar.state.keys.length > 0) await keepSidecar(context, sidecar, { state: { ...sidecar.state, keys: [] }, ...call });
   throw new BifrostError({
     code: 'CUSTOMER_MISMATCH',
