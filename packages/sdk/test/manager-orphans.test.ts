@@ -80,3 +80,16 @@ it('bug: a sidecar is not joined to the tailnet that another customer has made u
   await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 900_000 });
   expect(world.control.keys()).toHaveLength(keys);
 });
+
+it('bug: the device of a pod that the watch has not told of is left alone while it is connected', async () => {
+  await using world = await openWorld();
+  await world.manager.attachSidecar(BOOK);
+  await world.until(connected(world));
+  const old = await world.cluster.pods.list({ signal: AbortSignal.timeout(5_000) });
+  world.guard.hook = ({ name }) => (name === 'cluster.pods.list' ? { old } : undefined);
+  world.agents.speak = false;
+  await world.cluster.scale(world.book, 2);
+  await world.until(() => world.agents.all.length === 2);
+  await world.run(300_000);
+  expect((await world.outside()).devices).toBe(2);
+});

@@ -88,7 +88,8 @@ export async function sweepDevices(
   const nowMs = context.clock.nowMs();
   for (const device of await control.listDevices({ signal })) {
     const owner = told.find((sidecar) => belongsTo(context, sidecar, device));
-    if (owner === undefined || nowMs - device.createdAtMs < context.settings.silenceMs) continue;
+    // One that is connected runs somewhere: in a pod, say, that our watch has not told of yet.
+    if (owner === undefined || device.connected || nowMs - device.createdAtMs < context.settings.silenceMs) continue;
     const held = [...context.instances.of(owner.key), ...owner.state.instances].some(({ deviceId }) => deviceId === device.deviceId);
     if (held) continue;
     context.logger.log('info', 'a device that no pod holds is deleted', { sidecarId: owner.spec.sidecarId, deviceId: device.deviceId });
