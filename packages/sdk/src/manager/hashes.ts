@@ -6,7 +6,7 @@ import type { SidecarFragment } from '../domain/pod-shape.ts';
 /** Tells whether two configurations lead to the same sidecar: its guard, or in userspace mode its NO_PROXY and the egress that was judged for it. */
 export function networkHash({ allowedNetworks, blockedNetworks, accessPolicy }: NetworkConfiguration): string {
   const parts = [[...allowedNetworks].sort(), [...blockedNetworks].sort(), accessPolicy];
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
+  return sha256(JSON.stringify(parts)).slice(0, 16);
 }
 
 /**
@@ -18,20 +18,15 @@ export function holdsFor({ networkMode }: Pick<SidecarSpec, 'networkMode'>, rend
   return policies.some((accessPolicy) => renderedFor === networkHash({ ...config, accessPolicy }));
 }
 
-export const policyHash = (text: string): string => createHash('sha256').update(text).digest('hex');
+export const policyHash = (text: string): string => sha256(text);
 
 /** Tells one configuration of a sidecar from another, whatever the order of its members. */
-export const configHash = (config: SidecarSpec['config']): string =>
-  createHash('sha256')
-    .update(JSON.stringify(sorted(config)))
-    .digest('hex');
+export const configHash = (config: SidecarSpec['config']): string => sha256(JSON.stringify(sorted(config)));
 
 /** Tells one fragment from another, whatever the order of its members. */
-export const fragmentHash = (fragment: SidecarFragment): string =>
-  createHash('sha256')
-    .update(JSON.stringify(sorted(fragment)))
-    .digest('hex')
-    .slice(0, 16);
+export const fragmentHash = (fragment: SidecarFragment): string => sha256(JSON.stringify(sorted(fragment))).slice(0, 16);
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);

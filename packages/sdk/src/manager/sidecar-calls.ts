@@ -49,6 +49,7 @@ export async function attachSidecar(
       {
         check: () => checkAttach(context, input, call),
         write: async ({ spec, present }) => {
+          // Also where one was found: it may be an old version of what is gone, and a call that wrote nothing would be answered as done.
           const sidecar = present?.state.rolledBack ? await tryAnew(context, present, { spec, ...call }) : await createOrFind(context, spec, call);
           context.observed.sawSidecar(sidecar.key, sidecar); // before the next attach looks for this hostname
           context.announcer.sawSidecar(sidecar.key, sidecar);
@@ -63,9 +64,7 @@ export async function attachSidecar(
 
 const NEW = { phase: 'attaching', instances: [], keys: [], deviceIds: [] } as const;
 
-/**
- * Stores what is wanted; somebody who was quicker with the same wish is as good. Asked for also where one was found already: what a read told may be an
- * old version of something that is gone, and a call that wrote nothing would be answered as done. @throws {BifrostError} `SIDECAR_EXISTS` */
+/** Stores what is wanted; somebody who was quicker with the same wish is as good. @throws {BifrostError} `SIDECAR_EXISTS` */
 export async function createOrFind(context: Context, spec: SidecarSpec, call: Call): Promise<StoredSidecar> {
   const key = attachmentKey(spec.workload);
   try {

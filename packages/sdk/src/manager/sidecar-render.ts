@@ -80,7 +80,6 @@ type ModeWish = RenderWish & { readonly networkMode: NetworkMode };
 
 async function renderAndAdmit(context: Context, wish: ModeWish, call: Call): Promise<Rendered> {
   const fragment = await render(context, wish, call);
-  checkTemplate(wish.workload.template, fragment);
   await context.cluster.workloads.admit(wish.workload, fragment, call);
   return { fragment, networkMode: wish.networkMode };
 }
@@ -92,15 +91,14 @@ async function renderAndAdmit(context: Context, wish: ModeWish, call: Call): Pro
  */
 export async function renderChecked(context: Context, wish: ModeWish, call: Call): Promise<SidecarFragment> {
   if (wish.networkMode === 'userspace') await requireDeniedEgress(context, wish, call);
-  const fragment = await render(context, wish, call);
-  checkTemplate(wish.workload.template, fragment);
-  return fragment;
+  return render(context, wish, call);
 }
 
+/** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`, and what `checkTemplate` refuses */
 async function render(context: Context, { tailnet, config, workload, sidecarId, networkMode }: ModeWish, { signal }: Call): Promise<SidecarFragment> {
   const { settings } = context;
   const ranges = await rangesOf(context, { signal });
-  return renderSidecar({
+  const fragment = renderSidecar({
     sidecarId,
     tailnetName: tailnet.key,
     network: tailnet.spec.config,
@@ -115,6 +113,8 @@ async function render(context: Context, { tailnet, config, workload, sidecarId, 
     heartbeatMs: settings.heartbeatMs,
     loginServer: settings.loginServer,
   });
+  checkTemplate(workload.template, fragment);
+  return fragment;
 }
 
 /** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */

@@ -18,9 +18,8 @@ export async function judgeTrial(context: Context, look: Look, call: Call): Prom
   const { sidecar, workload } = look;
   const { trial, ...spec } = sidecar.spec;
   if (trial === undefined) return SETTLED;
-  const deadlineMs = Math.max(trial.deadlineMs, judgedFromMs(context, sidecar.spec.tailnetName, trial.deadlineMs - trial.sinceMs));
   const plan = planTrial({
-    trial: { ...trial, deadlineMs },
+    trial: { ...trial, deadlineMs: deadlineOf(context, sidecar, trial) },
     wanted: workload.replicas,
     pods: podsOnTrial(context, look),
     nowMs: context.clock.nowMs(),

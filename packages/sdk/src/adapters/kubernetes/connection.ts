@@ -43,6 +43,8 @@ export interface KubernetesConnection extends AsyncDisposable {
 
 /** Watches that can run beside `maxConnections` requests without taking their room: pods, tailnets, sidecars, workloads of five kinds, and some to spare. */
 const WATCH_CONNECTIONS = 12;
+/** What a connection that says nothing of `relistMs` means by it. */
+export const RELIST_MS = 600_000;
 const MAX_LINE_BYTES = 16 * 1024 * 1024;
 const SILENT: Logger = { log: () => undefined };
 
@@ -75,7 +77,7 @@ class PooledConnection implements KubernetesConnection {
   #disposed = false;
 
   constructor(options: KubernetesOptions) {
-    const { timeoutMs = 15_000, maxConnections = 16, maxBodyBytes = 64 * 1024 * 1024, relistMs = 600_000, logger = SILENT } = options;
+    const { timeoutMs = 15_000, maxConnections = 16, maxBodyBytes = 64 * 1024 * 1024, relistMs = RELIST_MS, logger = SILENT } = options;
     if (!(timeoutMs > 0) || !(maxConnections >= 1) || !(maxBodyBytes > 0) || !(relistMs > 0)) {
       throw new BifrostError({ code: 'INVALID_OPTIONS', message: 'timeoutMs, maxConnections, maxBodyBytes and relistMs must be positive' });
     }

@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { Logger } from '../../ports/logger.ts';
 import { type ApiList, type ApiObject, METADATA_ONLY, type StatusBody } from './api-types.ts';
-import type { KubernetesConnection } from './connection.ts';
+import { type KubernetesConnection, RELIST_MS } from './connection.ts';
 import { clusterError, problemOf, unavailable } from './errors.ts';
 import type { KubernetesOperation } from './operations.ts';
 import { Backoff, pause } from './pause.ts';
@@ -158,7 +158,7 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
 
   /** Follows until the server ends the stream, or it is time for a new list, which is no trouble; true when all is well. */
   async #watchUntilStale(from: string, signal: AbortSignal): Promise<boolean> {
-    const { relistMs = 600_000 } = this.#options.connection;
+    const { relistMs = RELIST_MS } = this.#options.connection;
     const leftMs = relistMs * (0.5 + Math.random() / 2) - (performance.now() - this.#listedAtMs); // not all at the same time
     const stale = AbortSignal.timeout(Math.max(1, Math.round(leftMs)));
     try {
