@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MERGE } from './support/admin.ts';
 import { workloadPath } from './support/books.ts';
 import { attachmentPath, judge, readLedger, tailnetPath } from './support/ledger.ts';
-import { newLife, takeStep } from './support/lives.ts';
-import { type Life, STEPS } from './support/steps.ts';
+import { newLife } from './support/lives.ts';
+import { playSteps } from './support/scenario.ts';
+import type { Life } from './support/steps.ts';
 import { BOOK_TAG, SYSTEM, World } from './support/world.ts';
 
-const MERGE = 'application/merge-patch+json';
 const OURS = { 'app.kubernetes.io/managed-by': 'bifrost' };
 
 let world: World;
@@ -23,10 +24,7 @@ afterAll(async () => {
 
 async function lived(names: readonly string[]): Promise<Life> {
   const life = await newLife(world, 'organization');
-  for (const name of names) {
-    const step = STEPS.find((each) => each.name === name);
-    if (step !== undefined) await takeStep(world, life, step);
-  }
+  await playSteps(world, life, names);
   return life;
 }
 

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tenancy } from './support/books.ts';
 import type { Side } from './support/exchange.ts';
 import { FAULTS, type Fault } from './support/faults.ts';
-import { newLife, takeStep } from './support/lives.ts';
+import { newLife } from './support/lives.ts';
 import { outage } from './support/outage.ts';
 import { playFault, playSteps } from './support/scenario.ts';
-import { type Life, STEPS } from './support/steps.ts';
+import type { Life } from './support/steps.ts';
 import { World } from './support/world.ts';
 
 /** Time limits of the adapters, shortened so that what hangs is given up soon. */
@@ -91,9 +91,6 @@ describe('nobody’s requests go through for a while', () => {
   });
 
   it('what was attached all the time is taken away cleanly', async () => {
-    for (const life of lives) {
-      const step = STEPS.find(({ name }) => name === 'delete with cascade');
-      if (step !== undefined) await takeStep(world, life, step);
-    }
+    for (const life of lives) await playSteps(world, life, ['delete with cascade']);
   });
 });

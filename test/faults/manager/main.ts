@@ -1,10 +1,10 @@
 // The manager as a process of its own, made of the public API and the real adapters. It reads its settings from the environment, prints one line of
-// JSON when it is up and one for each event, logs to stderr, and takes calls (`POST /call`) and reports (`POST /v1/reports`) on a free port. It ends with
+// JSON when it is up, logs to stderr, and takes calls (`POST /call`) and reports (`POST /v1/reports`) on a free port. It ends with
 // its stdin: so also when its parent was killed.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { flushCompileCache } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import { BifrostError, type ManagerEventName, NetworkManager, type NetworkManagerOptions, Secret, streamAuditSink, streamLogger } from '@bifrost/sdk';
+import { BifrostError, NetworkManager, type NetworkManagerOptions, Secret, streamAuditSink, streamLogger } from '@bifrost/sdk';
 import { kubernetes, kubernetesCluster, kubernetesStore } from '@bifrost/sdk/kubernetes';
 import { createReportHandler } from '@bifrost/sdk/server';
 import { tailscaleControlPlane } from '@bifrost/sdk/tailscale';
@@ -17,23 +17,7 @@ interface Settings {
   readonly manager: Pick<NetworkManagerOptions, 'images' | 'ingest'> & Partial<NetworkManagerOptions>;
 }
 
-const EVENTS = Object.keys({
-  'tailnet:created': 0,
-  'tailnet:activated': 0,
-  'tailnet:failed': 0,
-  'tailnet:deleted': 0,
-  'sidecar:attached': 0,
-  'sidecar:failed': 0,
-  'sidecar:detached': 0,
-  'instance:connected': 0,
-  'instance:degraded': 0,
-  'instance:disconnected': 0,
-  'instance:lost': 0,
-  'instance:removed': 0,
-}) as readonly ManagerEventName[];
-
 const settings = JSON.parse(process.env['BIFROST_FAULTS_SETTINGS'] ?? '{}') as Settings;
-const tell = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 const logger = streamLogger(process.stderr, { level: 'info' });
 const connection = kubernetes({ kubeconfig: settings.kubeconfig, logger, ...settings.kubernetes });
@@ -46,7 +30,6 @@ const manager = new NetworkManager({
   logger,
   ...settings.manager,
 });
-for (const name of EVENTS) manager.on(name, (event) => tell({ event: name, payload: event }));
 
 type Callable = Readonly<Record<string, (...args: readonly unknown[]) => unknown>>;
 
@@ -78,4 +61,4 @@ await new Promise<void>((resolve) => {
 });
 process.stdin.on('end', () => process.exit(1)).resume();
 flushCompileCache(); // a killed process would leave none for the next
-tell({ port: (server.address() as AddressInfo).port, adapters: manager.adapters });
+process.stdout.write(`${JSON.stringify({ port: (server.address() as AddressInfo).port, adapters: manager.adapters })}\n`);

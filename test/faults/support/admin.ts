@@ -2,6 +2,9 @@ import { Agent, request } from 'undici';
 import { type AdminCall, type ApiServer, adminOf } from '../../support/api-server.ts';
 import { pause } from '../../support/pause.ts';
 
+/** Content type of a merge patch. */
+export const MERGE = 'application/merge-patch+json';
+
 export interface KubeObject {
   readonly metadata: {
     readonly name: string;

@@ -7,7 +7,6 @@ export interface AgentOptions {
   readonly admin: Admin;
   readonly control: SimulatedControl;
   readonly report: (token: string, document: unknown) => Promise<number>;
-  readonly isMute: () => boolean;
 }
 
 const HEARTBEAT_MS = 1_000;
@@ -54,10 +53,9 @@ export class SimulatedAgent {
   }
 
   async #beat(): Promise<boolean> {
-    const { control, report, isMute } = this.#options;
+    const { control, report } = this.#options;
     if (this.#deviceId === undefined || control.device(this.#deviceId) === undefined) await this.#join();
     this.#joined.resolve();
-    if (isMute()) return true;
     this.#token ??= await this.#askToken();
     await report(this.#token, this.#document());
     return true;

@@ -13,17 +13,11 @@ export class Refused extends Error {
   }
 }
 
-export interface HappenedEvent {
-  readonly event: string;
-  readonly payload: Readonly<Record<string, unknown>>;
-}
-
 const MOST_LINES = 2_000;
 
 /** One operating system process that runs a manager. */
 export class ManagerProcess {
   readonly number: number;
-  readonly events: HappenedEvent[] = [];
   /** What it logged, the newest last. */
   readonly lines: string[] = [];
   #forgotten = 0;
@@ -31,9 +25,6 @@ export class ManagerProcess {
   readonly ended: AbortSignal;
   adapters: unknown;
   readonly #child: ChildProcess;
-  get pid() {
-    return this.#child.pid;
-  }
   readonly #up = Promise.withResolvers<void>();
   #pool: Pool | undefined;
 
@@ -104,11 +95,7 @@ export class ManagerProcess {
   }
 
   #hear(line: string): void {
-    const told = JSON.parse(line) as { readonly port: number; readonly adapters: unknown } | HappenedEvent;
-    if ('event' in told) {
-      this.events.push(told);
-      return;
-    }
+    const told = JSON.parse(line) as { readonly port: number; readonly adapters: unknown };
     this.adapters = told.adapters;
     this.#pool = new Pool(`http://127.0.0.1:${told.port}`, { connections: 64, headersTimeout: 0, bodyTimeout: 0 });
     this.#up.resolve();

@@ -1,5 +1,5 @@
 import type { SimulatedControl } from '@bifrost/sdk/testing';
-import type { Admin, KubeObject } from './admin.ts';
+import { type Admin, type KubeObject, MERGE } from './admin.ts';
 import { SimulatedAgent } from './agent.ts';
 
 const NODE = 'node-1';
@@ -14,8 +14,6 @@ export interface NodeOptions {
 /** Kubelet and scheduler of a cluster with one node: binds pods, says that they run, ends those that are deleted, and is the agent in each. */
 export class SimulatedNode {
   readonly agents = new Map<string, SimulatedAgent>();
-  /** Customers whose agents join, but never get through to the manager. */
-  readonly mute = new Set<string>();
   readonly #options: NodeOptions;
   readonly #seen = new Map<string, 'bound' | 'running' | 'ended'>();
   #addresses = 1;
@@ -28,7 +26,7 @@ export class SimulatedNode {
     const { admin } = this.#options;
     await admin.must('POST', '/api/v1/nodes', { metadata: { name: NODE }, spec: { podCIDR: '10.244.0.0/24', podCIDRs: ['10.244.0.0/24'] } });
     const addresses = [{ type: 'InternalIP', address: '10.250.0.1' }];
-    await admin.must('PATCH', `/api/v1/nodes/${NODE}/status`, { status: { addresses } }, 'application/merge-patch+json');
+    await admin.must('PATCH', `/api/v1/nodes/${NODE}/status`, { status: { addresses } }, MERGE);
     void admin.follow('/api/v1/pods', (type, pod) => {
       this.#look(type, pod).catch(() => {
         this.#seen.delete(pod.metadata.uid); // it changed meanwhile: its next event comes
@@ -60,7 +58,7 @@ export class SimulatedNode {
     const { admin, control, report } = this.#options;
     const isSidecar = pod.metadata.labels?.['bifrost.dev/sidecar-id'] !== undefined;
     if (isSidecar) {
-      const agent = new SimulatedAgent({ pod, admin, control, report, isMute: () => this.mute.has(pod.metadata.namespace ?? '') });
+      const agent = new SimulatedAgent({ pod, admin, control, report });
       this.agents.set(pod.metadata.uid, agent);
       await agent.joined(); // the start-up probe of the sidecar: the book starts after it
     }
@@ -77,7 +75,7 @@ export class SimulatedNode {
       initContainerStatuses: (pod['spec'].initContainers ?? []).map(statusOf),
       containerStatuses: pod['spec'].containers.map(statusOf),
     };
-    await admin.must('PATCH', `${path}/status`, { status }, 'application/merge-patch+json');
+    await admin.must('PATCH', `${path}/status`, { status }, MERGE);
   }
 
   async #remove({ metadata: { uid } }: KubeObject, path: string): Promise<void> {

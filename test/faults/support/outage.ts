@@ -1,12 +1,12 @@
 import { pause } from '../../support/pause.ts';
 import type { Side, Treat } from './exchange.ts';
 import type { Fault } from './faults.ts';
-import { attachmentPath, readLedger, tailnetPath } from './ledger.ts';
+import { touchAll } from './hand.ts';
+import { readLedger } from './ledger.ts';
 import { converge } from './lives.ts';
 import type { Life } from './steps.ts';
 import type { World } from './world.ts';
 
-const MERGE = 'application/merge-patch+json';
 const LASTS_MS = 6_000;
 
 export interface Outage {
@@ -18,11 +18,6 @@ export interface Outage {
   readonly podsAfter: readonly string[];
   /** How the attachments stood while it lasted. */
   readonly phases: readonly string[];
-}
-
-async function touch({ admin }: World, { customer }: Life): Promise<void> {
-  const touched = { metadata: { annotations: { touched: String(performance.now()) } } };
-  for (const path of [attachmentPath(customer), tailnetPath(customer)]) await admin.must('PATCH', path, touched, MERGE);
 }
 
 /** Nothing on one side goes through, for anybody. */
@@ -40,7 +35,7 @@ export async function outage(world: World, { fault, side, lives }: { fault: Faul
     if (side === 'kubernetes') world.breakWatches();
     for (const endsMs = performance.now() + LASTS_MS; performance.now() < endsMs; ) {
       // Hints all the time: without work nothing is asked, and nothing can go wrong.
-      for (const life of lives) await touch(world, life);
+      for (const { customer } of lives) await touchAll(world.admin, customer);
       await pause(1_000);
     }
   }

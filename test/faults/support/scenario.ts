@@ -1,15 +1,15 @@
 import { eventually } from '../../lab/support/eventually.ts';
 import { pause } from '../../support/pause.ts';
-import { attachRequest, type Tenancy } from './books.ts';
+import type { Tenancy } from './books.ts';
 import type { Exchange, Side, Treat } from './exchange.ts';
 import type { Fault } from './faults.ts';
-import { attachmentPath, glanceAtLedger, tailnetPath } from './ledger.ts';
+import { deletePods, touchAll } from './hand.ts';
+import { glanceAtLedger } from './ledger.ts';
 import { converge, newLife, takeStep } from './lives.ts';
 import { Refused } from './manager-process.ts';
-import { type Life, STEPS, type Step } from './steps.ts';
+import { type Life, stepNamed } from './steps.ts';
 import type { World } from './world.ts';
 
-const MERGE = 'application/merge-patch+json';
 /** So long a fault lasts in which nothing goes through. */
 const LASTS_MS = 8_000;
 /** Else every so-manieth request goes wrong: a prime larger than what a round asks, so that it is another one each time. */
@@ -28,11 +28,6 @@ export interface Seen {
   readonly codes: ReadonlySet<string>;
 }
 
-const stepNamed = (name: string): Step => {
-  const step = STEPS.find((each) => each.name === name);
-  if (step === undefined) throw new RangeError(`no step "${name}"`);
-  return step;
-};
 /** One step after the other. */
 export async function playSteps(world: World, life: Life, names: readonly string[]): Promise<void> {
   for (const name of names) await play(world, life, name);
@@ -115,14 +110,10 @@ async function makeWork(
   { codes, signal }: { readonly codes: Set<string>; readonly signal: AbortSignal },
 ): Promise<void> {
   const { admin } = world;
-  for (const { metadata } of await admin.list(`/api/v1/namespaces/${customer.id}/pods`)) {
-    await admin.call('DELETE', `/api/v1/namespaces/${customer.id}/pods/${metadata.name}`);
-  }
-  for (let round = 0; !signal.aborted; round += 1) {
+  await deletePods(admin, customer);
+  while (!signal.aborted) {
     // Hints that come all the time must not make it ask all the time.
-    const touched = { metadata: { annotations: { touched: String(round) } } };
-    await admin.must('PATCH', attachmentPath(customer), touched, MERGE);
-    await admin.must('PATCH', tailnetPath(customer), touched, MERGE);
+    await touchAll(admin, customer);
     await world.manager.call('getTailnet', [customer.tailnetName]).catch((error: unknown) => {
       if (error instanceof Refused) codes.add(error.code);
     });
@@ -134,9 +125,7 @@ async function makeWork(
 }
 
 async function attachUntilConnected(world: World, life: Life): Promise<void> {
-  const { sidecarId } = (await world.call('attachSidecar', attachRequest(life.customer))) as { readonly sidecarId: string };
-  life.sidecarId = sidecarId;
-  life.keys = 1;
+  await stepNamed('attach').act(world, life);
   const isConnected = (): boolean => glanceAtLedger(world, life.customer).attachments[0]?.['status']?.phase === 'connected';
   await eventually(`${life.customer.id} is connected`, isConnected, { timeoutMs: 40_000, intervalMs: 10 });
 }

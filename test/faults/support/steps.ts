@@ -1,9 +1,9 @@
+import { MERGE } from './admin.ts';
 import { attachRequest, type Customer, type Tenancy, tailnetRequest, workloadPath } from './books.ts';
+import { deletePods, touch } from './hand.ts';
 import { attachmentPath, type State, tailnetPath } from './ledger.ts';
 import { Refused } from './manager-process.ts';
 import type { World } from './world.ts';
-
-const MERGE = 'application/merge-patch+json';
 
 /** One customer's way through all states. */
 export interface Life {
@@ -28,7 +28,7 @@ export interface Step {
 }
 
 /** Every step of a life. A new call joins here with one line; the campaign finds its way to it by `from` and `to`. */
-export const STEPS: readonly Step[] = [
+const STEPS: readonly Step[] = [
   { name: 'create', from: 'none', to: 'made', act: (world, { customer }) => settle(world.call('createTailnet', tailnetRequest(customer))) },
   { name: 'apply', from: 'none', to: 'made', act: applyByHand },
   { name: 'attach', from: 'made', to: 'attached', act: attach },
@@ -49,6 +49,13 @@ export const STEPS: readonly Step[] = [
   },
   { name: 'delete with cascade', from: 'attached', to: 'none', only: 'organization', act: deleteWithCascade },
 ];
+
+/** @throws {RangeError} no step is called so */
+export function stepNamed(name: string): Step {
+  const step = STEPS.find((each) => each.name === name);
+  if (step === undefined) throw new RangeError(`no step "${name}"`);
+  return step;
+}
 
 /** The steps of a life of that tenancy. */
 export const stepsOf = (tenancy: Tenancy): readonly Step[] => STEPS.filter(({ only }) => only === undefined || only === tenancy);
@@ -118,15 +125,13 @@ async function loseKey({ admin }: World, life: Life): Promise<void> {
   const { id } = life.customer;
   life.keys += 1;
   await admin.must('PATCH', `/api/v1/namespaces/${id}/secrets/bifrost-${life.sidecarId}`, { data: null }, MERGE);
-  await touch(admin, life);
+  await touch(admin, [attachmentPath(life.customer)]); // Secrets are not watched
 }
 
 /** The finalizer comes back with the next state that is written; a new pod is one. */
 async function losePodAndFinalizer({ admin }: World, life: Life): Promise<void> {
-  const { id } = life.customer;
   await admin.must('PATCH', attachmentPath(life.customer), { metadata: { finalizers: null } }, MERGE);
-  for (const { metadata } of await admin.list(`/api/v1/namespaces/${id}/pods`))
-    await admin.call('DELETE', `/api/v1/namespaces/${id}/pods/${metadata.name}`);
+  await deletePods(admin, life.customer);
 }
 
 /** The manager's own account. Other customers are in the middle of their steps. */
@@ -138,9 +143,4 @@ async function lookForLeftovers(world: World, { customer }: Life): Promise<void>
 
 async function deleteWithCascade(world: World, { customer }: Life): Promise<void> {
   await gone(world.call('deleteTailnet', customer.tailnetName, { cascade: true }), 'TAILNET_NOT_FOUND');
-}
-
-/** Secrets are not watched: a change of the object is the hint. */
-async function touch(admin: World['admin'], { customer }: Life): Promise<void> {
-  await admin.must('PATCH', attachmentPath(customer), { metadata: { annotations: { touched: String(Date.now()) } } }, MERGE);
 }
