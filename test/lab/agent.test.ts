@@ -1,7 +1,7 @@
 import { request } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kill, requestFromBook } from './support/containers.ts';
-import type { Customer } from './support/customer.ts';
+import { type Customer, joinGateway } from './support/customer.ts';
 import { eventually } from './support/eventually.ts';
 import type { EventLog } from './support/platform.ts';
 import { Stage } from './support/stage.ts';
@@ -9,6 +9,7 @@ import { Stage } from './support/stage.ts';
 // What the agent of a real sidecar tells about a real tailscaled, on its own port.
 const stage = new Stage();
 const [SPACE, BOOK, TAILNET] = ['facts', 'facts-book', 'facts-net'];
+const SAMPLES = 20;
 let customer: Customer;
 let sidecarId = '';
 let events: EventLog;
@@ -25,6 +26,12 @@ const sample = async (line: string): Promise<number | undefined> => {
   return found === undefined ? undefined : Number(found.slice(found.lastIndexOf(' ') + 1));
 };
 const reads = (line: string, value: number) => eventually(`${line} is ${value}`, async () => (await sample(line)) === value);
+/** Of 20 samples the 99th percentile is the greatest. */
+function inShort(samples: readonly number[]): string {
+  const [ordered, middle] = [samples.toSorted((a, b) => a - b), samples.length / 2];
+  const median = ((ordered[Math.ceil(middle) - 1] ?? Number.NaN) + (ordered[Math.floor(middle)] ?? Number.NaN)) / 2;
+  return `median ${median.toFixed(0)} ms, p99/max ${ordered.at(-1)?.toFixed(0)} ms (${samples.length} samples)`;
+}
 
 beforeAll(async () => {
   await stage.open();
@@ -71,6 +78,32 @@ describe('the agent of a real sidecar', () => {
     const drops = await sample('daemon_error_drops_total{direction="outbound"}');
     expect(drops).toBeGreaterThanOrEqual(0);
   });
+
+  // Nothing in the sidecar can do this often: containerboot ends when tailscaled leaves `Running`, and the kubelet waits longer from time to time.
+  test('tells of a router that comes and goes at once, every time', async () => {
+    // The router stays a peer without its routes, whose pings go on.
+    await customer.control.setPolicy({
+      tagOwners: { 'tag:gateway': [], 'tag:bifrost-book': [] },
+      grants: [{ src: ['tag:bifrost-book'], dst: ['10.1.0.0/24', 'tag:gateway'], ip: ['tcp:8000'] }],
+    });
+    const spare = await joinGateway(customer.control.client, { name: 'spare', routes: ['10.1.0.128/25'], address: '10.1.0.200' });
+    await spare[Symbol.asyncDispose](); // now a router that never answers: without the other one there is no way
+    const took = { disconnected: [] as number[], connected: [] as number[] };
+    for (let round = 0; round <= SAMPLES; round += 1) {
+      for (const [told, routes] of [['disconnected', []] as const, ['connected', ['10.0.0.0/8']] as const]) {
+        const from = events.events.length;
+        const fromMs = performance.now();
+        await customer.control.approveRoutes(customer.gateway.nodeId, routes);
+        const event = await events.next(told, ({ details, event_type }) => event_type === told && details['sidecar_id'] === sidecarId, { from });
+        // The first round is also the one that finds out that the spare router is silent.
+        if (round > 0) took[told].push(events.seenAtMs(event) - fromMs);
+      }
+    }
+    const figures = Object.entries(took).map(([told, each]) => `${told} ${inShort(each)}`);
+    process.stderr.write(`event-latency in the lab: ${figures.join('; ')}, from before the call that approves or withdraws routes to the event\n`);
+    expect([took.disconnected, took.connected].map(({ length }) => length)).toEqual([SAMPLES, SAMPLES]);
+    await customer.control.deleteDevice(spare.gateway.nodeId);
+  }, 180_000);
 
   test('tells of a killed tailscaled in no time', async () => {
     const address = await stage.inBook(SPACE, BOOK, 'tailscale');

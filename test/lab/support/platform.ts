@@ -143,6 +143,7 @@ export class Platform implements AsyncDisposable {
 /** Lines of the event stream, kept as they come. */
 export class EventLog implements Disposable {
   readonly events: WireEvent[] = [];
+  readonly #seenAtMs = new WeakMap<WireEvent, number>();
   readonly #body: NodeJS.ReadableStream & { destroy(): void };
 
   constructor(body: NodeJS.ReadableStream & { destroy(): void }) {
@@ -152,9 +153,18 @@ export class EventLog implements Disposable {
     body.on('data', (chunk: string) => {
       const lines = (rest + chunk).split('\n');
       rest = lines.pop() ?? '';
-      for (const line of lines) this.events.push(JSON.parse(line) as WireEvent);
+      for (const line of lines) {
+        const event = JSON.parse(line) as WireEvent;
+        this.events.push(event);
+        this.#seenAtMs.set(event, performance.now());
+      }
     });
     body.on('error', () => {});
+  }
+
+  /** When it came, by `performance.now()`. */
+  seenAtMs(event: WireEvent): number {
+    return this.#seenAtMs.get(event) ?? Number.NaN;
   }
 
   /** The first event after `from` that matches. */
