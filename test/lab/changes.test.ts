@@ -40,6 +40,15 @@ const allConnected = async (): Promise<void> => {
   );
   for (const name of BOOKS) await kubernetes.readyPods(SPACE, `app=${name}`);
 };
+/** Calls until the loop does not write the same object at the same time: a race answers STORE_CONFLICT, and the same call again finds its way. */
+const taken = async (method: string, path: string, body?: object): Promise<void> => {
+  await eventually(`${method} ${path} is taken`, async () => {
+    const answer = await platform.call(method, path, body);
+    if (answer.body?.code === 'STORE_CONFLICT') return false;
+    expect(answer.status).toBeLessThan(300);
+    return true;
+  });
+};
 const tailnet = () => platform.must('GET', `/tailnets/${SPACE}`);
 const reached = async (url: string): Promise<unknown> => {
   const answer = await requestFromBook(await stage.inBook(SPACE, 'one'), { url });
@@ -180,7 +189,7 @@ describe('one sidecar', () => {
     await strip('rival');
     await eventually('it is left alone', async () => (await platform.sidecar(ids.get('two') ?? '')).reason?.code === 'DRIFT_REPEATED');
     expect(await isIn()).toBe(false);
-    await platform.must('POST', `/sidecars/${ids.get('two')}:repair`);
+    await taken('POST', `/sidecars/${ids.get('two')}:repair`);
     await eventually('the sidecar is back', isIn);
     await allConnected();
   }, 240_000);
@@ -197,4 +206,58 @@ describe('one sidecar', () => {
     await eventually('the sidecar is back', isIn);
     await allConnected();
   }, 240_000);
+});
+
+describe('a manager that is read-only', () => {
+  const change = { tags: ['wanted'] };
+  const changing: readonly (readonly [method: string, path: string, body?: object])[] = [
+    ['PATCH', `/tailnets/${SPACE}`, change],
+    ['POST', `/tailnets/${SPACE}:pause`],
+    ['PATCH', '/sidecars/two', { config: { accept_routes: false }, allow_rollout: true }],
+    ['DELETE', '/sidecars/two'],
+    ['DELETE', `/tailnets/${SPACE}?cascade=true`],
+  ];
+  const asks = (path: string): string => path.replace('/two', `/${ids.get('two')}`);
+  const isIn = async (name: string): Promise<boolean> => (await stage.specOf(workloads.get(name) as Named)).includes('"tailscale"');
+
+  test('answers calls that change something with 503, and nothing is changed, nor put right', async () => {
+    const before = [await podUids(), await specs(), (await tailnet()).tags];
+    await lab(['manager', 'READ_ONLY=true'], { timeoutMs: 120_000 });
+    await eventually('a manager answers', async () => (await platform.call('GET', '/adapters')).status === 200);
+    for (const [method, path, body] of changing) {
+      const answer = await platform.call(method, asks(path), body);
+      expect([method, path, answer]).toMatchObject([
+        method,
+        path,
+        { status: 503, body: { code: 'MANAGER_READ_ONLY', issues: [{ path: 'read_only' }] } },
+      ]);
+    }
+    expect([await podUids(), await specs(), (await tailnet()).tags]).toEqual(before);
+    await kubernetes.jsonPatch(workloads.get('one') as Named, [{ op: 'remove', path: '/spec/template/spec/initContainers' }], 'read-only-edit');
+    await stage.pod(SPACE, 'one');
+    expect(await isIn('one')).toBe(false);
+  });
+
+  test('tells what happens all the same', async () => {
+    using log = await platform.follow();
+    const gone = await stage.pod(SPACE, 'three');
+    await kubernetes.deleteAndWait({ apiVersion: 'v1', kind: 'Pod', metadata: { name: gone.metadata.name, namespace: SPACE } });
+    const { name } = (await stage.pod(SPACE, 'three')).metadata;
+    await log.next('the new pod is connected', ({ event_type, details }) => event_type === 'connected' && details['pod_name'] === name);
+    await platform.sidecarReaches(ids.get('three') ?? '', 'connected');
+    expect(await isIn('one')).toBe(false);
+  });
+
+  test('is an ordinary one again by its setting: the same call works, what waited is put right', async () => {
+    await lab(['manager'], { timeoutMs: 120_000 });
+    await eventually('a manager answers', async () => (await platform.call('GET', '/adapters')).status === 200);
+    await taken('PATCH', `/tailnets/${SPACE}`, change);
+    expect((await tailnet()).tags).toEqual(change.tags);
+    await eventually('the sidecar is back', () => isIn('one'));
+    await allConnected();
+    await eventually('each book has one device', async () => {
+      const hostnames = (await customer.control.devices()).map(({ hostname }) => hostname).filter((hostname) => BOOKS.includes(hostname));
+      return hostnames.toSorted().join() === BOOKS.toSorted().join();
+    });
+  }, 180_000);
 });
