@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Customer } from './support/customer.ts';
 import { eventually } from './support/eventually.ts';
+import { kubectl } from './support/kubectl.ts';
 import type { KubernetesObject } from './support/kubernetes.ts';
 import { Stage } from './support/stage.ts';
 
@@ -101,16 +102,11 @@ describe('a CronJob', () => {
     const injected = await inject(manifest(), 'hourly');
     sidecarId = injected.sidecarId;
     const created = await kubernetes.create(injected.manifest);
-    const { jobTemplate } = created['spec'] as { jobTemplate: { spec: object } };
-    const owner = { apiVersion: 'batch/v1', kind: 'CronJob', name: 'hourly', uid: created.metadata.uid, controller: true };
     const used = new Set<string>();
     for (const name of ['hourly-1', 'hourly-2']) {
-      await kubernetes.create({
-        apiVersion: 'batch/v1',
-        kind: 'Job',
-        metadata: { name, namespace: SPACE, ownerReferences: [owner] },
-        spec: jobTemplate.spec,
-      } as KubernetesObject);
+      await kubectl(['create', 'job', name, '--from=cronjob/hourly', '-n', SPACE]);
+      const made = await kubernetes.get({ apiVersion: 'batch/v1', kind: 'Job', metadata: { name, namespace: SPACE } });
+      expect(made?.metadata['ownerReferences']).toMatchObject([{ kind: 'CronJob', uid: created.metadata.uid, controller: true }]);
       const device = await eventually(`${name} has joined`, async () => (await devices('hourly')).find(({ nodeId }) => !used.has(nodeId)), {
         timeoutMs: 60_000,
       });
