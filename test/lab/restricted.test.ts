@@ -1,18 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { renderSidecar } from '@bifrost/sdk';
 import { kubernetes as connect, kubernetesCluster } from '@bifrost/sdk/kubernetes';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kubeconfigOf } from '../support/api-server.ts';
-import { digests } from './support/command.ts';
+import { digests, lab } from './support/command.ts';
 import { type ContainerAddress, exec, lookupFromBook, requestFromBook } from './support/containers.ts';
 import type { Customer } from './support/customer.ts';
 import { eventually } from './support/eventually.ts';
 import { containerStatus } from './support/kubernetes.ts';
 import { service } from './support/manifests.ts';
-import { Stage } from './support/stage.ts';
+import { Stage, sidecarWish } from './support/stage.ts';
 
-// The userspace form in a namespace of pod security level `restricted`, judged by the API server's own admission, attached by the real adapter; key and
-// policy are given by hand.
+// The userspace form in a namespace of pod security level `restricted`, judged by the API server's own admission: attached by the real adapter, with a key
+// by hand; then by the manager. The lab's network enforces no NetworkPolicy: the manager reads the objects and is told that they are enforced, and what
+// goes past the proxy is lost here only because the customer's addresses are nowhere but behind the tunnel.
 const stage = new Stage();
 const { kubernetes } = stage;
 const SPACE = 'restricted';
@@ -65,6 +66,7 @@ beforeAll(async () => {
   await kubernetes.apply({ apiVersion: 'v1', kind: 'Secret', metadata: { name: `bifrost-${sidecarId}`, namespace: SPACE }, data });
 });
 afterAll(async () => {
+  await lab(['manager'], { timeoutMs: 120_000 });
   await cluster[Symbol.asyncDispose]();
   await stage[Symbol.asyncDispose]();
 });
@@ -113,4 +115,67 @@ test('detach leaves the book what it was', async () => {
   await cluster.workloads.detach({ workload, form: 'apply', fragment: await fragmentOf('userspace') }, call());
   const { template } = await cluster.workloads.find(`${SPACE}/${NAME}`, call());
   expect(JSON.stringify(template)).not.toMatch(/bifrost|tailscale|PROXY/i);
+});
+
+describe('the manager', () => {
+  const wish = sidecarWish(`${SPACE}/${NAME}`, SPACE);
+  const attach = () => stage.platform.call('POST', '/sidecars', wish);
+  /** All but the customer's networks, and the tailnets' own. */
+  const denial = {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'no-clear-way', namespace: SPACE },
+    spec: {
+      podSelector: {},
+      policyTypes: ['Egress'],
+      egress: [
+        {
+          to: [
+            { ipBlock: { cidr: '0.0.0.0/0', except: ['10.1.0.0/16', '100.64.0.0/10'] } },
+            { ipBlock: { cidr: '::/0', except: ['fd7a:115c:a1e0::/48'] } },
+          ],
+        },
+      ],
+    },
+  };
+  let sidecarId = '';
+
+  test('refuses the book while its clear way is open, or not known to be closed', async () => {
+    await stage.tailnet({ customer_id: SPACE, tailnet_name: SPACE, config: { allowed_networks: ['10.1.0.0/16'] } });
+    const refused = { status: 422, body: { code: 'POD_SECURITY_FORBIDDEN' } };
+    await kubernetes.apply(denial);
+    expect(await attach()).toMatchObject(refused); // not told that policies are enforced
+    await kubernetes.delete(denial);
+    await lab(['manager', 'NETWORK_POLICY_ENFORCED=true'], { timeoutMs: 120_000 });
+    await eventually('a manager answers', async () => (await stage.platform.call('GET', '/adapters')).status === 200);
+    expect(await attach()).toMatchObject(refused); // told, and there is none
+  });
+
+  test('attaches it without privileges once a policy closes it, and the book reaches its customer by the proxy variables', async () => {
+    await kubernetes.apply(denial);
+    const answer = await attach();
+    expect(answer).toMatchObject({ status: 201, body: { status: 'attaching' } });
+    sidecarId = answer.body.sidecar_id;
+    expect(await stage.platform.sidecarReaches(sidecarId, 'connected')).toMatchObject({ network_mode: 'userspace' });
+    await stage.reaches(await inPod(), customer);
+  });
+
+  test('without the variables there is no way: the same program of the same container gets the page with one, and not without', async () => {
+    const env = (await stage.pod(SPACE, NAME)).spec['containers'] as readonly { readonly env?: readonly { name: string; value: string }[] }[];
+    const proxy = env.flatMap((container) => container.env ?? []).find(({ name }) => name === 'http_proxy')?.value ?? '';
+    expect(proxy).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+    const tailscale = await inPod('tailscale');
+    const get = (variables: string) => exec(tailscale, ['sh', '-c', `${variables} busybox timeout 3 busybox wget -q -O - ${customer.pageUrl}`]);
+    expect(await get(`http_proxy=${proxy}`)).toMatchObject({ code: 0, stdout: customer.page });
+    const bare = await get('');
+    expect([bare.code === 0, bare.stdout]).toEqual([false, '']);
+  });
+
+  test('takes it out again', async () => {
+    await stage.platform.must('DELETE', `/sidecars/${sidecarId}`);
+    await stage.platform.sidecarReaches(sidecarId, 'gone');
+    const { template } = await cluster.workloads.find(`${SPACE}/${NAME}`, call());
+    expect(JSON.stringify(template)).not.toMatch(/bifrost|tailscale|PROXY/i);
+    expect((await stage.platform.must('GET', '/leftovers')).leftovers).toEqual([]);
+  });
 });
