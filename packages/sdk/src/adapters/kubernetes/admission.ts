@@ -42,9 +42,12 @@ export async function admitPod(connection: KubernetesConnection, { workload, fra
   const bare = await judge(workload.template);
   if (!bare.ok) throw clusterError(bare.problem, `${subject}, even without a sidecar`);
   const level = await enforcedLevel(connection, namespace, options);
+  // The level "privileged" forbids nothing; a full quota is told like any rule.
+  const isByLevel = level !== undefined && level !== 'privileged';
+  const ruler = isByLevel ? `enforces pod security level ${JSON.stringify(level)}, which` : 'has a policy, a webhook or a ResourceQuota that';
   throw new BifrostError({
     code: 'POD_SECURITY_FORBIDDEN',
-    message: `namespace ${namespace} ${level === undefined ? 'has an admission rule that' : `enforces pod security level ${JSON.stringify(level)}, which`} forbids the sidecar; use a namespace labelled ${ENFORCE_LABEL}=privileged, or networkMode userspace, which needs no privilege (${merged.problem.message})`,
+    message: `namespace ${namespace} ${ruler} forbids the sidecar; use a namespace labelled ${ENFORCE_LABEL}=privileged, or networkMode userspace, which needs no privilege (${merged.problem.message})`,
     issues: [{ path: 'bookDeploymentId', message: 'lies in a namespace that forbids the sidecar' }],
     details: level === undefined ? { namespace } : { namespace, enforce: level },
     cause: denied,
