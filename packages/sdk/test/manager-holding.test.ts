@@ -49,6 +49,36 @@ describe('a paused tailnet', () => {
     expect(await world.outside()).toEqual(NOTHING);
   });
 
+  it.each([
+    ['by call', (world: Opened) => world.manager.pauseTailnet(TAILNET)],
+    [
+      'by another hand',
+      async (world: Opened) => {
+        const call = { signal: AbortSignal.timeout(5_000) };
+        const tailnet = await world.store.tailnets.get(TAILNET, call);
+        if (tailnet) await world.store.tailnets.replaceSpec(tailnet, { ...tailnet.spec, paused: true }, call);
+        await world.run(10);
+      },
+    ],
+  ])('bug: paused in the midst of a round, %s: the round does nothing further', async (_, pause) => {
+    await using world = await openWorld();
+    let paused = false;
+    world.guard.hook = async ({ name }) => {
+      if (name !== 'controlPlane.tailnet.createKey' || paused) return undefined;
+      paused = true;
+      await pause(world);
+      return undefined;
+    };
+    await world.manager.attachSidecar(BOOK);
+    await world.run(60_000);
+    expect(paused).toBe(true);
+    expect(await world.outside()).toMatchObject({ devices: 0, secrets: 0 });
+    expect((await world.cluster.readWorkload(world.book)).spec.initContainers).toBeUndefined();
+    await world.manager.resumeTailnet(TAILNET);
+    await world.until(connected(world));
+    expect(await world.outside()).toMatchObject({ devices: 1, keys: 1, secrets: 1 });
+  });
+
   it('another tailnet goes on meanwhile', async () => {
     await using world = await openWorld();
     await world.manager.pauseTailnet(TAILNET);
@@ -87,6 +117,29 @@ describe('read-only mode', () => {
     expect(await world.manager.getNetworkStatus(TAILNET)).toMatchObject({ connectedDevices: 0 });
     world.manager.setReadOnly(false);
     await world.until(async () => (await stored(world))?.state.phase === 'disconnected', { limitMs: 1_000 });
+  });
+
+  it('bug: switched on in the midst of a round: the round does nothing further; a call that is still being checked is refused', async () => {
+    await using world = await openWorld();
+    world.guard.hook = ({ name }) => {
+      if (name === 'controlPlane.tailnet.createKey') world.manager.setReadOnly(true);
+      return undefined;
+    };
+    await world.manager.attachSidecar(BOOK);
+    await world.run(60_000);
+    expect([world.manager.readOnly, await world.outside()]).toEqual([true, expect.objectContaining({ devices: 0, secrets: 0 })]);
+    world.guard.hook = ({ name }) => {
+      if (name === 'cluster.workloads.find') world.manager.setReadOnly(true);
+      return undefined;
+    };
+    world.manager.setReadOnly(false);
+    const second = await world.addBook({ name: 'second' });
+    const wish = { ...BOOK, bookDeploymentId: second.uid, config: { hostname: 'second' } };
+    await expect(world.manager.attachSidecar(wish)).rejects.toMatchObject({ code: 'MANAGER_READ_ONLY' });
+    world.guard.hook = () => undefined;
+    world.manager.setReadOnly(false);
+    await world.until(connected(world));
+    expect(await world.outside()).toMatchObject({ devices: 1, keys: 1, secrets: 1 });
   });
 
   it('as an option it holds from the start', async () => {

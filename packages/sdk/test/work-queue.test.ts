@@ -165,6 +165,48 @@ describe('WorkQueue', () => {
     expect(logger.lines.map(({ message, fields }) => `${String(fields['key'])} ${message}`)).toEqual(['a will try again', 'b a person must act']);
   });
 
+  it('an interrupted round is aborted, is nobody’s failure, and begins anew at once', async () => {
+    const signals: AbortSignal[] = [];
+    const { queue, runs, clock, logger } = queueOf(async (_, { signal }) => {
+      signals.push(signal);
+      if (signals.length === 2) return SETTLED;
+      await clock.sleep(10_000, { signal });
+      return RETRY;
+    });
+    queue.add('a');
+    queue.interrupt('b');
+    queue.interrupt('a');
+    await clock.advance(0);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
+    expect([runs, logger.lines]).toEqual([['a', 'a'], []]);
+    queue.interruptAll();
+    queue.add('a');
+    queue.interruptAll();
+    await clock.advance(0);
+    expect(runs).toEqual(['a', 'a', 'a', 'a']);
+    await queue.stop(new Error('end'));
+    expect(clock.sleepers).toBe(0);
+  });
+
+  it('bug: an interrupted retry does not keep others of its group parked for good', async () => {
+    let healthy = false;
+    const { queue, runs, clock } = queueOf(async (_, { signal }) => {
+      if (healthy) return SETTLED;
+      await clock.sleep(100, { signal });
+      return RETRY;
+    });
+    const keys = Array.from({ length: 30 }, (_, index) => `k${index}`);
+    for (const key of keys) queue.add(key);
+    for (let turn = 0; turn < 200; turn += 1) {
+      await clock.advance(150);
+      queue.interruptAll();
+    }
+    healthy = true;
+    runs.length = 0;
+    await clock.advance(600_000);
+    expect(new Set(runs)).toEqual(new Set(keys));
+  });
+
   it('stop aborts with the reason itself, waits for what runs, and leaves no sleeper', async () => {
     const reason = new BifrostError({ code: 'MANAGER_STOPPED', message: 'stopped' });
     const seen: unknown[] = [];

@@ -34,6 +34,7 @@ export async function audited<Checked, Result>(
   try {
     if (context.readOnly()) throw readOnly();
     checked = await check();
+    if (context.readOnly()) throw readOnly(); // since a moment ago
   } catch (error) {
     if (BifrostError.is(error) && !signal.aborted) {
       const { code } = error;

@@ -36,6 +36,8 @@ export interface Context {
   readonly abandoning: Map<string, number>;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */
   readonly touch: (kind: WorkKind, key: string) => void;
+  /** Ends the round of an object that is under way and begins another: what it goes by holds no more. */
+  readonly interrupt: (kind: WorkKind, key: string) => void;
   /** While true nothing is written, neither outside nor in the store. */
   readonly readOnly: () => boolean;
 }
@@ -85,6 +87,12 @@ export async function controlOf(context: Context, tailnet: StoredTailnet, { sign
     details: { namespace: secret.namespace, secretName: secret.name },
     issues: [{ path: 'credential.secretName', message: 'names no Secret with both keys' }],
   });
+}
+
+/** A tailnet has been paused: no round that began before goes on. */
+export function interruptPaused({ interrupt, observed }: Context, tailnetName: string): void {
+  interrupt('tailnet', tailnetName);
+  for (const { key } of observed.sidecarsOf(tailnetName)) interrupt('sidecar', key);
 }
 
 /** Writes the state, if it is another, and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */

@@ -1,6 +1,6 @@
 import { attachmentKey, LABELS, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { WorkloadHint } from '../ports/index.ts';
-import type { Call, Context } from './context.ts';
+import { type Call, type Context, interruptPaused } from './context.ts';
 import { noticeSilence } from './ingest.ts';
 import { describeError } from './unexpected.ts';
 
@@ -21,7 +21,9 @@ export async function runLoops(context: Context, { signal }: Call): Promise<void
 async function watchTailnets(context: Context, { signal }: Call): Promise<void> {
   for await (const { key } of context.store.tailnets.watch({ signal })) {
     const tailnet = await context.store.tailnets.get(key, { signal });
-    if (!context.announcer.hasSeen('tailnet', key, tailnet?.version)) context.touch('tailnet', key);
+    if (context.announcer.hasSeen('tailnet', key, tailnet?.version)) continue;
+    if (tailnet?.spec.paused === true) interruptPaused(context, key);
+    context.touch('tailnet', key);
   }
 }
 

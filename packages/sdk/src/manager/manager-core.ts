@@ -73,6 +73,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.
       touch: (kind, key) => this.#running && this.#queue.add(`${kind}:${key}`),
+      interrupt: (kind, key) => this.#queue.interrupt(`${kind}:${key}`),
       readOnly: () => this.#readOnly,
     };
     this.#queue = new WorkQueue({
@@ -126,11 +127,12 @@ export abstract class ManagerCore implements AsyncDisposable {
 
   /**
    * Read-only mode: the manager watches, takes reports and tells events, but writes nothing, neither outside nor in the store; calls that would change
-   * something answer `MANAGER_READ_ONLY`. Switched off, everything is looked at again at once.
+   * something answer `MANAGER_READ_ONLY`. A round that is under way is interrupted: what it has already sent may still arrive. Switched off, everything is looked at again at once.
    */
   setReadOnly(readOnly: boolean): void {
     this.open();
     this.#readOnly = readOnly;
+    if (readOnly) this.#queue.interruptAll();
     if (readOnly || !this.#running) return;
     this.context.hearing.sinceMs = this.context.clock.nowMs();
     resync(this.context, { signal: this.stopping }).catch((error: unknown) => {

@@ -2,7 +2,7 @@ import { parseOrThrow, type UpdateTailnetInput, updateTailnetRequestSchema } fro
 import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateTailnetRequest } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { audited, nameForRecord } from './audited.ts';
-import type { Call, Context } from './context.ts';
+import { type Call, type Context, interruptPaused } from './context.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
@@ -111,7 +111,9 @@ export async function pauseTailnet(
       const { paused: before = false, ...spec } = tailnet.spec;
       if (before === paused) return tailnetView(tailnet);
       context.hearing.pausedAtMs.set(tailnetName, context.clock.nowMs());
-      return written(context, await context.store.tailnets.replaceSpec(tailnet, paused ? { ...spec, paused } : spec, call));
+      const replaced = await context.store.tailnets.replaceSpec(tailnet, paused ? { ...spec, paused } : spec, call);
+      if (paused) interruptPaused(context, tailnetName);
+      return written(context, replaced);
     },
   });
 }

@@ -67,6 +67,11 @@ export class WorkGroup {
     this.#budget = afterFailure(this.#budget, { retried: this.#retrying.delete(key), nowMs, retryAfterMs });
   }
 
+  /** Neither: it has to be paid for again. */
+  interrupted(key: string): void {
+    this.#retrying.delete(key);
+  }
+
   #go(key: string): void {
     this.parked.delete(key);
     this.#retrying.add(key);

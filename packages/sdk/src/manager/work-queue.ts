@@ -18,7 +18,8 @@ export const SETTLED: Outcome = { kind: 'settled' };
 
 interface Entry {
   group: WorkGroup;
-  running: boolean;
+  /** Ends the round that is under way; undefined between rounds. */
+  round: AbortController | undefined;
   /** A hint came that the present or last round may not have seen. */
   again: boolean;
   failures: number;
@@ -72,7 +73,7 @@ export class WorkQueue {
     if (this.#stopping.signal.aborted) return;
     const entry = this.#entries.get(key) ?? this.#enter(key);
     // A failing key keeps its delay: hints must not turn backoff into a hot loop.
-    if (entry.running || (entry.timer !== undefined && entry.failures > 0)) {
+    if (entry.round !== undefined || (entry.timer !== undefined && entry.failures > 0)) {
       entry.again = true;
       return;
     }
@@ -80,10 +81,23 @@ export class WorkQueue {
     this.#pump();
   }
 
+  /** What the round under way goes by holds no more: it is aborted, which is nobody's failure, and another begins. Without one nothing happens. */
+  interrupt(key: string): void {
+    this.#entries.get(key)?.round?.abort(new DOMException('Interrupted: begins anew.', 'AbortError'));
+  }
+
+  /** The same for every round that is under way. */
+  interruptAll(): void {
+    for (const key of this.#entries.keys()) this.interrupt(key);
+  }
+
   /** Aborts running work, forgets waiting work, resolves when nothing runs any more. Safe to call twice. */
   async stop(reason: unknown): Promise<void> {
     this.#stopping.abort(reason);
-    for (const { timer } of this.#entries.values()) timer?.abort(reason);
+    for (const { timer, round } of this.#entries.values()) {
+      timer?.abort(reason);
+      round?.abort(reason);
+    }
     for (const { probe } of this.#groups.values()) probe?.abort(reason);
     this.#entries.clear();
     this.#groups.clear();
@@ -94,7 +108,7 @@ export class WorkQueue {
   #enter(key: string): Entry {
     const group = this.#groupOf(key);
     group.known += 1;
-    const entry: Entry = { group, running: false, again: false, failures: 0, doubtful: false, timer: undefined };
+    const entry: Entry = { group, round: undefined, again: false, failures: 0, doubtful: false, timer: undefined };
     this.#entries.set(key, entry);
     return entry;
   }
@@ -182,27 +196,36 @@ export class WorkQueue {
   }
 
   async #run(key: string, entry: Entry): Promise<void> {
-    entry.running = true;
-    entry.again = false;
-    this.#running += 1;
-    const outcome = await this.#attempt(key);
+    const { signal } = this.#begin(entry);
+    const outcome = await this.#attempt(key, signal);
     this.#running -= 1;
-    entry.running = false;
+    entry.round = undefined;
     if (this.#stopping.signal.aborted) {
       if (this.#running === 0) this.#idle.resolve();
       return;
     }
     entry.group.running -= 1;
-    this.#schedule(key, entry, outcome);
+    if (signal.aborted) {
+      entry.group.interrupted(key);
+      this.#due(key, entry);
+    } else this.#schedule(key, entry, outcome);
     this.#rouse(entry.group);
     this.#pump();
   }
 
-  async #attempt(key: string): Promise<Outcome> {
+  #begin(entry: Entry): AbortController {
+    const round = new AbortController();
+    entry.round = round;
+    entry.again = false;
+    this.#running += 1;
+    return round;
+  }
+
+  async #attempt(key: string, signal: AbortSignal): Promise<Outcome> {
     try {
-      return await this.#options.work(key, { signal: this.#stopping.signal });
+      return await this.#options.work(key, { signal });
     } catch (error) {
-      if (this.#stopping.signal.aborted) return SETTLED;
+      if (signal.aborted) return SETTLED;
       if (BifrostError.is(error)) return { kind: error.retry === 'backoff' ? 'retry' : 'stopped', error };
       // A bug of ours or of an adapter: seen in the log, tried again slowly, never fatal to the host process.
       this.#options.logger.log('error', 'work failed unexpectedly', { key, error: describeError(error) });
