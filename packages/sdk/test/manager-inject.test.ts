@@ -85,6 +85,57 @@ describe('injectSidecar', () => {
     expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
   });
 
+  it('bug: injected again shortly before it expires: its workload has its time again', async () => {
+    await using world = await openWorld({ settings: { registrationMs: 60_000 } });
+    const first = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    await world.run(55_000);
+    expect(await world.manager.injectSidecar({ manifest: JOB, ...WISH })).toMatchObject({ sidecarId: first.sidecarId, manifest: first.manifest });
+    await world.run(30_000);
+    expect(await world.outside()).toMatchObject({ keys: 1, secrets: 1 });
+    expect(world.names()).not.toContain('sidecar:failed');
+    await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 60_000 });
+    expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
+  });
+
+  it('bug: injected again while the loop lets it expire: what is answered stays', async () => {
+    await using world = await openWorld({ settings: { registrationMs: 60_000 } });
+    await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    let again: Promise<unknown> | undefined;
+    world.guard.hook = async ({ name }) => {
+      if (name !== 'store.sidecars.remove' || again !== undefined) return undefined;
+      again = world.manager.injectSidecar({ manifest: JOB, ...WISH });
+      await again;
+      return undefined;
+    };
+    await world.run(75_000);
+    expect(again).toBeDefined();
+    expect(await world.sidecars()).toMatchObject([{ deleting: false }]);
+    expect(await world.outside()).toMatchObject({ keys: 1, secrets: 1 });
+  });
+
+  it('bug: for the successor of a Job that has ended: told to wait until the first is released, then registered anew', async () => {
+    await using world = await openWorld();
+    const { manifest } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    const { metadata, spec } = manifest.spec.template as never as {
+      metadata: { labels: Record<string, string>; annotations: Record<string, string> };
+      spec: never;
+    };
+    const pod = { podLabels: metadata.labels, podAnnotations: metadata.annotations, ...(spec as object) };
+    const job = await world.cluster.createWorkload({ kind: 'Job', namespace: 'acme-corp', name: 'nightly', ...pod });
+    await world.until(async () => (await stored(world))?.spec.workload.uid === job.uid);
+    await world.manager.pauseTailnet(TAILNET); // so that it is not released at once
+    world.cluster.endContainer(world.cluster.podsOf(job)[0]?.uid ?? '', 'book');
+    await world.run(1_000);
+    expect(await refusal(world.manager.injectSidecar({ manifest: JOB, ...WISH }))).toMatchObject({
+      code: 'SIDECAR_EXISTS',
+      issues: [{ path: 'manifest.metadata.name' }],
+    });
+    await world.manager.resumeTailnet(TAILNET);
+    await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 60_000 });
+    await world.cluster.deleteWorkload(job);
+    expect(await world.manager.injectSidecar({ manifest: JOB, ...WISH })).toMatchObject({ status: 'attaching' });
+  });
+
   it('a workload of that name without this sidecar in it is not taken for it', async () => {
     await using world = await openWorld({ settings: { registrationMs: 60_000 } });
     await world.manager.injectSidecar({ manifest: { ...JOB, kind: 'Deployment' }, ...WISH });

@@ -108,6 +108,8 @@ export interface SidecarSpec {
   readonly upgradeId?: string;
   /** Default `call`. */
   readonly origin?: AttachOrigin;
+  /** Of one that is injected: when it was last registered; the time for its workload to come counts from there. Default: its creation. */
+  readonly registeredAtMs?: number;
   /** When it is detached: what the control plane does not let us take away is left there. */
   readonly abandon?: boolean;
 }

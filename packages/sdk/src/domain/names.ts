@@ -57,3 +57,6 @@ export const sidecarIdOfDescription = (description: string): string | undefined 
 /** The name of a stored attachment: one per workload, so that the store itself refuses a second. */
 export const attachmentKey = (workload: { readonly namespace: string; readonly kind: string; readonly name: string }): string =>
   `${workload.namespace}/${workload.kind.toLowerCase()}-${workload.name}`;
+
+/** The id of a tailnet that its control plane has not told yet: "the credential's own". Two tailnets that have it need not be one. */
+export const UNTOLD_CONTROL_ID = '-';

@@ -1,4 +1,4 @@
-import { BifrostError } from '@bifrost/types/core';
+import { type AttachSidecarRequest, BifrostError, type WorkloadReference } from '@bifrost/types/core';
 import { annotatedWish } from '../domain/annotated-wish.ts';
 import type { StoredSidecar } from '../domain/model.ts';
 import type { WorkloadHint } from '../ports/index.ts';
@@ -17,7 +17,7 @@ export async function reconcileWorkload(context: Context, key: string, call: Cal
   if (context.readOnly()) return SETTLED;
   const hint = context.observed.workloadOf(key);
   const sidecar = await context.store.sidecars.get(key, call);
-  const wish = hint && !hint.gone ? annotatedWish(hint.workload, hint.annotations) : undefined;
+  const wish = wishOf(hint);
   if (wish === undefined) {
     context.observed.unrefused(key);
     context.observed.forgetWorkload(key);
@@ -29,27 +29,37 @@ export async function reconcileWorkload(context: Context, key: string, call: Cal
     return outcome;
   } catch (error) {
     if (!BifrostError.is(error) || call.signal.aborted || hint === undefined) throw error;
-    return refuse(context, { key, hint, tailnetName: wish.tailnetName, error }, call);
+    return refuse(context, { key, hint, tailnetName: wish.request.tailnetName, error }, call);
   }
 }
 
-type Wish = NonNullable<ReturnType<typeof annotatedWish>>;
+/** Who asks, and for what. */
+interface Wish {
+  readonly workload: WorkloadReference;
+  readonly request: AttachSidecarRequest;
+}
 
-async function attach(context: Context, wish: Wish, call: Call): Promise<Outcome> {
-  await attachSidecar(context, wish, { ...call, actor: ACTOR, origin: 'annotation' });
+function wishOf(hint: WorkloadHint | undefined): Wish | undefined {
+  const request = hint && !hint.gone ? annotatedWish(hint.workload, hint.annotations) : undefined;
+  return hint && request && { workload: hint.workload, request };
+}
+
+async function attach(context: Context, { workload, request }: Wish, call: Call): Promise<Outcome> {
+  await attachSidecar(context, request, { ...call, actor: ACTOR, origin: 'annotation', workload });
   return SETTLED;
 }
 
 /** It is attached: another configuration is an update, another tailnet a new attachment. What a call attached is a call's to change. */
 async function follow(context: Context, { sidecar, wish }: { readonly sidecar: StoredSidecar; readonly wish: Wish }, call: Call): Promise<Outcome> {
   const { spec, state, deleting } = sidecar;
+  const { tailnetName, config } = wish.request;
   if (deleting) return SETTLED; // its end is a hint for this workload
-  const isSame = spec.tailnetName === wish.tailnetName && sameJson(spec.config, wish.config);
+  const isSame = spec.tailnetName === tailnetName && sameJson(spec.config, config);
   if (state.rolledBack === true && !isSame) return withdraw(context, sidecar, call);
-  if (isSame || (spec.reverted !== undefined && spec.revertedFor === configHash(wish.config))) return SETTLED;
+  if (isSame || (spec.reverted !== undefined && spec.revertedFor === configHash(config))) return SETTLED;
   if (spec.origin !== 'annotation' || spec.mode === 'inject') return attach(context, wish, call); // refused with what differs
-  if (spec.tailnetName !== wish.tailnetName || spec.config.hostname !== wish.config.hostname) return withdraw(context, sidecar, call);
-  await respecSidecar(context, sidecar, { spec: await respecified(context, { sidecar, config: wish.config }, call), ...call });
+  if (spec.tailnetName !== tailnetName || spec.config.hostname !== config.hostname) return withdraw(context, sidecar, call);
+  await respecSidecar(context, sidecar, { spec: await respecified(context, { sidecar, config }, call), ...call });
   context.touch('sidecar', sidecar.key);
   return SETTLED;
 }

@@ -3,6 +3,10 @@ import { LABELS } from '../domain/names.ts';
 import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, respecSidecar } from './context.ts';
 
+/** How long its workload may still be awaited. */
+export const registrationLeftMs = ({ settings, clock }: Context, { spec, createdAtMs }: StoredSidecar): number =>
+  (spec.registeredAtMs ?? createdAtMs) + settings.registrationMs - clock.nowMs();
+
 /**
  * Binds a registration to the workload that was created with its sidecar in it: by kind, namespace and name once, by uid from then on. One that does
  * not carry this very sidecar is somebody else's and is left alone.
@@ -17,7 +21,7 @@ export async function bindInjected(
     await respecSidecar(context, sidecar, { spec: { ...spec, workload: workload.reference }, ...call });
     return 'bound';
   }
-  const leftMs = sidecar.createdAtMs + context.settings.registrationMs - context.clock.nowMs();
+  const leftMs = registrationLeftMs(context, sidecar);
   if (leftMs > 0) return { recheckMs: leftMs };
   const { sidecarId, tailnetName, customerId, bookDeploymentId } = spec;
   const expired = { sidecarId, tailnetName, customerId, bookDeploymentId, code: 'REGISTRATION_EXPIRED', atMs: context.clock.nowMs() };

@@ -6,11 +6,12 @@ import { attachmentKey } from '../domain/names.ts';
 import type { PodTemplateShape } from '../domain/pod-shape.ts';
 import type { Workload } from '../ports/index.ts';
 import { audited, nameForRecord } from './audited.ts';
-import type { Call, Context } from './context.ts';
+import { type Call, type Context, respecSidecar } from './context.ts';
 import { networkHash } from './hashes.ts';
+import { registrationLeftMs } from './inject-binding.ts';
 import { sameJson } from './same-json.ts';
 import { createOrFind } from './sidecar-calls.ts';
-import { agreeing, requireFreeHostname, requireSameCustomer, requireUsableTailnet } from './sidecar-check.ts';
+import { agreeing, hostnameLock, requireFreeHostname, requireSameCustomer, requireUsableTailnet } from './sidecar-check.ts';
 import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
 import { DEFAULT_ACTOR } from './tailnet-calls.ts';
 
@@ -20,11 +21,6 @@ export interface Injected<Manifest> {
   readonly status: SidecarStatus;
   /** The caller's manifest with the sidecar in it; the caller's own object is unchanged. */
   readonly manifest: Manifest;
-}
-
-interface Checked {
-  readonly spec: SidecarSpec;
-  readonly present: StoredSidecar | undefined;
 }
 
 const KINDS: readonly WorkloadKind[] = ['Deployment', 'StatefulSet', 'DaemonSet', 'Job', 'CronJob'];
@@ -42,15 +38,15 @@ export async function injectSidecar<Manifest extends WorkloadManifest>(
       { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, signal: call.signal },
       {
         check: () => check(context, { manifest, input }, call),
-        write: async ({ spec, present }) => {
-          const sidecar = present ?? (await createOrFind(context, spec, call));
+        write: async (spec) => {
+          const sidecar = await renewed(context, await createOrFind(context, spec, call), call);
           context.observed.sawSidecar(sidecar.key, sidecar);
           context.announcer.sawSidecar(sidecar.key, sidecar);
           return sidecar;
         },
       },
     );
-  const sidecar = await context.attaching.run(JSON.stringify([input.tailnetName, input.config?.hostname]), call, register);
+  const sidecar = await context.attaching.run(hostnameLock(context, input), call, register);
   context.touch('sidecar', sidecar.key);
   return { sidecarId: sidecar.spec.sidecarId, status: sidecar.state.phase, manifest: inject(manifest, sidecar.spec.fragment) };
 }
@@ -59,7 +55,7 @@ async function check(
   context: Context,
   { manifest, input }: { readonly manifest: WorkloadManifest; readonly input: InjectSidecarInput },
   call: Call,
-): Promise<Checked> {
+): Promise<SidecarSpec> {
   const request: InjectSidecarRequest = parseOrThrow(injectSidecarRequestSchema, input, 'INVALID_ARGUMENT');
   const reference = referenceOf(manifest);
   const tailnet = await requireUsableTailnet(context, request.tailnetName, call);
@@ -67,12 +63,14 @@ async function check(
   requireSameCustomer(workload, tailnet);
   const present = await context.store.sidecars.get(attachmentKey(reference), call);
   const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
-  if (present !== undefined && present.spec.sidecarId === sidecarId && !present.deleting && sameJson(present.spec.config, request.config))
-    return { spec: present.spec, present };
+  if (present !== undefined && present.spec.sidecarId === sidecarId && !present.deleting && sameJson(present.spec.config, request.config)) {
+    await requireStaying(context, present, call);
+    return present.spec;
+  }
   if (present !== undefined) agreeing(present, { ...request, workload: reference });
   await requireFreeHostname(context, tailnet, { spec: { config: request.config, workload: reference }, ...call });
   const { fragment, networkMode } = await renderAdmitted(context, { tailnet, config: request.config, workload, sidecarId }, call);
-  const spec: SidecarSpec = {
+  return {
     sidecarId,
     tailnetName: tailnet.key,
     customerId: tailnet.spec.customerId,
@@ -86,7 +84,27 @@ async function check(
     renderedFor: networkHash(tailnet.spec.config),
     origin: 'call',
   };
-  return { spec, present: undefined };
+}
+
+/** One whose workload has gone or ended is about to be released, and its key with it. @throws {BifrostError} `SIDECAR_EXISTS` */
+async function requireStaying(context: Context, { spec }: StoredSidecar, call: Call): Promise<void> {
+  const { workload: reference, sidecarId } = spec;
+  if (reference.uid === '') return;
+  const workload = await context.cluster.workloads.get(reference, call);
+  if (workload !== undefined && !workload.finished) return;
+  throw new BifrostError({
+    code: 'SIDECAR_EXISTS',
+    message: 'The sidecar of an earlier workload of this name is being released: inject again when it is gone.',
+    details: { sidecarId },
+    issues: [{ path: 'manifest.metadata.name', message: 'its predecessor of the same name is still being released' }],
+  });
+}
+
+/** Whoever is answered has at least half of the time that a registration lasts to create the workload. */
+async function renewed(context: Context, sidecar: StoredSidecar, call: Call): Promise<StoredSidecar> {
+  const { spec } = sidecar;
+  if (spec.workload.uid !== '' || registrationLeftMs(context, sidecar) * 2 > context.settings.registrationMs) return sidecar;
+  return respecSidecar(context, sidecar, { spec: { ...spec, registeredAtMs: context.clock.nowMs() }, ...call });
 }
 
 /** @throws {BifrostError} `INVALID_ARGUMENT` — it has no place of its own yet; `WORKLOAD_UNSUPPORTED` — no kind that carries a sidecar */

@@ -1,12 +1,12 @@
 import type { AttachSidecarInput } from '@bifrost/types';
 import { type AttachSidecarResponse, BifrostError, type WorkloadReference } from '@bifrost/types/core';
 import { withFragment } from '../domain/attach-plan.ts';
-import type { AttachForm, AttachOrigin, SidecarSpec, StoredSidecar } from '../domain/model.ts';
+import type { AttachForm, SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import { attachmentKey, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
 import { audited, nameForRecord } from './audited.ts';
 import { type Call, type Context, respecSidecar } from './context.ts';
-import { agreeing, checkAttach } from './sidecar-check.ts';
+import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
 import { attachResponse } from './sidecar-view.ts';
 import { DEFAULT_ACTOR, gone } from './tailnet-calls.ts';
 
@@ -35,13 +35,9 @@ export async function planAttach(context: Context, input: AttachSidecarInput, ca
 }
 
 /** @see NetworkManager.attachSidecar */
-export async function attachSidecar(
-  context: Context,
-  input: AttachSidecarInput,
-  call: Caller & { readonly origin?: AttachOrigin },
-): Promise<AttachSidecarResponse> {
+export async function attachSidecar(context: Context, input: AttachSidecarInput, call: Caller & AttachCall): Promise<AttachSidecarResponse> {
   const subject = nameForRecord(input?.bookDeploymentId);
-  const hostname = JSON.stringify([input?.tailnetName, input?.config?.hostname]);
+  const hostname = hostnameLock(context, input);
   const attach = (): Promise<StoredSidecar> =>
     audited(
       context,

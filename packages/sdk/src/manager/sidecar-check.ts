@@ -1,8 +1,8 @@
 import { type AttachSidecarInput, attachSidecarRequestSchema, parseOrThrow } from '@bifrost/types';
-import { type AttachSidecarRequest, BifrostError } from '@bifrost/types/core';
+import { type AttachSidecarRequest, BifrostError, type WorkloadReference } from '@bifrost/types/core';
 import { chooseForm } from '../domain/attach-plan.ts';
 import type { AttachOrigin, SidecarSpec, StoredSidecar, StoredTailnet } from '../domain/model.ts';
-import { attachmentKey } from '../domain/names.ts';
+import { attachmentKey, UNTOLD_CONTROL_ID } from '../domain/names.ts';
 import type { Workload } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { networkHash } from './hashes.ts';
@@ -20,11 +20,14 @@ export interface Checked {
   readonly present: StoredSidecar | undefined;
 }
 
+/** `workload`: the very one that asks, by its annotation; else it is looked for. */
+export type AttachCall = Call & { readonly origin?: AttachOrigin; readonly workload?: WorkloadReference };
+
 /** Everything that can be known at once, in the order that tells the caller most. Writes nothing. */
-export async function checkAttach(context: Context, input: AttachSidecarInput, call: Call & { readonly origin?: AttachOrigin }): Promise<Checked> {
+export async function checkAttach(context: Context, input: AttachSidecarInput, call: AttachCall): Promise<Checked> {
   const request: AttachSidecarRequest = parseOrThrow(attachSidecarRequestSchema, input, 'INVALID_ARGUMENT');
   const tailnet = await requireUsableTailnet(context, request.tailnetName, call);
-  const workload = await context.cluster.workloads.find(request.bookDeploymentId, call);
+  const workload = await theWorkload(context, { request, tailnet }, call);
   requireSameCustomer(workload, tailnet);
   const { reference } = workload;
   const present = await context.store.sidecars.get(attachmentKey(reference), call);
@@ -53,6 +56,22 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
     origin: call.origin ?? 'call',
   };
   return { request, workload, spec, present };
+}
+
+async function theWorkload(
+  context: Context,
+  { request, tailnet }: { readonly request: AttachSidecarRequest; readonly tailnet: StoredTailnet },
+  { workload, signal }: AttachCall,
+): Promise<Workload> {
+  const { workloads } = context.cluster;
+  if (workload === undefined) return workloads.find(request.bookDeploymentId, { signal, customerId: tailnet.spec.customerId });
+  const found = await workloads.get(workload, { signal });
+  if (found !== undefined) return found;
+  throw new BifrostError({
+    code: 'WORKLOAD_NOT_FOUND',
+    message: 'The workload is gone.',
+    issues: [{ path: 'bookDeploymentId', message: 'its workload is gone' }],
+  });
 }
 
 /** @throws {BifrostError} `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `TAILNET_NOT_ACCEPTED` */
@@ -127,6 +146,12 @@ export function agreeing(present: StoredSidecar, wanted: Pick<SidecarSpec, 'tail
   return present;
 }
 
+/** What attaches of one hostname wait for each other by: of one customer, since several of its tailnets may be one at the control plane. */
+export function hostnameLock({ announcer }: Context, input: Pick<AttachSidecarInput, 'tailnetName' | 'config'>): string {
+  // Not checked yet: it may be anything.
+  return JSON.stringify([announcer.customerOf('tailnet', input?.tailnetName) ?? input?.tailnetName, input?.config?.hostname]);
+}
+
 /** @throws {BifrostError} `HOSTNAME_TAKEN` */
 export async function requireFreeHostname(
   context: Context,
@@ -155,6 +180,7 @@ async function sharesControl(context: Context, tailnet: StoredTailnet, { other, 
   if (other.customerId !== tailnet.spec.customerId) return false;
   const another = await context.store.tailnets.get(other.tailnetName, { signal });
   if (another === undefined) return false;
-  const sameControl = another.state.controlId !== undefined && another.state.controlId === tailnet.state.controlId;
-  return sameControl || another.spec.credentialSecretName === tailnet.spec.credentialSecretName;
+  const { controlId = UNTOLD_CONTROL_ID } = another.state;
+  const isSame = controlId !== UNTOLD_CONTROL_ID && controlId === tailnet.state.controlId;
+  return isSame || another.spec.credentialSecretName === tailnet.spec.credentialSecretName;
 }

@@ -124,14 +124,15 @@ async function stopEnrolment(
   });
 }
 
-/** The loop's own decision to detach, recorded as such. */
-async function release(context: Context, { key, spec }: StoredSidecar, call: Call): Promise<Outcome> {
+/** The loop's own decision to detach, recorded as such. It is about the sidecar as it was looked at: a registration may have been renewed meanwhile. */
+async function release(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
+  const { key, spec } = sidecar;
   const { sidecarId: subject, customerId } = spec;
   await context.audit.append(
     { atMs: context.clock.nowMs(), actor: 'manager', action: 'detachSidecar', subject, customerId, outcome: 'accepted' },
     call,
   );
-  await context.store.sidecars.remove(key, call);
+  await context.store.sidecars.remove(key, { ...call, current: sidecar });
   return { kind: 'waiting', recheckMs: 0 };
 }
 

@@ -62,7 +62,7 @@ export interface Device {
  * `CONTROL_NOT_FOUND`, `CONTROL_QUOTA`, `CONTROL_CONFLICT`, `CONTROL_RATE_LIMITED` (with `retryAfterMs`), `CONTROL_UNAVAILABLE`, `CONTROL_ANSWER_INVALID` from any method.
  */
 export interface TailnetControl {
-  /** Proves that the credential works and says which tailnet it is for. */
+  /** Proves that the credential works and says which tailnet it is for, or `-` (`UNTOLD_CONTROL_ID`). */
   describe(options: CallOptions): Promise<{ readonly controlId: string; readonly dnsName: string | undefined }>;
   /** Makes an auth key. Its value is in the answer and nowhere else. */
   createKey(request: KeyRequest, options: CallOptions): Promise<ControlKey & { readonly key: Secret }>;

@@ -22,8 +22,11 @@ export interface Collection<Spec, State> {
   replaceSpec(current: Stored<Spec, State>, spec: Spec, options: CallOptions): Promise<Stored<Spec, State>>;
   /** Replaces the state. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
   replaceState(current: Stored<Spec, State>, state: State, options: CallOptions): Promise<Stored<Spec, State>>;
-  /** Marks the object as deleting; it stays readable until finalized. Absent or already deleting is success. */
-  remove(key: string, options: CallOptions): Promise<void>;
+  /**
+   * Marks the object as deleting; it stays readable until finalized. Absent or already deleting is success. With `current` only as it was read:
+   * @throws {BifrostError} `STORE_CONFLICT`
+   */
+  remove(key: string, options: CallOptions & { readonly current?: Pick<Stored<Spec, State>, 'version'> }): Promise<void>;
   /** Ends a deleting object. Absent is success. @throws {BifrostError} `STORE_CONFLICT` when it is not deleting or its version is old. */
   finalize(current: Stored<Spec, State>, options: CallOptions): Promise<void>;
   /**

@@ -69,6 +69,7 @@ export const sidecarSpecSchema = z
       .enum(ATTACH_ORIGINS)
       .exactOptional()
       .describe('What asked for it: a call (the default), or the annotation bifrost.dev/tailnet on the workload.'),
+    registeredAtMs: z.int().exactOptional().describe('Unix milliseconds: when an injected one was last registered.'),
     abandon: z
       .boolean()
       .exactOptional()

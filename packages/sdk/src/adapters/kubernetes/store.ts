@@ -151,11 +151,12 @@ class ResourceCollection<Spec extends object, State extends object> implements C
     return storedOf(this.#codec, await this.#patch(guarded, { step: 'state', operations, subresource: '/status', signal }));
   }
 
-  async remove(key: string, { signal }: CallOptions): Promise<void> {
+  async remove(key: string, { current, signal }: CallOptions & { readonly current?: Pick<Stored<Spec, State>, 'version'> }): Promise<void> {
     signal.throwIfAborted();
     const place = this.#codec.place(key);
     if (place === undefined) return;
-    const answer = await this.#send({ operation: `${this.#codec.plural}.remove`, method: 'DELETE', path: place.path, signal });
+    const precondition = current && { body: { preconditions: { resourceVersion: resourceVersionOf(current.version) } } };
+    const answer = await this.#send({ operation: `${this.#codec.plural}.remove`, method: 'DELETE', path: place.path, ...precondition, signal });
     if (!answer.ok && !isAbsent(answer.problem)) throw storeError(answer.problem, `remove ${this.#subject(key)}`);
   }
 

@@ -1,6 +1,7 @@
 import { ATTACHABLE_KINDS, type AttachableKind, BifrostError, type WorkloadKind } from '@bifrost/types/core';
 import { LABELS } from '../../domain/names.ts';
 import type { PodTemplateShape } from '../../domain/pod-shape.ts';
+import type { Workloads } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { segment } from './answers.ts';
 import { type ApiList, type ApiObject, METADATA_ONLY } from './api-types.ts';
@@ -66,29 +67,33 @@ interface Place {
   readonly name: string;
 }
 
+type FindOptions = Parameters<Workloads['find']>[1];
+type CustomerOf = (namespace: string, options: CallOptions) => Promise<string | undefined>;
+
 /** Finds workloads by what callers know them by. Keeps nothing but where a uid was seen, and checks that at each use. */
 export class WorkloadFinder {
   readonly #connection: KubernetesConnection;
+  readonly #customerOf: CustomerOf;
   readonly #places = new BoundedMap<string, Place>(10_000);
 
-  constructor(connection: KubernetesConnection) {
+  constructor(connection: KubernetesConnection, customerOf: CustomerOf) {
     this.#connection = connection;
+    this.#customerOf = customerOf;
   }
 
   /** @throws {BifrostError} `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED` */
-  async find(bookDeploymentId: string, options: CallOptions): Promise<FoundObject> {
+  async find(bookDeploymentId: string, options: FindOptions): Promise<FoundObject> {
     options.signal.throwIfAborted();
-    const found = await this.#among(bookDeploymentId, options);
-    const [first, second] = found;
-    if (second !== undefined) {
-      throw new BifrostError({
-        code: 'WORKLOAD_AMBIGUOUS',
-        message: 'more than one workload has this id; give each its own label, or name one by its uid',
-        issues: [{ path: 'bookDeploymentId', message: 'more than one workload has it' }],
-        details: Object.fromEntries(found.slice(0, 5).map(({ kind, object }, index) => [`workload${index + 1}`, nameOf(kind, object)])),
-      });
+    let elsewhere: FoundObject | undefined;
+    for (const look of [this.#labelled, this.#byUid, this.#named]) {
+      const found = await look.call(this, bookDeploymentId, options);
+      const counted = await this.#counted(found, options);
+      const [first, second] = counted;
+      if (second !== undefined) throw ambiguous(counted);
+      if (first !== undefined) return first;
+      elsewhere ??= found[0];
     }
-    if (first !== undefined) return first;
+    if (elsewhere !== undefined) return elsewhere;
     const unsupported = await this.#unsupported(bookDeploymentId, options);
     if (unsupported !== undefined) {
       throw new BifrostError({
@@ -109,12 +114,16 @@ export class WorkloadFinder {
     return this.#get<WorkloadObject>(workloadPath(kind, namespace, name), options);
   }
 
-  async #among(id: string, options: CallOptions): Promise<readonly FoundObject[]> {
-    if (LABEL_VALUE.test(id)) {
-      const labelled = await this.#labelled(id, options);
-      if (labelled.length > 0) return labelled;
-    }
-    if (UID.test(id)) return this.#byUid(id, options);
+  /** Those in the customer's own namespaces: anybody may write another's label value or name onto a workload. */
+  async #counted(found: readonly FoundObject[], { customerId, signal }: FindOptions): Promise<readonly FoundObject[]> {
+    if (customerId === undefined) return found;
+    const namespaces = [...new Set(found.map(({ object }) => object.metadata.namespace ?? ''))];
+    const customers = await Promise.all(namespaces.map((namespace) => this.#customerOf(namespace, { signal })));
+    const own = new Set(namespaces.filter((_, index) => customers[index] === customerId));
+    return found.filter(({ object }) => own.has(object.metadata.namespace ?? ''));
+  }
+
+  async #named(id: string, options: CallOptions): Promise<readonly FoundObject[]> {
     const [, namespace, name] = NAMESPACED_NAME.exec(id) ?? [];
     if (namespace === undefined || name === undefined) return [];
     const read = await Promise.all(KINDS.map(async (kind) => ({ kind, object: await this.read({ kind, namespace, name }, options) })));
@@ -122,17 +131,20 @@ export class WorkloadFinder {
   }
 
   async #labelled(value: string, options: CallOptions): Promise<readonly FoundObject[]> {
-    const query = { labelSelector: `${LABELS.bookDeploymentId}=${value}`, limit: 2 };
+    if (!LABEL_VALUE.test(value)) return [];
+    const query = { labelSelector: `${LABELS.bookDeploymentId}=${value}` };
     const lists = await Promise.all(
       KINDS.map(async (kind) => {
-        const page = await this.#page<WorkloadObject>({ collection: COLLECTIONS[kind], query }, options);
-        return (page.items ?? []).map((object): FoundObject => ({ kind, object }));
+        const found: FoundObject[] = [];
+        for await (const object of this.#pages<WorkloadObject>({ collection: COLLECTIONS[kind], query }, options)) found.push({ kind, object });
+        return found;
       }),
     );
     return lists.flat();
   }
 
   async #byUid(uid: string, options: CallOptions): Promise<readonly FoundObject[]> {
+    if (!UID.test(uid)) return [];
     const known = this.#places.get(uid);
     const candidates = known === undefined ? await this.#placesOf(uid, options) : [known];
     for (const place of candidates) {
@@ -155,14 +167,9 @@ export class WorkloadFinder {
   }
 
   async #scan(collection: Collection, uid: string, options: CallOptions): Promise<ApiObject | undefined> {
-    let next: string | undefined;
-    do {
-      const query = { limit: 500, continue: next };
-      const page: ApiList<ApiObject> = await this.#page<ApiObject>({ collection, query, accept: METADATA_ONLY.list }, options);
-      const found = page.items?.find(({ metadata }) => metadata.uid === uid);
-      if (found !== undefined) return found;
-      next = page.metadata?.continue || undefined;
-    } while (next !== undefined);
+    for await (const object of this.#pages<ApiObject>({ collection, query: {}, accept: METADATA_ONLY.list }, options)) {
+      if (object.metadata.uid === uid) return object;
+    }
     return undefined;
   }
 
@@ -179,6 +186,15 @@ export class WorkloadFinder {
       if ((await this.#get<ApiObject>(objectPath(collection, namespace, name), options)) !== undefined) return collection.kind;
     }
     return undefined;
+  }
+
+  async *#pages<T extends ApiObject>({ query, ...request }: PageRequest, options: CallOptions): AsyncGenerator<T, void, void> {
+    let next: string | undefined;
+    do {
+      const page: ApiList<T> = await this.#page<T>({ ...request, query: { ...query, limit: 500, continue: next } }, options);
+      yield* page.items ?? [];
+      next = page.metadata?.continue || undefined;
+    } while (next !== undefined);
   }
 
   async #page<T extends ApiObject>({ collection, query, accept }: PageRequest, { signal }: CallOptions): Promise<ApiList<T>> {
@@ -201,6 +217,15 @@ export class WorkloadFinder {
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read ${path}`);
   }
+}
+
+function ambiguous(found: readonly FoundObject[]): BifrostError {
+  return new BifrostError({
+    code: 'WORKLOAD_AMBIGUOUS',
+    message: 'more than one workload has this id; give each its own label, or name one by its uid',
+    issues: [{ path: 'bookDeploymentId', message: 'more than one workload has it' }],
+    details: Object.fromEntries(found.slice(0, 5).map(({ kind, object }, index) => [`workload${index + 1}`, nameOf(kind, object)])),
+  });
 }
 
 const nameOf = (kind: string, { metadata }: ApiObject): string => `${kind} ${metadata.namespace}/${metadata.name}`;

@@ -43,11 +43,11 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
 
   constructor(connection: KubernetesConnection) {
     this.#connection = connection;
-    this.#finder = new WorkloadFinder(connection);
+    this.#finder = new WorkloadFinder(connection, (namespace, options) => this.#customerOf(namespace, options));
     this.#watch = new WorkloadWatch(connection);
   }
 
-  async find(bookDeploymentId: string, options: CallOptions): Promise<Workload> {
+  async find(bookDeploymentId: string, options: CallOptions & { readonly customerId?: string }): Promise<Workload> {
     const found = await this.#finder.find(bookDeploymentId, options);
     return this.#shown(found, await this.#customerOf(found.object.metadata.namespace ?? '', options));
   }

@@ -37,11 +37,14 @@ export class MemoryWorkloads implements Workloads {
     this.#hub = hub;
   }
 
-  async find(bookDeploymentId: string, options: CallOptions): Promise<Workload> {
+  async find(bookDeploymentId: string, options: CallOptions & { readonly customerId?: string }): Promise<Workload> {
     this.#faults.enter(options);
+    const { customerId } = options;
+    const isOwn = ({ reference }: WorkloadRecord): boolean => customerId === undefined || this.#customerOf(reference.namespace) === customerId;
     const matching = (isKind: (kind: WorkloadKind) => boolean): readonly WorkloadRecord[] => {
       const all = [...this.#state.workloads.values()].filter(({ reference }) => isKind(reference.kind));
-      return WAYS.map((matches) => all.filter((record) => matches(record, bookDeploymentId))).find((found) => found.length > 0) ?? [];
+      const ways = WAYS.map((matches) => all.filter((record) => matches(record, bookDeploymentId)));
+      return [...ways.map((found) => found.filter(isOwn)), ways.flat().slice(0, 1)].find((found) => found.length > 0) ?? [];
     };
     const [first, ...others] = matching(isAttachable);
     if (first !== undefined && others.length === 0) return this.#state.shown(first);
@@ -85,7 +88,7 @@ export class MemoryWorkloads implements Workloads {
 
   async customerOf(namespace: string, options: CallOptions): Promise<string | undefined> {
     this.#faults.enter(options);
-    return this.#state.namespaces.get(namespace)?.labels[LABELS.customerId];
+    return this.#customerOf(namespace);
   }
 
   async *watch(options: CallOptions): AsyncGenerator<WorkloadHint, void, void> {
@@ -125,6 +128,10 @@ export class MemoryWorkloads implements Workloads {
         message: `The book's own pod is forbidden by pod security level ${enforce}: ${bare.join('; ')}.`,
       });
     }
+  }
+
+  #customerOf(namespace: string): string | undefined {
+    return this.#state.namespaces.get(namespace)?.labels[LABELS.customerId];
   }
 
   #write(record: WorkloadRecord, changed: OwnedTemplate): WorkloadRecord {

@@ -82,10 +82,12 @@ class MemoryCollection<Spec, State> implements Collection<Spec, State> {
     return this.#write({ ...this.#expect(current), state });
   }
 
-  async remove(key: string, options: CallOptions): Promise<void> {
+  async remove(key: string, { current, ...options }: CallOptions & { readonly current?: Pick<Stored<Spec, State>, 'version'> }): Promise<void> {
     this.#faults.enter(options);
     const kept = this.#objects.get(key);
-    if (kept !== undefined && !kept.deleting) this.#write({ ...kept, deleting: true });
+    if (kept === undefined) return;
+    if (current !== undefined) this.#expect({ key, version: current.version });
+    if (!kept.deleting) this.#write({ ...kept, deleting: true });
   }
 
   async finalize(current: Stored<Spec, State>, options: CallOptions): Promise<void> {
@@ -100,7 +102,7 @@ class MemoryCollection<Spec, State> implements Collection<Spec, State> {
     for await (const key of this.#hub.watch(() => this.#sortedKeys(), options)) yield { key };
   }
 
-  #expect({ key, version }: Stored<Spec, State>): Stored<Spec, State> {
+  #expect({ key, version }: Pick<Stored<Spec, State>, 'key' | 'version'>): Stored<Spec, State> {
     const kept = this.#objects.get(key);
     if (kept === undefined) throw new BifrostError({ code: 'STORE_NOT_FOUND', message: `${key} is not there`, details: { key } });
     if (kept.version !== version) throw conflict(key, 'was changed meanwhile: read it again');

@@ -1,4 +1,5 @@
 import { BifrostError, Secret } from '@bifrost/types/core';
+import { UNTOLD_CONTROL_ID } from '../../domain/names.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { ControlKey, Device, KeyRequest, TailnetControl } from '../../ports/control-plane.ts';
 import type { CallOptions } from '../../ports/store.ts';
@@ -38,7 +39,7 @@ export class TailscaleTailnet implements TailnetControl {
    */
   async describe(options: CallOptions): Promise<{ readonly controlId: string; readonly dnsName: string | undefined }> {
     // A DNS name may be changed by its owner; an id is for good.
-    const id = this.#controlId?.includes('.') ? '-' : (this.#controlId ?? '-');
+    const id = this.#controlId?.includes('.') ? UNTOLD_CONTROL_ID : (this.#controlId ?? UNTOLD_CONTROL_ID);
     const path = `/tailnet/${encodeURIComponent(id)}/devices`;
     const { devices } = await this.#get(
       { operation: 'tailnets.describe', action: 'describing the tailnet', scope: 'devices:core', path },
@@ -48,7 +49,8 @@ export class TailscaleTailnet implements TailnetControl {
     await this.#listKeys(options);
     const own = devices.find(({ isExternal, name }) => isExternal !== true && name.includes('.'));
     const dnsName = own?.name.replace(/^[^.]*\./, '').replace(/\.$/, '');
-    return { controlId: this.#controlId ?? dnsName ?? '-', dnsName };
+    const given = this.#controlId === UNTOLD_CONTROL_ID ? undefined : this.#controlId;
+    return { controlId: given ?? dnsName ?? UNTOLD_CONTROL_ID, dnsName };
   }
 
   async createKey(request: KeyRequest, options: CallOptions): Promise<ControlKey & { readonly key: Secret }> {
@@ -142,7 +144,7 @@ export class TailscaleTailnet implements TailnetControl {
 
   /** A deleted tailnet takes its client with it, so a refused client may mean "absent": the organization is asked. */
   async deleteTailnet(options: CallOptions): Promise<void> {
-    const path = `/tailnet/${encodeURIComponent(this.#controlId ?? '-')}`;
+    const path = `/tailnet/${encodeURIComponent(this.#controlId ?? UNTOLD_CONTROL_ID)}`;
     const request: ApiRequest = { operation: 'tailnets.delete', action: 'deleting the tailnet', scope: 'all', method: 'DELETE', path };
     try {
       await this.#remove(request, options);

@@ -13,8 +13,8 @@ const refusedJoin = async (joining: Promise<unknown> | undefined): Promise<boole
 export function machineCases(run: Run, withJoin: Test): void {
   withJoin(
     'P11: a machine that joins is a device; deleting it is idempotent',
-    run(async ({ admin, options, make }) => {
-      const { control, dnsName } = await make();
+    run(async ({ plane, admin, options, make }) => {
+      const { control, credential, dnsName } = await make();
       await control.writePolicy(POLICY, 'ts-default', options);
       const { key } = await control.createKey(KEY, options);
       const joined = await admin.join?.({ authKey: key, hostname: 'book' });
@@ -30,6 +30,8 @@ export function machineCases(run: Run, withJoin: Test): void {
       });
       expect(device?.addresses).toEqual(joined?.addresses);
       expect((await control.describe(options)).dnsName).toBe(dnsName);
+      // It can be told now, though it could not be before.
+      expect((await plane.tailnet({ credential, controlId: '-' }).describe(options)).controlId).not.toBe('-');
       await control.deleteDevice(device?.deviceId ?? '', options);
       await control.deleteDevice(device?.deviceId ?? '', options);
       expect(await control.listDevices(options)).toEqual([]);

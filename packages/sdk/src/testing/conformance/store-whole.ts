@@ -69,6 +69,7 @@ function wholeSidecar(workload: WorkloadReference): { readonly spec: SidecarSpec
       trial: { sinceMs: T0, deadlineMs: T0 + 300_000, wasHealthy: true },
       reverted: { code: 'UPGRADE_ROLLED_BACK', message: 'm', path: 'p' },
       revertedFor: 'c'.repeat(64),
+      registeredAtMs: 1_790_000_000_000,
       upgradeId: 'u',
       origin: 'annotation',
       abandon: true,
@@ -175,5 +176,16 @@ export function describeDeletingWish(open: OpenStore, namespace: string): void {
       const wished = await store.tailnets.replaceSpec(read, { ...read.spec, paused: true }, call());
       await expect(store.tailnets.replaceState(read, { phase: 'active' }, call())).rejects.toMatchObject(code('STORE_CONFLICT'));
       expect(await store.tailnets.get(read.key, call())).toEqual(wished);
+    }));
+
+  it('S36: remove of what has changed since it was read is STORE_CONFLICT; twin: as it is now it is marked; absent is success', () =>
+    bench(open, async ({ store, name }) => {
+      const read = await createTailnet(store, name());
+      const current = await store.tailnets.replaceSpec(read, { ...read.spec, tags: ['renewed'] }, call());
+      await expect(store.tailnets.remove(read.key, { ...call(), current: read })).rejects.toMatchObject(code('STORE_CONFLICT'));
+      expect(await store.tailnets.get(read.key, call())).toMatchObject({ deleting: false, spec: { tags: ['renewed'] } });
+      await store.tailnets.remove(read.key, { ...call(), current });
+      expect(await store.tailnets.get(read.key, call())).toMatchObject({ deleting: true });
+      await store.tailnets.remove(name(), { ...call(), current });
     }));
 }
