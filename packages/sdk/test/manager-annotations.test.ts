@@ -136,6 +136,14 @@ describe('a workload that is annotated', () => {
     expect(failures).toBeGreaterThan(2);
   });
 
+  it('bug: a workload that bears its uid as a label is not taken for it', async () => {
+    await using world = await openWorld();
+    await world.cluster.createWorkload({ namespace: 'acme-corp', name: 'posing', labels: { 'bifrost.dev/book-deployment-id': world.book.uid } });
+    await world.cluster.annotateWorkload(world.book, ANNOTATED);
+    await world.until(connected(world), { limitMs: 10_000 });
+    expect((await world.sidecars()).map(({ spec }) => spec.workload)).toEqual([world.book]);
+  });
+
   it('and attached by call with the same wish stays as it is; with another wish the annotation is refused', async () => {
     await using world = await openWorld();
     await world.manager.attachSidecar(BOOK);

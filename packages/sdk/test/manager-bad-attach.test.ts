@@ -44,6 +44,17 @@ describe('attachSidecar refuses', () => {
     await expect(attach({ bookDeploymentId: theirs.uid, tailnetName: 'globex-production' })(world)).resolves.toMatchObject({ status: 'attaching' });
   });
 
+  it('bug: a stranger who writes the id of a book onto workloads of his own does not hinder its attach', async () => {
+    await using world = await openWorld();
+    await world.addCustomer('globex');
+    const labels = { 'bifrost.dev/book-deployment-id': BOOK.bookDeploymentId };
+    for (const name of ['one', 'two']) await world.cluster.createWorkload({ namespace: 'globex', name, labels, replicas: 0 });
+    await world.cluster.createWorkload({ namespace: 'globex', name: 'posing', labels: { 'bifrost.dev/book-deployment-id': world.book.uid } });
+    await attach({})(world);
+    expect((await world.sidecars()).map(({ spec }) => spec.workload)).toEqual([world.book]);
+    await expect(attach({ bookDeploymentId: world.book.uid })(world)).resolves.toMatchObject({ status: 'attaching' });
+  });
+
   it('a tailnet that is being deleted', async () => {
     await using world = await openWorld();
     const second = await world.addBook({ name: 'second' });
@@ -93,6 +104,15 @@ describe('attachSidecar refuses', () => {
     const results = await Promise.allSettled([attach({})(world), attach({ bookDeploymentId: 'second' })(world)]);
     expect(results.map((result) => (result.status === 'rejected' ? result.reason.code : 'attached'))).toEqual(['attached', 'HOSTNAME_TAKEN']);
     expect(await world.sidecars()).toHaveLength(1);
+  });
+
+  it('bug: the same by way of two tailnets that lead to the same place', async () => {
+    await using world = await openWorld();
+    await world.manager.createTailnet({ ...ACME, tailnetName: 'acme-corp-staging' });
+    await world.addBook({ name: 'second' });
+    const other = { bookDeploymentId: 'second', tailnetName: 'acme-corp-staging' };
+    const results = await Promise.allSettled([attach({})(world), attach(other)(world)]);
+    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
   });
 
   it('a field that another manager holds, and says whose it is', async () => {

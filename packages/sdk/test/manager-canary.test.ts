@@ -75,7 +75,8 @@ describe('no secret is ever said', () => {
     );
     await world.agents.beat();
     world.guard.hook = () => undefined;
-    expect(world.logger.lines.filter(({ message }) => message === 'will try again').length).toBeGreaterThan(5);
+    const retries = world.logger.lines.filter(({ message }) => message === 'will try again');
+    expect(errors.length + retries.length).toBeGreaterThan(5); // whether a call or a round meets a fault depends on their number
     await expectSilence(world, errors);
   });
 

@@ -83,6 +83,25 @@ export function describeAmbiguous(open: OpenCluster): void {
     }));
 }
 
+export function describeOwn(open: OpenCluster): void {
+  it('C55: with a customer, others’ workloads do not count, whatever label, uid or name they bear', () =>
+    bench(open, async ({ cluster, workload, namespace }) => {
+      const labels = { [LABELS.bookDeploymentId]: fresh('id') };
+      const own = await workload({ labels });
+      const elsewhere = await namespace({ customerId: 'other-corp' });
+      const stranger = await workload({ labels, namespace: elsewhere });
+      const posing = await workload({ labels: { [LABELS.bookDeploymentId]: own.uid }, namespace: elsewhere });
+      const find = async (id: string, customerId: string): Promise<unknown> =>
+        (await cluster.workloads.find(id, { ...call(), customerId })).reference;
+      const id = labels[LABELS.bookDeploymentId] ?? '';
+      await vi.waitFor(async () => expect(await find(own.uid, 'other-corp')).toEqual(posing), { timeout: 10_000 });
+      expect(await find(id, 'acme-corp')).toEqual(own);
+      expect(await find(id, 'other-corp')).toEqual(stranger);
+      expect(await find(own.uid, 'acme-corp')).toEqual(own);
+      expect([own, stranger]).toContainEqual(await find(id, 'third-corp'));
+    }));
+}
+
 export function describeGet(open: OpenCluster): void {
   it('C7: the customer is the namespace’s, and undefined when the platform has not said', () =>
     bench(open, async ({ cluster, workload, namespace }) => {

@@ -1,7 +1,7 @@
 import { Secret } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import { describeAdmit, describeAttach, describeConflicts } from './cluster-attach.ts';
-import { describeAmbiguous, describeFind, describeGet } from './cluster-find.ts';
+import { describeAmbiguous, describeFind, describeGet, describeOwn } from './cluster-find.ts';
 import { describeKinds } from './cluster-kinds.ts';
 import { describeAbort, describeIdentities, describePods } from './cluster-pods.ts';
 import { describeRepair } from './cluster-repair.ts';
@@ -20,6 +20,7 @@ export function describeCluster(adapter: string, open: OpenCluster): void {
   describe(`Cluster port: ${adapter}`, () => {
     describeFind(open);
     describeAmbiguous(open);
+    describeOwn(open);
     describeGet(open);
     describeAttach(open);
     describeConflicts(open);
