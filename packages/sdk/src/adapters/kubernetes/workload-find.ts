@@ -81,8 +81,8 @@ export class WorkloadFinder {
     this.#customerOf = customerOf;
   }
 
-  /** @throws {BifrostError} `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED` */
-  async find(bookDeploymentId: string, options: FindOptions): Promise<FoundObject> {
+  /** `isOwn`: it has been looked up to be `customerId`'s. @throws {BifrostError} `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED` */
+  async find(bookDeploymentId: string, options: FindOptions): Promise<FoundObject & { readonly isOwn: boolean }> {
     options.signal.throwIfAborted();
     let elsewhere: FoundObject | undefined;
     for (const look of [this.#labelled, this.#byUid, this.#named]) {
@@ -90,10 +90,10 @@ export class WorkloadFinder {
       const counted = await this.#counted(found, options);
       const [first, second] = counted;
       if (second !== undefined) throw ambiguous(counted);
-      if (first !== undefined) return first;
+      if (first !== undefined) return { ...first, isOwn: options.customerId !== undefined };
       elsewhere ??= found[0];
     }
-    if (elsewhere !== undefined) return elsewhere;
+    if (elsewhere !== undefined) return { ...elsewhere, isOwn: false };
     const unsupported = await this.#unsupported(bookDeploymentId, options);
     if (unsupported !== undefined) {
       throw new BifrostError({

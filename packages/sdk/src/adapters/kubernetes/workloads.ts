@@ -49,7 +49,8 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
 
   async find(bookDeploymentId: string, options: CallOptions & { readonly customerId?: string }): Promise<Workload> {
     const found = await this.#finder.find(bookDeploymentId, options);
-    return this.#shown(found, await this.#customerOf(found.object.metadata.namespace ?? '', options));
+    const customerId = found.isOwn ? options.customerId : await this.#customerOf(found.object.metadata.namespace ?? '', options);
+    return this.#shown(found, customerId);
   }
 
   async get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined> {
