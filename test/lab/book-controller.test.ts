@@ -26,6 +26,7 @@ interface BookObject extends KubernetesObject {
 }
 
 let customer: Customer;
+let image: string;
 const before = new Map<string, unknown>();
 
 const named = (name: string): Named => ({ apiVersion: 'platform.example.dev/v1alpha1', kind: 'Book', metadata: { name, namespace: SPACE } });
@@ -52,7 +53,7 @@ const restarts = async (): Promise<number> => containerStatus(await controllerPo
 const killController = async (): Promise<void> =>
   kill({ namespace: 'bifrost', pod: (await controllerPod()).metadata.name, container: 'book-controller' });
 
-async function addDeployment(name: string, image: string): Promise<void> {
+async function addDeployment(name: string): Promise<void> {
   await kubernetes.apply(book({ name, namespace: SPACE, image }));
   await kubernetes.readyPods(SPACE, `app=${name}`);
   before.set(name, await specOf(name));
@@ -72,8 +73,8 @@ beforeAll(async () => {
   await lab(['book-controller'], { timeoutMs: 150_000 });
   customer = await bringCustomer(kubernetes, { customerId: CUSTOMER, name: CUSTOMER });
   await kubernetes.apply(namespace(SPACE, CUSTOMER));
-  const { book: image = '' } = await digests();
-  await Promise.all(['support', 'sales'].map((name) => addDeployment(name, image)));
+  image = (await digests())['book'] ?? '';
+  await Promise.all(['support', 'sales', 'lone'].map(addDeployment));
 }, 240_000);
 
 afterAll(async () => {
@@ -111,6 +112,24 @@ describe('the controller', () => {
     await kubectl(['delete', ...ours, 'book/nowhere', '--timeout=60s'], { timeoutMs: 70_000 });
     expect(await made()).toEqual(NOTHING);
   });
+
+  test('connects a Book whose Deployment comes later, and again when another one comes; the twin without a Book stays as it is', async () => {
+    await applyBook('late');
+    for (const time of ['first', 'second']) {
+      await waitFor('late', 'jsonpath={.status.connection}=none');
+      await waitFor('late', 'jsonpath={.status.reason}=WORKLOAD_NOT_FOUND');
+      await kubernetes.apply(book({ name: 'late', namespace: SPACE, image }));
+      // The first time it would by itself be looked at after a minute: only the watch is so quick.
+      await eventually(`it is attached, the ${time} time`, async () => (await made()).attachments.length === 1);
+      await waitFor('late', 'condition=Connected');
+      const address = await inPod('late');
+      await eventually('the page', async () => (await requestFromBook(address, { url: customer.pageUrl })).body === customer.page);
+      await kubernetes.deleteAndWait(deploymentOf('late'), { timeoutMs: 60_000 });
+    }
+    await kubectl(['delete', ...ours, 'book/late', '--timeout=60s'], { timeoutMs: 70_000 });
+    expect(await made()).toEqual(NOTHING);
+    expect(await specOf('lone')).toEqual(before.get('lone'));
+  }, 240_000);
 });
 
 describe('a Book', () => {

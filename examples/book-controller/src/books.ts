@@ -1,8 +1,9 @@
-import { ApiException, CoreV1Api, CustomObjectsApi, KubeConfig, type KubernetesListObject, makeInformer } from '@kubernetes/client-node';
+import { ApiException, AppsV1Api, CoreV1Api, CustomObjectsApi, KubeConfig, type KubernetesListObject, makeInformer } from '@kubernetes/client-node';
 import { type Book, type BookStatus, idOf } from './book.ts';
 
 const GROUP = { group: 'platform.example.dev', version: 'v1alpha1', plural: 'books' } as const;
 const PATH = `/apis/${GROUP.group}/${GROUP.version}/${GROUP.plural}`;
+const DEPLOYMENTS = '/apis/apps/v1/deployments';
 /** Keeps a deleted Book until what was made for it is gone. */
 export const FINALIZER = `${GROUP.group}/network`;
 
@@ -14,11 +15,13 @@ export class Books {
   readonly #config = new KubeConfig();
   readonly #objects: CustomObjectsApi;
   readonly #core: CoreV1Api;
+  readonly #apps: AppsV1Api;
 
   constructor() {
     this.#config.loadFromDefault();
     this.#objects = this.#config.makeApiClient(CustomObjectsApi);
     this.#core = this.#config.makeApiClient(CoreV1Api);
+    this.#apps = this.#config.makeApiClient(AppsV1Api);
   }
 
   async get(id: string): Promise<Book | undefined> {
@@ -53,19 +56,27 @@ export class Books {
     await this.#objects.replaceNamespacedCustomObjectStatus({ ...GROUP, namespace, name, body: { ...book, status } });
   }
 
-  /** Tells the id of each Book that is there, then of each that changes, until the watch breaks: then it rejects, and whoever calls begins anew. */
+  /**
+   * Tells the id of each Book that is there, then of each that changes or whose Deployment comes, changes or goes, until a watch breaks: then it rejects,
+   * and whoever calls begins anew.
+   */
   async follow(changed: (id: string) => void, signal: AbortSignal): Promise<void> {
-    const informer = makeInformer<Book>(this.#config, PATH, () => this.#list());
+    const books = makeInformer<Book>(this.#config, PATH, () => this.#list());
+    const deployments = makeInformer(this.#config, DEPLOYMENTS, () => this.#apps.listDeploymentForAllNamespaces());
     const { promise: broken, reject } = Promise.withResolvers<never>();
     const onAbort = (): void => reject(signal.reason);
     signal.addEventListener('abort', onAbort);
-    informer.on('change', (book) => changed(idOf(book)));
-    informer.on('error', reject); // it stops then, and says nothing more
+    books.on('change', (book) => changed(idOf(book)));
+    deployments.on('change', ({ metadata }) => {
+      const book = books.get(metadata?.name ?? '', metadata?.namespace); // one that is not known yet is told when it comes
+      if (book !== undefined) changed(idOf(book));
+    });
+    for (const informer of [books, deployments]) informer.on('error', reject); // it stops then, and says nothing more
     try {
-      await Promise.all([informer.start(), broken]);
+      await Promise.all([books.start(), deployments.start(), broken]);
     } finally {
       signal.removeEventListener('abort', onAbort);
-      await informer.stop();
+      await Promise.all([books.stop(), deployments.stop()]);
     }
   }
 

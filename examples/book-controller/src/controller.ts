@@ -28,7 +28,7 @@ export class Controller implements AsyncDisposable {
   constructor({ books, manager, logger }: { readonly books: Books; readonly manager: NetworkManager; readonly logger: Logger }) {
     this.#books = books;
     this.#manager = manager;
-    // The watch is a key like any other: when it breaks, it is begun again with the same patience.
+    // Watching is a key like any other: when it breaks, it is begun again with the same patience.
     this.#queue = new Queue((key, call) => (key === WATCH ? this.#follow(call) : this.#round(key, call)), logger);
   }
 
@@ -69,7 +69,9 @@ export class Controller implements AsyncDisposable {
     const look = await this.#establish(held, call);
     await this.#tell(held, look);
     if (performance.now() - (this.#newsAtMs.get(id) ?? Number.NEGATIVE_INFINITY) < NEWS_MS) return AFTER_NEWS_MS;
-    return look.sidecar?.status === 'connected' ? WELL_MS : ON_ITS_WAY_MS;
+    // Its Deployment is watched: nothing is asked meanwhile.
+    const rests = look.sidecar?.status === 'connected' || look.reason?.code === 'WORKLOAD_NOT_FOUND';
+    return rests ? WELL_MS : ON_ITS_WAY_MS;
   }
 
   async #establish(book: Book, call: Call): Promise<Look> {
