@@ -219,6 +219,19 @@ describe('tests', () => {
   it('are never left out silently', () => {
     expect(placesOf(outsideSupport(), /\b(?:it|test|describe)\.(?:only|todo|skip)\b/g)).toEqual([]);
   });
+  it('of the LocalAPI are the same on simulator and daemon: nothing in the suite and its runs leaves a case out', () => {
+    const isPart = ({ path }: SourceFile): boolean => /(?:^test\/(?:lab\/)?(?:conformance\/)?|\/conformance\/)local-api[\w.-]*\.ts$/.test(path);
+    const parts = [...sources, ...tests].filter(isPart);
+    expect(parts.map(({ path }) => path)).toEqual(
+      expect.arrayContaining([
+        'packages/sdk/src/testing/conformance/local-api.ts',
+        'test/lab/conformance/local-api.lab.ts',
+        'test/lab/local-api.test.ts',
+        'test/local-api.test.ts',
+      ]),
+    );
+    expect(placesOf(parts, /\bskip\w*|\.(?:only|todo|runIf)\b/g)).toEqual([]);
+  });
 });
 
 describe('ports', () => {

@@ -8,9 +8,8 @@ const soon = { timeout: 20_000, interval: 50 };
 /** The agent's own adapter, as the built agent runs it: what it reports is what the wire says. */
 export function describeLocalApiAgent(bench: () => LocalApiBench): void {
   describe('an agent beside it', () => {
-    it('A60: reports what the daemon says of itself and of a peer in use', async ({ skip }) => {
+    it('A60: reports what the daemon says of itself and of a peer in use', async () => {
       const { daemon, json } = bench();
-      if (daemon.agentProgram === undefined) return skip('no agent program is given');
       await daemon.talk();
       await using agent = await agentBeside(daemon.agentProgram, daemon.socketPath);
       const [status, prefs, { Node: peer, UserProfile: owner }] = [
@@ -44,9 +43,8 @@ export function describeLocalApiAgent(bench: () => LocalApiBench): void {
       }, soon);
     });
 
-    it('A61: finds it usable, not wedged, and on the best bus that it offers', async ({ skip }) => {
+    it('A61: finds it usable, not wedged, and on the best bus that it offers', async () => {
       const { daemon } = bench();
-      if (daemon.agentProgram === undefined) return skip('no agent program is given');
       await using agent = await agentBeside(daemon.agentProgram, daemon.socketPath);
       await vi.waitFor(() => expect(agent.reports.at(-1)?.node.usable).toBe(true), soon);
       expect(await agent.get('/daemon')).toBe('ok');
@@ -57,10 +55,8 @@ export function describeLocalApiAgent(bench: () => LocalApiBench): void {
       }, soon);
     });
 
-    it('A62: calls it wedged when it hangs, and well when it goes on', async ({ skip }) => {
+    it('A62: calls it wedged when it hangs, and well when it goes on', async () => {
       const { daemon } = bench();
-      if (daemon.agentProgram === undefined || daemon.suspend === undefined)
-        return skip('no agent program, or no way to suspend the daemon, is given');
       await using agent = await agentBeside(daemon.agentProgram, daemon.socketPath);
       await vi.waitFor(() => expect(agent.reports.at(-1)?.node.usable).toBe(true), soon);
       {

@@ -16,10 +16,10 @@ export interface LocalApiUnderTest extends AsyncDisposable {
   talk(): Promise<void>;
   /** Asks as a user who may only read. Leave it out where nobody may write. */
   readonly asReader?: (request: WireRequest) => Promise<WireAnswer>;
-  /** Stops the daemon in the middle of whatever it does, until disposed: it hangs, and is not gone. Leave it out where that cannot be done. */
-  suspend?(): Promise<AsyncDisposable>;
-  /** The agent's program: the bundled file of `@bifrost/agent`. With it, a real agent beside the daemon is part of the suite. */
-  readonly agentProgram?: string;
+  /** Stops the daemon in the middle of whatever it does, until disposed: it hangs, and is not gone. */
+  suspend(): Promise<AsyncDisposable>;
+  /** The agent's program, the bundled file of `@bifrost/agent`: a real agent beside the daemon is part of the suite. */
+  readonly agentProgram: string;
 }
 /** Opens a daemon for {@link describeLocalApi}. */
 export type OpenLocalApi = () => Promise<LocalApiUnderTest>;
@@ -40,7 +40,7 @@ const NOBODY = '100.127.255.254';
 
 /**
  * What we rely on in tailscaled's LocalAPI, on the raw wire. It runs on `TailscaledSimulator` and on real daemons: where they differ, the simulator is
- * wrong. The daemon is opened once for all cases, and disposed after them.
+ * wrong. All cases run on each of them, none can be left out. The daemon is opened once for all cases, and disposed after them.
  *
  * @example
  * import { describeLocalApi, type OpenLocalApi } from '@bifrost/sdk/testing/conformance';
