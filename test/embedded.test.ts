@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { blocksOf } from './support/guide.ts';
 
 // The README's first command, as printed, in a process of its own: real agents, the real adapter, simulators around them.
 // Processes are told apart by what the kernel says of them.
@@ -52,6 +53,18 @@ describe('npm start -s -- --once --json', () => {
     expect(stdout.trim().split('\n')).toHaveLength(1);
     expect(Object.keys(document)).toEqual(['tailnets', 'sidecars', 'status', 'metrics', 'events', 'isolation', 'leftovers', 'timings_ms']);
     expect(stderr).toContain('connected');
+  });
+
+  it('tells the story that the first-hour guide shows, under the command that it shows', () => {
+    const plain = (text: string): readonly string[] =>
+      text
+        .replaceAll(/^ *[\d.]+ s {2}/gm, '')
+        .replaceAll(/(billing-book)-\w+-\w+|(process) \d+|\b[\d.]+ (ms)\b/g, '$1$2$3')
+        .trim()
+        .split('\n');
+    const [command, story] = blocksOf('docs/guides/first-hour.md').map(({ text }) => text);
+    expect(command).toBe('npm start -- --once\n');
+    expect(plain(stderr)).toEqual(expect.arrayContaining([...plain(story ?? '')]));
   });
 
   it('connects three books of two customers', () => {

@@ -4,7 +4,7 @@ import { afterAll, expect, test } from 'vitest';
 import { leftovers, runLab } from './support/command.ts';
 import { eventually } from './support/eventually.ts';
 
-// Runs last (vitest.config.ts): it takes the lab down.
+// Runs after all that need the lab (vitest.config.ts): it takes it down.
 const mark = 'BIFROST_LAB_NODE=/run/bifrost-lab';
 const processes = (lines: readonly string[]): number[] =>
   lines.filter((line) => line.startsWith('process ')).map((line) => Number(line.split(' ')[1]));

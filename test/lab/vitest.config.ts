@@ -4,10 +4,13 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import unit from '../../vitest.config.ts';
 import { MinimumReporter } from '../support/minimum.ts';
 
-/** By name, and last of all what takes the lab down. */
+/** What takes the lab down. */
+const LAST = ['stop.test.ts', 'first-hour.test.ts'];
+
+/** By name, and then what takes the lab down. */
 class InOrder extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const rank = ({ moduleId }: TestSpecification): string => `${basename(moduleId) === 'stop.test.ts' ? 1 : 0}${moduleId}`;
+    const rank = ({ moduleId }: TestSpecification): string => `${LAST.indexOf(basename(moduleId)) + 1}${moduleId}`;
     return [...files].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
   }
 }
