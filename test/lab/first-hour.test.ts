@@ -47,7 +47,7 @@ describe('docs/guides/first-hour.md', () => {
       printed.push(said);
       expect(said).toMatch(expected);
       const failed = said.split('\n').filter((line) => line.startsWith(FAILED));
-      expect(failed).toEqual(said.includes('ETIMEDOUT') ? [expect.stringContaining('/book request')] : []);
+      expect(failed, said).toHaveLength(said.includes('ETIMEDOUT') ? 1 : 0);
     },
     300_000,
   );
