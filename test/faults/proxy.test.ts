@@ -6,6 +6,7 @@ import { newLife } from './support/lives.ts';
 import { outage } from './support/outage.ts';
 import { playFault, playSteps } from './support/scenario.ts';
 import type { Life } from './support/steps.ts';
+import { troubleWatches } from './support/watch-trouble.ts';
 import { World } from './support/world.ts';
 
 /** Time limits of the adapters, shortened so that what hangs is given up soon. */
@@ -15,7 +16,7 @@ const MOST_CALLS_PER_MINUTE = 600;
 /** What another customer's attach may take more than without the fault. */
 const MOST_DELAY_MS = 3_000;
 const RECOVERS_WITHIN_MS = 40_000;
-const WATCHES_LAST_MS = 12_000;
+const MOST_WATCHES_PER_MINUTE = 300;
 
 const SIDES: readonly Side[] = ['kubernetes', 'control'];
 const say = (text: string): void => void process.stderr.write(`faults: ${text}\n`);
@@ -24,6 +25,8 @@ const named = (name: string): Fault => {
   if (fault === undefined) throw new RangeError(`no fault "${name}"`);
   return fault;
 };
+
+const isOfWatches = ({ name }: Fault): boolean => name.startsWith('watch');
 
 let world: World;
 beforeAll(async () => {
@@ -34,7 +37,7 @@ afterAll(async () => {
 });
 
 describe.each(SIDES)('one customer’s answers go wrong: %s', (side) => {
-  const faults = FAULTS.filter(({ name, sides }) => sides.includes(side) && !name.startsWith('watch'));
+  const faults = FAULTS.filter((fault) => fault.sides.includes(side) && !isOfWatches(fault));
   it.concurrent.each(faults.map((fault, index) => [fault.name, fault, index] as const))('%s', async (name, fault, index) => {
     const tenancy: Tenancy = index % 2 === 0 ? 'customer-owned' : 'organization';
     const seen = await playFault(world, fault, { side, tenancy });
@@ -47,20 +50,13 @@ describe.each(SIDES)('one customer’s answers go wrong: %s', (side) => {
 });
 
 describe('watches go wrong', () => {
-  it.each(['watch events twice', 'watch events dropped', 'watch events out of order'])('%s: whole lives go through meanwhile', async (name) => {
-    const treatmentOf = named(name).begin();
-    using _lasting = world.treat(treatmentOf);
-    world.breakWatches();
-    const begunAt = world.exchanges.length;
-    const begunMs = performance.now();
-    let lives = 0;
-    // Long enough for a rate: one life takes a few seconds, and all watches are opened anew at its beginning.
-    for (; performance.now() - begunMs < WATCHES_LAST_MS; lives += 1)
-      await playSteps(world, await newLife(world, 'customer-owned'), ['create', 'attach', 'update the sidecar', 'detach', 'delete']);
-    const minutes = (performance.now() - begunMs) / 60_000;
-    const watches = world.exchanges.slice(begunAt).filter(({ operation }) => operation.endsWith('.watch')).length;
-    say(`${name}: ${lives} lives in ${Math.round(minutes * 60)} s, ${watches} watches opened`);
-    expect(watches / minutes).toBeLessThanOrEqual(300);
+  it.each(FAULTS.filter(isOfWatches).map((fault) => [fault.name, fault] as const))('%s: whole lives go through meanwhile', async (name, fault) => {
+    const seen = await troubleWatches(world, fault);
+    say(`${name}: ${JSON.stringify(seen)}`);
+    expect(seen.watchesPerMinute).toBeLessThanOrEqual(MOST_WATCHES_PER_MINUTE);
+    expect(seen.sharedCallsPerMinute).toBeLessThanOrEqual(MOST_CALLS_PER_MINUTE);
+    expect(seen.attachMeanwhileMs).toBeLessThanOrEqual(seen.attachBeforeMs * 2 + MOST_DELAY_MS + LIMITS.kubernetes.relistMs);
+    expect(seen.recoveredMs).toBeLessThanOrEqual(RECOVERS_WITHIN_MS);
   });
 });
 

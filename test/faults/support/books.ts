@@ -37,6 +37,7 @@ export async function bringCustomer(world: World, tenancy: Tenancy): Promise<Cus
     attribution.add(id, credential.clientId);
     const data = { client_id: encoded(credential.clientId), client_secret: encoded(credential.clientSecret.reveal()) };
     await admin.must('POST', `/api/v1/namespaces/${SYSTEM}/secrets`, { metadata: { name: `bifrost-customer-${id}` }, data });
+    await admin.must('POST', `/apis/networking.k8s.io/v1/namespaces/${id}/networkpolicies`, NO_CLEAR_EGRESS);
   }
   await eventually(`a service account in ${id}`, () => admin.get(`/api/v1/namespaces/${id}/serviceaccounts/default`), { intervalMs: 20 });
   const labels = { app: 'book', [`book-of-${id}`]: 'true' };
@@ -55,10 +56,22 @@ export const tailnetRequest = ({ id, tenancy, tailnetName }: Customer) => ({
   config: { allowedNetworks: ['10.0.0.0/8'] },
 });
 
-/** With a route of its own, so that routes have to be approved. */
-export const attachRequest = ({ tailnetName, bookDeploymentId, hostname }: Customer) => ({
+/** With a route of its own, so that routes have to be approved; where a policy stands in for the guard, in the form that needs no privileges. */
+export const attachRequest = ({ tenancy, tailnetName, bookDeploymentId, hostname }: Customer) => ({
   ...{ tailnetName, bookDeploymentId },
-  config: { hostname, advertiseRoutes: [ROUTE] },
+  config: { hostname, advertiseRoutes: [ROUTE], ...(tenancy === 'customer-owned' ? { networkMode: 'userspace' as const } : {}) },
 });
+
+/** Lets out to the cluster and the Internet, and to nothing that a tailnet could mean. */
+const NO_CLEAR_EGRESS = {
+  metadata: { name: 'no-clear-egress' },
+  spec: {
+    ...{ podSelector: {}, policyTypes: ['Egress'] },
+    egress: [
+      { to: [{ ipBlock: { cidr: '10.96.0.0/16' } }, { ipBlock: { cidr: '10.244.0.0/24' } }] },
+      { to: [{ ipBlock: { cidr: '0.0.0.0/0', except: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10'] } }] },
+    ],
+  },
+};
 
 const encoded = (text: string): string => Buffer.from(text).toString('base64');

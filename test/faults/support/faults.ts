@@ -1,7 +1,7 @@
 import { pause } from '../../support/pause.ts';
 import { type Exchange, endToEnd, type Given, type Side, type Treatment } from './exchange.ts';
 import { stale } from './stale.ts';
-import { watchFault } from './watch-faults.ts';
+import { type WatchFault, watchFault } from './watch-faults.ts';
 
 /** One way in which an answer goes wrong, and what the manager makes of it. */
 export interface Fault {
@@ -18,8 +18,16 @@ export interface Fault {
 const MESSAGE = 'injected by the fault proxy';
 const JSON_TYPE = { 'content-type': 'application/json' };
 
+interface Refusal {
+  readonly code: number;
+  readonly reason: string;
+  readonly retryAfter?: number;
+}
+
+export const EXPIRED: Refusal = { code: 410, reason: 'Expired' };
+
 /** A refusal in the form of that side. */
-function refusal(side: Side, { code, reason, retryAfter }: { readonly code: number; readonly reason: string; readonly retryAfter?: number }): string {
+export function refusal(side: Side, { code, reason, retryAfter }: Refusal): string {
   const details = retryAfter === undefined ? {} : { details: { retryAfterSeconds: retryAfter } };
   return JSON.stringify(
     side === 'control'
@@ -29,20 +37,21 @@ function refusal(side: Side, { code, reason, retryAfter }: { readonly code: numb
 }
 
 /** Refused before it had any effect. */
-const refused =
-  (code: number, reason: string, retryAfter?: number): Treatment =>
+export const refused =
+  (why: Refusal): Treatment =>
   async ({ exchange, response }) => {
-    const headers = retryAfter === undefined ? JSON_TYPE : { ...JSON_TYPE, 'retry-after': String(retryAfter) };
-    response.writeHead(code, headers).end(refusal(exchange.side, { code, reason, ...(retryAfter === undefined ? {} : { retryAfter }) }));
+    const headers = why.retryAfter === undefined ? JSON_TYPE : { ...JSON_TYPE, 'retry-after': String(why.retryAfter) };
+    response.writeHead(why.code, headers).end(refusal(exchange.side, why));
   };
 
 const badGateway: Treatment = async ({ response }) => {
   response.writeHead(502, { 'content-type': 'text/html' }).end('<html><body><h1>502 Bad Gateway</h1></body></html>');
 };
 
-/** Until the other side leaves. */
-const hang: Treatment = async ({ response }) => {
+/** Nothing more comes, until the other side leaves. */
+export const untilLeft: Treatment = async ({ response }) => {
   await new Promise<void>((resolve) => {
+    if (response.destroyed) resolve();
     response.on('close', () => resolve());
   });
 };
@@ -99,17 +108,23 @@ const always = (treatment: Treatment) => () => (exchange: Exchange) => (exchange
 const plain = (name: string, treatment: Treatment, codes: Pick<Fault, 'kubernetes' | 'control'>): Fault => ({
   ...{ name, sides: BOTH, begin: always(treatment), ...codes },
 });
+const ofWatches = (name: string, kind: WatchFault): Fault => ({
+  ...{ name, sides: ['kubernetes'], begin: watchFault(kind), kubernetes: undefined, control: undefined },
+});
 const DOWN = { kubernetes: 'STORE_UNAVAILABLE', control: 'CONTROL_UNAVAILABLE' };
 const GARBLED = { kubernetes: 'STORE_UNAVAILABLE', control: 'CONTROL_ANSWER_INVALID' };
 
 export const FAULTS: readonly Fault[] = [
-  plain('409', refused(409, 'Conflict'), { kubernetes: 'STORE_CONFLICT', control: 'CONTROL_CONFLICT' }),
-  plain('410', refused(410, 'Expired'), { kubernetes: 'STORE_UNAVAILABLE', control: 'CONTROL_ANSWER_INVALID' }),
-  plain('429', refused(429, 'TooManyRequests'), { kubernetes: 'STORE_UNAVAILABLE', control: 'CONTROL_RATE_LIMITED' }),
-  plain('429 with Retry-After', refused(429, 'TooManyRequests', 2), { kubernetes: 'STORE_UNAVAILABLE', control: 'CONTROL_RATE_LIMITED' }),
-  plain('500', refused(500, 'InternalError'), DOWN),
+  plain('409', refused({ code: 409, reason: 'Conflict' }), { kubernetes: 'STORE_CONFLICT', control: 'CONTROL_CONFLICT' }),
+  plain('410', refused(EXPIRED), { kubernetes: 'STORE_UNAVAILABLE', control: 'CONTROL_ANSWER_INVALID' }),
+  plain('429', refused({ code: 429, reason: 'TooManyRequests' }), { kubernetes: 'STORE_UNAVAILABLE', control: 'CONTROL_RATE_LIMITED' }),
+  plain('429 with Retry-After', refused({ code: 429, reason: 'TooManyRequests', retryAfter: 2 }), {
+    kubernetes: 'STORE_UNAVAILABLE',
+    control: 'CONTROL_RATE_LIMITED',
+  }),
+  plain('500', refused({ code: 500, reason: 'InternalError' }), DOWN),
   plain('502 with a page', badGateway, DOWN),
-  plain('hang', hang, DOWN),
+  plain('hang', untilLeft, DOWN),
   plain('slow-loris', slowLoris, DOWN),
   plain('truncated JSON', truncated, GARBLED),
   plain('wrong content type', wrongType, GARBLED),
@@ -117,7 +132,9 @@ export const FAULTS: readonly Fault[] = [
   plain('reset', reset, DOWN),
   plain('reset after the effect', resetAfterEffect, DOWN),
   { name: 'stale reads', sides: BOTH, begin: stale, kubernetes: undefined, control: undefined },
-  { name: 'watch events twice', sides: ['kubernetes'], begin: watchFault('twice'), kubernetes: undefined, control: undefined },
-  { name: 'watch events dropped', sides: ['kubernetes'], begin: watchFault('dropped'), kubernetes: undefined, control: undefined },
-  { name: 'watch events out of order', sides: ['kubernetes'], begin: watchFault('shuffled'), kubernetes: undefined, control: undefined },
+  ofWatches('watch events twice', 'twice'),
+  ofWatches('watch events dropped', 'dropped'),
+  ofWatches('watch events out of order', 'shuffled'),
+  ofWatches('watches expired', 'expired'),
+  ofWatches('watches silent', 'silent'),
 ];

@@ -98,8 +98,11 @@ function idsOf(customer: Customer, tailnet: KubeObject | undefined): ReadonlySet
   return ids;
 }
 
-/** What a customer's world looks like between the steps of a life. `annotated`: attached, because the workload asks for it. */
-export type State = 'none' | 'made' | 'attached' | 'annotated';
+/**
+ * What a customer's world looks like between the steps of a life. `annotated`: attached, because the workload asks for it. `running`: a Job of a CronJob
+ * that was created with its sidecar has a pod; `ran`: that pod has come to its end.
+ */
+export type State = 'none' | 'made' | 'attached' | 'annotated' | 'running' | 'ran';
 
 /** How many valid keys an attached sidecar may have: one, and one more for each rotation whose grace is not over. */
 export interface Expected {
@@ -111,6 +114,8 @@ export interface Expected {
 export function judge(ledger: Ledger, customer: Customer, { state, keys }: Expected): readonly string[] {
   const isMade = state !== 'none';
   const isAttached = state === 'attached' || state === 'annotated';
+  const isInjected = state === 'running' || state === 'ran';
+  const hasSidecar = isAttached || isInjected;
   const { tailnet, attachments, validKeys, devices, pods } = ledger;
   const isOrganization = customer.tenancy === 'organization';
   const problems = [
@@ -118,14 +123,17 @@ export function judge(ledger: Ledger, customer: Customer, { state, keys }: Expec
     ...count('tailnets made at the control plane', ledger.madeTailnets.length, isMade && isOrganization ? 1 : 0),
     // The client of a tailnet is told once: when that reply is lost it is reached by the organization's own client, and has no Secret.
     ...(ledger.tailnetSecrets.length > (isMade && isOrganization ? 1 : 0) ? [`${ledger.tailnetSecrets.length} Secrets of its tailnet`] : []),
-    ...count('attachments', attachments.length, isAttached ? 1 : 0),
-    ...count('Secrets beside the book', ledger.bookSecrets.length, isAttached ? 1 : 0),
-    ...count('valid keys', validKeys.length, isAttached ? keys : 0),
-    ...count('devices', devices.length, isAttached ? pods.length : 0),
+    ...count('attachments', attachments.length, hasSidecar ? 1 : 0),
+    ...count('Secrets beside the book', ledger.bookSecrets.length, hasSidecar ? 1 : 0),
+    ...count('valid keys', validKeys.length, hasSidecar ? keys : 0),
+    ...count('devices', devices.length, isAttached ? pods.length : state === 'running' ? 1 : 0),
   ];
   if (isMade) problems.push(...judgeTailnet(tailnet));
+  if (hasSidecar) problems.push(...judgeSidecar(ledger));
   if (isAttached) problems.push(...judgeAttached(ledger));
-  else problems.push(...judgeDetached(ledger, customer));
+  else problems.push(...judgeTemplate(ledger, customer));
+  if (isInjected) problems.push(...judgeInjected(ledger, state));
+  else if (!isAttached) problems.push(...count('pods that still carry a sidecar', carrying(ledger).length, 0));
   return problems;
 }
 
@@ -142,31 +150,49 @@ function judgeTailnet(tailnet: KubeObject | undefined): readonly string[] {
   ];
 }
 
-function judgeAttached({ attachments, validKeys, template, pods, devices }: Ledger): readonly string[] {
+const fragmentOf = (holder: KubeObject | undefined): string | undefined => holder?.metadata.annotations?.[FRAGMENT];
+const carrying = ({ pods }: Ledger): readonly KubeObject[] =>
+  pods.filter(({ metadata }) => metadata.labels?.['bifrost.dev/sidecar-id'] !== undefined);
+
+/** Of every sidecar, whoever put it where it is. */
+function judgeSidecar(ledger: Ledger): readonly string[] {
+  const { attachments, validKeys } = ledger;
   const [attachment] = attachments;
-  const status = attachment?.['status'] ?? {};
-  const recorded = (status.keys ?? []).map((key: { readonly keyId: string }) => key.keyId);
-  const fragmentOf = (holder: KubeObject | undefined): string | undefined => holder?.metadata.annotations?.[FRAGMENT];
+  const recorded = (attachment?.['status']?.keys ?? []).map((key: { readonly keyId: string }) => key.keyId);
   const { fragment, trial, reverted } = attachment?.['spec'] ?? {};
   const wanted = fragment?.annotations?.[FRAGMENT];
-  const bare = pods.filter(({ metadata }) => metadata.labels?.['bifrost.dev/sidecar-id'] === undefined);
   return [
-    ...(status.phase === 'connected' ? [] : [`sidecar is ${status.phase}: ${JSON.stringify(status.reason)}`]),
     ...(attachment?.metadata.finalizers?.includes(FINALIZER) ? [] : ['the attachment has lost its finalizer']),
     ...(validKeys.every((keyId) => recorded.includes(keyId)) ? [] : [`keys ${validKeys.join()} are valid, ${recorded.join()} recorded`]),
-    ...(template.includes('bifrost-agent') ? [] : ['the template carries no sidecar']),
-    ...(bare.length === 0 && pods.length > 0 ? [] : [`${bare.length} of ${pods.length} pods are without a sidecar`]),
-    ...(pods.every((pod) => fragmentOf(pod) === wanted) ? [] : ['a pod runs another fragment than is wanted']),
+    ...(carrying(ledger).every((pod) => fragmentOf(pod) === wanted) ? [] : ['a pod runs another fragment than is wanted']),
     ...(trial === undefined && reverted === undefined ? [] : [`a change is ${trial === undefined ? 'taken back' : 'on trial'}`]),
-    ...(devices.every(({ enabledRoutes }) => enabledRoutes.length === 1) ? [] : ['a route is not approved']),
-    ...(status.instances?.length === pods.length ? [] : [`${status.instances?.length} instances on record for ${pods.length} pods`]),
   ];
 }
 
-function judgeDetached({ template, pods }: Ledger, customer: Customer): readonly string[] {
-  const carrying = pods.filter(({ metadata }) => metadata.labels?.['bifrost.dev/sidecar-id'] !== undefined);
+function judgeAttached(ledger: Ledger): readonly string[] {
+  const { attachments, template, pods, devices } = ledger;
+  const { phase, reason, instances } = attachments[0]?.['status'] ?? {};
+  const bare = pods.length - carrying(ledger).length;
   return [
-    ...(template === customer.template ? [] : [`the template is not as it was: ${template}`]),
-    ...(carrying.length === 0 ? [] : [`${carrying.length} pods still carry a sidecar`]),
+    ...(phase === 'connected' ? [] : [`sidecar is ${phase}: ${JSON.stringify(reason)}`]),
+    ...(template.includes('bifrost-agent') ? [] : ['the template carries no sidecar']),
+    ...(bare === 0 && pods.length > 0 ? [] : [`${bare} of ${pods.length} pods are without a sidecar`]),
+    ...(devices.every(({ enabledRoutes }) => enabledRoutes.length === 1) ? [] : ['a route is not approved']),
+    ...(instances?.length === pods.length ? [] : [`${instances?.length} instances on record for ${pods.length} pods`]),
   ];
 }
+
+/** One pod of one Job; the book itself has no part in it. */
+function judgeInjected(ledger: Ledger, state: State): readonly string[] {
+  const { phase, reason, instances } = ledger.attachments[0]?.['status'] ?? {};
+  const isRunning = state === 'running';
+  const phases = carrying(ledger).map((pod) => pod['status'].phase);
+  return [
+    ...(phase === (isRunning ? 'connected' : 'attaching') && reason === undefined ? [] : [`sidecar is ${phase}: ${JSON.stringify(reason)}`]),
+    ...(phases.join() === (isRunning ? 'Running' : 'Succeeded') ? [] : [`pods of Jobs are ${phases.join()}`]),
+    ...count('instances on record', instances?.length ?? 0, isRunning ? 1 : 0),
+  ];
+}
+
+const judgeTemplate = ({ template }: Ledger, customer: Customer): readonly string[] =>
+  template === customer.template ? [] : [`the template is not as it was: ${template}`];

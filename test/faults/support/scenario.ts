@@ -124,13 +124,13 @@ async function makeWork(
   }
 }
 
-async function attachUntilConnected(world: World, life: Life): Promise<void> {
+export async function attachUntilConnected(world: World, life: Life): Promise<void> {
   await stepNamed('attach').act(world, life);
   const isConnected = (): boolean => glanceAtLedger(world, life.customer).attachments[0]?.['status']?.phase === 'connected';
   await eventually(`${life.customer.id} is connected`, isConnected, { timeoutMs: 40_000, intervalMs: 10 });
 }
 
-async function timed(work: () => Promise<void>): Promise<number> {
+export async function timed(work: () => Promise<void>): Promise<number> {
   const begunMs = performance.now();
   await work();
   return Math.round(performance.now() - begunMs);

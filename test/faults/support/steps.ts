@@ -1,5 +1,6 @@
 import { MERGE } from './admin.ts';
 import { attachRequest, type Customer, type Tenancy, tailnetRequest, workloadPath } from './books.ts';
+import { deleteCronJob, endJob, runCronJob } from './cronjob.ts';
 import { deletePods, touch } from './hand.ts';
 import { attachmentPath, type State, tailnetPath } from './ledger.ts';
 import { Refused } from './manager-process.ts';
@@ -41,6 +42,9 @@ const STEPS: readonly Step[] = [
   { name: 'detach', from: 'attached', to: 'made', act: (world, { sidecarId }) => gone(world.call('detachSidecar', sidecarId), 'SIDECAR_NOT_FOUND') },
   { name: 'annotate', from: 'made', to: 'annotated', only: 'organization', act: annotate },
   { name: 'take the annotation away', from: 'annotated', to: 'made', only: 'organization', act: withdraw },
+  { name: 'run a CronJob', from: 'made', to: 'running', only: 'organization', act: runCronJob },
+  { name: 'end its Job', from: 'running', to: 'ran', only: 'organization', act: endJob },
+  { name: 'delete the CronJob', from: 'ran', to: 'made', only: 'organization', act: deleteCronJob },
   {
     name: 'delete',
     from: 'made',
@@ -86,10 +90,11 @@ async function attach(world: World, life: Life): Promise<void> {
   life.keys = 1;
 }
 
-/** Another fragment: its pods are replaced, and it has to prove itself. */
+/** Another fragment, with a guard and then again without: its pods are replaced, and it has to prove itself. */
 async function updateSidecar(world: World, life: Life): Promise<void> {
   life.changes += 1;
-  await world.call('updateSidecar', { sidecarId: life.sidecarId, config: { acceptRoutes: life.changes % 2 === 1 }, allowRollout: true });
+  const config = { networkMode: life.changes % 2 === 1 ? 'kernel' : 'userspace' };
+  await world.call('updateSidecar', { sidecarId: life.sidecarId, config, allowRollout: true });
 }
 
 /** Another configuration of the network: its sidecars follow in waves. */

@@ -1,0 +1,51 @@
+import type { Fault } from './faults.ts';
+import { converge, newLife } from './lives.ts';
+import { attachUntilConnected, playSteps, timed } from './scenario.ts';
+import type { World } from './world.ts';
+
+/** Long enough for a rate: one life takes a few seconds, and all watches are opened anew at its beginning. */
+const LASTS_MS = 12_000;
+const LIFE = ['create', 'attach', 'update the sidecar', 'detach', 'delete'];
+
+/** What was seen while watches went wrong: they are everybody's. */
+export interface Trouble {
+  /** Whole lives that went through meanwhile. */
+  readonly lives: number;
+  readonly lastedMs: number;
+  readonly watchesPerMinute: number;
+  /** Watches, lists, and whatever else is asked for no customer. */
+  readonly sharedCallsPerMinute: number;
+  /** Attaching the book of another customer before and meanwhile, milliseconds. */
+  readonly attachBeforeMs: number;
+  readonly attachMeanwhileMs: number;
+  /** From the end of the fault until that other customer's ledger was exact. No watch is broken from outside. */
+  readonly recoveredMs: number;
+}
+
+/** Watches go wrong for a while: one customer after the other lives a whole life, and another one attaches a book before and meanwhile. */
+export async function troubleWatches(world: World, fault: Fault): Promise<Trouble> {
+  const other = await newLife(world, 'organization');
+  await playSteps(world, other, ['create']);
+  const attachBeforeMs = await timed(() => attachUntilConnected(world, other));
+  await converge(world, { ...other, state: 'attached' });
+  other.state = 'attached';
+  await playSteps(world, other, ['detach']);
+  const begun = { at: world.exchanges.length, ms: performance.now() };
+  let lives = 0;
+  let attachMeanwhileMs = 0;
+  {
+    using _lasting = world.treat(fault.begin());
+    world.breakWatches();
+    const attaching = timed(() => attachUntilConnected(world, other));
+    for (; performance.now() - begun.ms < LASTS_MS; lives += 1) await playSteps(world, await newLife(world, 'customer-owned'), LIFE);
+    attachMeanwhileMs = await attaching;
+  }
+  const lastedMs = Math.round(performance.now() - begun.ms);
+  const shared = world.exchanges.slice(begun.at).filter(({ customer }) => customer === undefined);
+  const perMinute = (count: number): number => Math.round((count * 60_000) / lastedMs);
+  other.state = 'attached';
+  const recoveredMs = await timed(() => converge(world, other));
+  await playSteps(world, other, ['delete with cascade']);
+  const watchesPerMinute = perMinute(shared.filter(({ operation }) => operation.endsWith('.watch')).length);
+  return { lives, lastedMs, watchesPerMinute, sharedCallsPerMinute: perMinute(shared.length), attachBeforeMs, attachMeanwhileMs, recoveredMs };
+}
