@@ -1,7 +1,7 @@
 import { pause } from '../../support/pause.ts';
 import type { Tenancy } from './books.ts';
 import { goHome, newLife, takeStep, wayTo } from './lives.ts';
-import { type Call, callsOf, isNeeded, type Point, targetsOf } from './points.ts';
+import { type Call, callsOf, type Due, type Point, sampled, targetsOf } from './points.ts';
 import { type Outcome, type Plan, playRound } from './round.ts';
 import type { Chance } from './seeded.ts';
 import { playStart } from './start.ts';
@@ -84,7 +84,7 @@ export async function runCampaign({ chance, worlds: count, livesPerWorld, limitM
   const worlds = await Promise.all(names.map(async (name) => stack.use(await World.open({ name, manager: { concurrency: 64 } }))));
   const [calls = [], ...others] = await Promise.all(worlds.map((world, index) => record(world, { ofKnown: index > 0 })));
   const isCertain = (point: Point): boolean => others.every((other) => other.some((call) => keyOf(call) === keyOf(point)));
-  const pool = new Pool(chance.shuffled(calls), { deadlineMs: performance.now() + limitMs, tell });
+  const pool = new Pool(sampled(chance.shuffled(calls), chance), { deadlineMs: performance.now() + limitMs, tell });
   await Promise.all(worlds.map((world) => playWorld(world, pool, livesPerWorld)));
   const reached = new Set(worlds.flatMap(({ exchanges }) => exchanges.map(({ side, operation }) => `${side} ${operation}`)));
   const deaths = worlds.reduce((sum, { manager }) => sum + manager.number - 1, 0);
@@ -111,12 +111,15 @@ class Pool {
   #left: Target[];
   #rest: Target[];
 
-  constructor(calls: readonly Call[], { deadlineMs, tell }: { readonly deadlineMs: number; readonly tell: (text: string) => void }) {
-    this.#left = ordered(calls.filter(isNeeded));
-    this.#rest = ordered(calls.filter((call) => !isNeeded(call)));
+  constructor(
+    { needed, rest }: ReturnType<typeof sampled>,
+    { deadlineMs, tell }: { readonly deadlineMs: number; readonly tell: (text: string) => void },
+  ) {
+    this.#left = ordered(needed);
+    this.#rest = ordered(rest);
     this.#deadlineMs = deadlineMs;
     this.#tell = tell;
-    tell(`${calls.length} calls; ${this.#left.length} steps with deaths, and ${this.#rest.length} as long as there is time`);
+    tell(`${this.#left.length} steps with deaths, and ${this.#rest.length} as long as there is time`);
   }
 
   /** Points for which there was no time. */
@@ -158,7 +161,7 @@ class Pool {
   }
 }
 /** Targets of about the same length go together: all lives of a round are held until the last has had its deaths. */
-const ordered = (calls: readonly Call[]): Target[] =>
+const ordered = (calls: readonly Due[]): Target[] =>
   targetsOf(calls)
     .map((points) => ({ points, tries: 0 }))
     .sort((left, right) => right.points.length - left.points.length);

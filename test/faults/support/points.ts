@@ -2,6 +2,7 @@ import { KUBERNETES_OPERATIONS, type OperationEffect } from '@bifrost/sdk/kubern
 import { TAILSCALE_OPERATIONS } from '@bifrost/sdk/tailscale';
 import type { Tenancy } from './books.ts';
 import type { Exchange, Side } from './exchange.ts';
+import type { Chance } from './seeded.ts';
 
 /** When the manager dies: before its request reaches the server, or after the effect and before the reply. */
 export const MOMENTS = ['before', 'after'] as const;
@@ -41,25 +42,44 @@ const MOST_DEATHS = 12;
  * reaches the server, changes nothing outside: several may follow one another, each manager dying where the one before did not come to. The death after
  * a write took effect is the last of its step, so that what it leaves is found by a manager that is left alone.
  */
-export function targetsOf(calls: readonly Call[]): readonly (readonly Point[])[] {
-  const isRead = (call: Call): boolean => OPERATIONS.get(nameOf(call)) === 'read';
-  const both = (call: Call): Point[] => MOMENTS.map((moment) => ({ ...call, moment }));
+export function targetsOf(calls: readonly Due[]): readonly (readonly Point[])[] {
+  const pointsOf = ({ moments, ...call }: Due): Point[] => moments.map((moment) => ({ ...call, moment }));
   return Object.values(Object.groupBy(calls, ({ tenancy, step }) => `${tenancy} ${step}`)).flatMap((ofStep = []) => {
-    const groups = ofStep.filter((call) => !isRead(call)).map(both);
+    const groups = ofStep.filter((call) => !isRead(call)).map(pointsOf);
     for (const call of ofStep.filter(isRead)) {
       // Before a write that comes later, where there is room; else with other reads.
       const hasRoom = (group: readonly Point[]): boolean =>
         group.length < MOST_DEATHS && group.every((point) => isRead(point) || point.index > call.index);
       const group = groups.find(hasRoom) ?? groups[groups.push([]) - 1];
-      group?.unshift(...both(call));
+      group?.unshift(...pointsOf(call));
     }
     return groups.map((group) => group.sort((left, right) => left.index - right.index));
   });
 }
 
-/** Rounds of the loop ask the same things again and again: what is asked for the third time in one step is tried as long as there is time. */
-export const isNeeded = (call: Call): boolean => OPERATIONS.get(nameOf(call)) !== 'read' || call.nth <= 2;
+/** A call, and at which of its moments a manager is to die. */
+export interface Due extends Call {
+  readonly moments: readonly Moment[];
+}
 
+/**
+ * What is tried in each run, and what as long as there is time. Rounds of the loop ask the same things again and again, and a death at a read changes
+ * nothing outside: of what is asked for the second time in one step one moment is tried, which is by chance; for the third time, none has to be.
+ */
+export function sampled(calls: readonly Call[], chance: Chance): { readonly needed: readonly Due[]; readonly rest: readonly Due[] } {
+  const needed: Due[] = [];
+  const rest: Due[] = [];
+  for (const call of calls) {
+    const drawn = chance.below(MOMENTS.length);
+    const now = !isRead(call) || call.nth === 1 ? MOMENTS : MOMENTS.filter((_, index) => call.nth === 2 && index === drawn);
+    const later = MOMENTS.filter((moment) => !now.includes(moment));
+    if (now.length > 0) needed.push({ ...call, moments: now });
+    if (later.length > 0) rest.push({ ...call, moments: later });
+  }
+  return { needed, rest };
+}
+
+const isRead = (call: Pick<Call, 'side' | 'operation'>): boolean => OPERATIONS.get(nameOf(call)) === 'read';
 export const nameOf = ({ side, operation }: Pick<Call, 'side' | 'operation'>): string => `${side} ${operation}`;
 export const describePoint = ({ moment, nth, step, tenancy, ...call }: Point): string =>
   `killed ${moment} ${nameOf(call)} #${nth} of "${step}" (${tenancy})`;
