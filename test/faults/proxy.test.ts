@@ -1,22 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tenancy } from './support/books.ts';
 import type { Side } from './support/exchange.ts';
-import { FAULTS, type Fault } from './support/faults.ts';
+import { FAULTS, type Fault, isOfWatches } from './support/faults.ts';
+import { MOST_CALLS_PER_MINUTE, MOST_DELAY_MS, RECOVERS_WITHIN_MS, SHORT_LIMITS } from './support/limits.ts';
 import { newLife } from './support/lives.ts';
 import { outage } from './support/outage.ts';
 import { playFault, playSteps } from './support/scenario.ts';
 import type { Life } from './support/steps.ts';
-import { troubleWatches } from './support/watch-trouble.ts';
 import { World } from './support/world.ts';
-
-/** Time limits of the adapters, shortened so that what hangs is given up soon. */
-const LIMITS = { kubernetes: { timeoutMs: 2_000, relistMs: 4_000 }, control: { timeoutMs: 2_000 } };
-/** What the loop may ask for one customer per minute while nothing goes through. A hot loop would ask thousands of times. */
-const MOST_CALLS_PER_MINUTE = 600;
-/** What another customer's attach may take more than without the fault. */
-const MOST_DELAY_MS = 3_000;
-const RECOVERS_WITHIN_MS = 40_000;
-const MOST_WATCHES_PER_MINUTE = 300;
 
 const SIDES: readonly Side[] = ['kubernetes', 'control'];
 const say = (text: string): void => void process.stderr.write(`faults: ${text}\n`);
@@ -26,11 +17,9 @@ const named = (name: string): Fault => {
   return fault;
 };
 
-const isOfWatches = ({ name }: Fault): boolean => name.startsWith('watch');
-
 let world: World;
 beforeAll(async () => {
-  world = await World.open({ name: 'f', ...LIMITS });
+  world = await World.open({ name: 'f', ...SHORT_LIMITS });
 });
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
@@ -46,17 +35,6 @@ describe.each(SIDES)('one customer’s answers go wrong: %s', (side) => {
     expect(seen.attachMeanwhileMs).toBeLessThanOrEqual(seen.attachBeforeMs * 2 + MOST_DELAY_MS);
     expect(seen.recoveredMs).toBeLessThanOrEqual(RECOVERS_WITHIN_MS);
     if (fault[side] !== undefined) expect([...seen.codes]).toContain(fault[side]);
-  });
-});
-
-describe('watches go wrong', () => {
-  it.each(FAULTS.filter(isOfWatches).map((fault) => [fault.name, fault] as const))('%s: whole lives go through meanwhile', async (name, fault) => {
-    const seen = await troubleWatches(world, fault);
-    say(`${name}: ${JSON.stringify(seen)}`);
-    expect(seen.watchesPerMinute).toBeLessThanOrEqual(MOST_WATCHES_PER_MINUTE);
-    expect(seen.sharedCallsPerMinute).toBeLessThanOrEqual(MOST_CALLS_PER_MINUTE);
-    expect(seen.attachMeanwhileMs).toBeLessThanOrEqual(seen.attachBeforeMs * 2 + MOST_DELAY_MS + LIMITS.kubernetes.relistMs);
-    expect(seen.recoveredMs).toBeLessThanOrEqual(RECOVERS_WITHIN_MS);
   });
 });
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SHORT_LIMITS } from './support/limits.ts';
 import { Chance, seedOf } from './support/seeded.ts';
 import { describeEntry, live, schedule } from './support/turmoil.ts';
 import { World } from './support/world.ts';
@@ -11,7 +12,7 @@ const MOST_CALLS_PER_MINUTE = 6_000;
 
 let world: World;
 beforeAll(async () => {
-  world = await World.open({ name: 'r', kubernetes: { timeoutMs: 2_000, relistMs: 4_000 }, control: { timeoutMs: 2_000 } });
+  world = await World.open({ name: 'r', ...SHORT_LIMITS });
 });
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]();

@@ -25,7 +25,7 @@ export default defineConfig({
         test: {
           ...common,
           ...{ name: 'answers', include: ['test/faults/*.test.ts'], exclude: ['test/faults/crash.test.ts'] },
-          ...{ sequence: { groupOrder: 1 }, maxWorkers: 2 },
+          ...{ sequence: { groupOrder: 1 }, maxWorkers: 3 },
         },
       },
     ],

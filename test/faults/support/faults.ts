@@ -135,6 +135,9 @@ export const FAULTS: readonly Fault[] = [
   ofWatches('watch events twice', 'twice'),
   ofWatches('watch events dropped', 'dropped'),
   ofWatches('watch events out of order', 'shuffled'),
-  ofWatches('watches expired', 'expired'),
   ofWatches('watches silent', 'silent'),
+  ofWatches('watches expired', 'expired'),
 ];
+
+/** Those that nobody's single request can have: watches are everybody's. */
+export const isOfWatches = ({ name }: Fault): boolean => name.startsWith('watch');

@@ -1,6 +1,6 @@
 import { pause } from '../../support/pause.ts';
 import type { Exchange, Side, Treat } from './exchange.ts';
-import { FAULTS, type Fault } from './faults.ts';
+import { FAULTS, type Fault, isOfWatches } from './faults.ts';
 import { converge, goHome, newLife } from './lives.ts';
 import { Refused } from './manager-process.ts';
 import type { Chance } from './seeded.ts';
@@ -65,9 +65,9 @@ async function play(world: World, { entries, chance, lives }: { entries: readonl
       await pause(Math.max(0, begunMs + entry.atMs - performance.now()));
       if (entry.kill) await world.replaceManager();
       using _fault = world.treat(treatOf(entry, { chance, customer: entry.customer === undefined ? undefined : lives[entry.customer]?.customer.id }));
-      if (entry.fault.name.startsWith('watch')) world.breakWatches();
+      if (isOfWatches(entry.fault)) world.breakWatches();
       await pause(entry.forMs);
-      if (entry.fault.name.startsWith('watch')) world.breakWatches();
+      if (isOfWatches(entry.fault)) world.breakWatches();
     }),
   );
 }

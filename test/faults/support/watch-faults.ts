@@ -72,12 +72,8 @@ function expired(): Treatment {
   };
 }
 
-/** One event comes, and then nothing, not even the end: as if the other side had lost its power. */
+/** It is opened, and then nothing comes, not even its end: as if the other side had lost its power. */
 const silent: Treatment = async (given) => {
-  let lines = 0;
-  await follow(given, (line) => {
-    lines += 1;
-    return lines === 1 ? [line] : undefined;
-  });
+  await follow(given, () => []);
   await untilLeft(given);
 };
