@@ -38,9 +38,10 @@ export async function troubleWatches(world: World, fault: Fault): Promise<Troubl
   {
     using _lasting = world.treat(fault.begin());
     world.breakWatches();
-    const attaching = timed(() => attachUntilConnected(world, other));
-    for (; performance.now() - begun.ms < LASTS_MS; lives += 1) await playSteps(world, await newLife(world, 'customer-owned'), LIFE);
-    attachMeanwhileMs = await attaching;
+    const live = async (): Promise<void> => {
+      for (; performance.now() - begun.ms < LASTS_MS; lives += 1) await playSteps(world, await newLife(world, 'customer-owned'), LIFE);
+    };
+    [attachMeanwhileMs] = await Promise.all([timed(() => attachUntilConnected(world, other)), live()]);
   }
   const lastedMs = Math.round(performance.now() - begun.ms);
   const shared = world.exchanges.slice(begun.at).filter(({ customer }) => customer === undefined);
