@@ -32,7 +32,7 @@ interface WatchEvent<Source> {
 
 /** HTTP status of "the version that you ask for is too old". */
 const EXPIRED = '410';
-/** A watch that lived this long, or brought anything, was well. */
+/** A watch that lived this long was well, and so was one that brought something and ended in order. */
 const WELL_AFTER_MS = 10_000;
 
 /**
