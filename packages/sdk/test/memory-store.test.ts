@@ -29,7 +29,7 @@ describe('MemoryStore', () => {
       const next = await hints.next();
       if (next.done !== true) seen.push(next.value.key);
     }
-    expect(first.value).toEqual({ key: 'a' });
+    expect(first.value).toEqual({ key: 'a', version: '1' });
     expect(seen).toEqual(['a', 'b', 'c', 'd', 'e']);
   });
 

@@ -97,7 +97,7 @@ export function interruptPaused({ interrupt, observed }: Context, tailnetName: s
 
 /** Writes the state, if it is another, and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function keepSidecar(
-  { store, announcer, clock }: Context,
+  { store, announcer, observed, clock }: Context,
   sidecar: StoredSidecar,
   { state, signal }: { readonly state: SidecarState } & Call,
 ): Promise<StoredSidecar> {
@@ -105,6 +105,7 @@ export async function keepSidecar(
   const told: SidecarState = { ...state, conditions: sidecarConditions(state, { spec, generation, nowMs: clock.nowMs() }) };
   if (sameJson(told, sidecar.state)) return sidecar;
   const written = await store.sidecars.replaceState(sidecar, told, { signal });
+  observed.sawSidecar(written.key, written);
   announcer.sawSidecar(written.key, written);
   return written;
 }

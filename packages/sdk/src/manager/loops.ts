@@ -19,7 +19,8 @@ export async function runLoops(context: Context, { signal }: Call): Promise<void
 }
 
 async function watchTailnets(context: Context, { signal }: Call): Promise<void> {
-  for await (const { key } of context.store.tailnets.watch({ signal })) {
+  for await (const { key, version } of context.store.tailnets.watch({ signal })) {
+    if (version !== undefined && context.announcer.hasSeen('tailnet', key, version)) continue;
     const tailnet = await context.store.tailnets.get(key, { signal });
     if (context.announcer.hasSeen('tailnet', key, tailnet?.version)) continue;
     if (tailnet?.spec.paused === true) interruptPaused(context, key);
@@ -28,10 +29,12 @@ async function watchTailnets(context: Context, { signal }: Call): Promise<void> 
 }
 
 async function watchSidecars(context: Context, { signal }: Call): Promise<void> {
-  for await (const { key } of context.store.sidecars.watch({ signal })) {
+  const { announcer, observed } = context;
+  for await (const { key, version } of context.store.sidecars.watch({ signal })) {
+    if (version !== undefined && version === observed.versionOf(key) && announcer.hasSeen('sidecar', key, version)) continue;
     const sidecar = await context.store.sidecars.get(key, { signal });
-    context.observed.sawSidecar(key, sidecar);
-    if (!context.announcer.hasSeen('sidecar', key, sidecar?.version)) context.touch('sidecar', key);
+    observed.sawSidecar(key, sidecar);
+    if (!announcer.hasSeen('sidecar', key, sidecar?.version)) context.touch('sidecar', key);
   }
 }
 
@@ -43,11 +46,11 @@ async function watchWorkloads(context: Context, { signal }: Call): Promise<void>
   for await (const hint of context.cluster.workloads.watch({ signal })) {
     const key = attachmentKey(hint.workload);
     const before = observed.workloadOf(key);
-    const isNews = observed.sawWorkload(key, hint);
+    const seen = observed.sawWorkload(key, hint);
     // Of a Job only the status tells its end, and that is no change of its spec.
-    if (!isNews && hint.workload.kind !== 'Job') continue;
+    if (seen === 'old' && hint.workload.kind !== 'Job') continue;
     const isAttached = observed.hasSidecar(key);
-    if (isAttached) context.touch('sidecar', key);
+    if (isAttached && seen !== 'own') context.touch('sidecar', key);
     if (isAttached || isAnnotated(hint) || isAnnotated(before)) context.touch('workload', key);
     else observed.forgetWorkload(key);
   }

@@ -12,6 +12,8 @@ export class Observed {
   readonly #keysOfHostname = new Map<string, Set<string>>();
   /** Workloads by the key that their attachment has or would have: those that are annotated, and those that changed lately. */
   readonly #workloads = new Map<string, WorkloadHint>();
+  /** By the attachment's key: the version of the workload that our last write made. */
+  readonly #ownWrites = new Map<string, string>();
   readonly #refusals = new Map<string, string>();
   /** True once everything that is stored has been seen. */
   complete = false;
@@ -33,6 +35,11 @@ export class Observed {
 
   keysOfHostname(hostname: string): readonly string[] {
     return [...(this.#keysOfHostname.get(hostname) ?? [])];
+  }
+
+  /** The version that was last seen or written. */
+  versionOf(key: string): string | undefined {
+    return this.#sidecars.get(key)?.version;
   }
 
   hasSidecar(key: string): boolean {
@@ -62,12 +69,21 @@ export class Observed {
     return [...this.#workloads].filter(([, { annotations, gone }]) => !gone && WORKLOAD_ANNOTATIONS.tailnet in annotations).map(([key]) => key);
   }
 
-  /** Keeps what the loop will ask for; true when it says something new. */
-  sawWorkload(key: string, hint: WorkloadHint): boolean {
+  /** Keeps what the loop will ask for. `own`: nothing but our own write, which the loop has seen the answer of; `old`: nothing that concerns us. */
+  sawWorkload(key: string, hint: WorkloadHint): 'news' | 'own' | 'old' {
     const before = this.#workloads.get(key);
-    if (hint.gone && before !== undefined && before.workload.uid !== hint.workload.uid) return false; // another of its name is there already
+    if (hint.gone && before !== undefined && before.workload.uid !== hint.workload.uid) return 'old'; // another of its name is there already
     this.#workloads.set(key, hint);
-    return before === undefined || !sameJson(before, hint);
+    if (before === undefined) return 'news';
+    const { version } = hint;
+    if (sameJson({ ...before, version }, hint)) return 'old';
+    const isOwn = this.#ownWrites.get(key) === version && sameJson({ ...before, version, generation: before.generation + 1 }, hint);
+    return isOwn ? 'own' : 'news';
+  }
+
+  /** We have just written the workload of that attachment; `version` is what came of it. */
+  wroteWorkload(key: string, version: string): void {
+    this.#ownWrites.set(key, version);
   }
 
   /** What is gone, and needs no further look, is forgotten. */
@@ -93,7 +109,10 @@ export class Observed {
 
   sawSidecar(key: string, sidecar: StoredSidecar | undefined): void {
     this.#forget(key);
-    if (sidecar === undefined) return;
+    if (sidecar === undefined) {
+      this.#ownWrites.delete(key);
+      return;
+    }
     const { sidecarId, workload, config } = sidecar.spec;
     this.#sidecars.set(key, sidecar);
     this.#keyOfWorkload.set(workload.uid, key);

@@ -57,9 +57,11 @@ function inPlace(sidecar: StoredSidecar, repairs: readonly Repair[] = sidecar.st
 async function putIn(context: Context, sidecar: StoredSidecar, call: Call & { readonly repair?: boolean }): Promise<StoredSidecar> {
   const { workload, form, fragment } = sidecar.spec;
   const after = await context.cluster.workloads.attach({ workload, form, fragment }, call);
+  context.observed.wroteWorkload(sidecar.key, after.version);
   if (form === 'prepend' || carries(after.template, fragment)) return sidecar;
   const respecified = await respecSidecar(context, sidecar, { spec: { ...sidecar.spec, form: 'prepend' }, signal: call.signal });
-  await context.cluster.workloads.attach({ workload, form: 'prepend', fragment }, call);
+  const prepended = await context.cluster.workloads.attach({ workload, form: 'prepend', fragment }, call);
+  context.observed.wroteWorkload(sidecar.key, prepended.version);
   return respecified;
 }
 

@@ -33,6 +33,8 @@ export interface WorkloadHint {
   readonly annotations: Readonly<Record<string, string>>;
   /** Counts changes of its spec; of a Deployment's annotations too. */
   readonly generation: number;
+  /** As a {@link Workload}'s: tells own writes from others'. */
+  readonly version: string;
   /** A Job that has come to its end. */
   readonly finished: boolean;
   readonly gone: boolean;

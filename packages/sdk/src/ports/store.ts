@@ -5,6 +5,12 @@ export interface CallOptions {
   readonly signal: AbortSignal;
 }
 
+/** "Look at this object." */
+export interface StoreHint {
+  readonly key: string;
+  readonly version: string | undefined;
+}
+
 /**
  * One kind of stored object. Every write is compare-and-swap: a `Stored` read earlier whose `version` is old is refused.
  * Every method rejects with `signal.reason` itself when aborted.
@@ -31,9 +37,10 @@ export interface Collection<Spec, State> {
   finalize(current: Stored<Spec, State>, options: CallOptions): Promise<void>;
   /**
    * Hints that an object may have changed: all keys at first, then each change, by any writer. A hint may come twice; none is lost for good:
-   * after trouble all keys come again. Ends with `signal.reason` on abort.
+   * after trouble all keys come again. `version`: which one it is about, so that own writes need not be read again; undefined when it is gone.
+   * Ends with `signal.reason` on abort.
    */
-  watch(options: CallOptions): AsyncIterable<{ readonly key: string }>;
+  watch(options: CallOptions): AsyncIterable<StoreHint>;
 }
 
 /** Where the desired and known state of tailnets and sidecars lives. Tailnets by name; sidecars by `namespace/kind-name`. */

@@ -124,16 +124,20 @@ const UNGUARDED = ' unguarded';
 export const resourceVersionOf = (version: string): string => version.replace(UNGUARDED, '');
 export const isGuarded = (version: string): boolean => !version.endsWith(UNGUARDED);
 
-export function storedOf<Spec, State>(codec: ResourceCodec<Spec, State>, object: CustomResource): Stored<Spec, State> {
-  const { metadata } = object;
+export function versionOf({ metadata }: ApiObject): string {
   const deleting = metadata.deletionTimestamp !== undefined; // too late for a finalizer
   const guarded = deleting || metadata.finalizers?.includes(FINALIZER) === true;
+  return guarded ? metadata.resourceVersion : metadata.resourceVersion + UNGUARDED;
+}
+
+export function storedOf<Spec, State>(codec: ResourceCodec<Spec, State>, object: CustomResource): Stored<Spec, State> {
+  const { metadata } = object;
   return {
     key: codec.keyOf(object),
-    version: guarded ? metadata.resourceVersion : metadata.resourceVersion + UNGUARDED,
+    version: versionOf(object),
     generation: metadata.generation ?? 1,
     createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
-    deleting,
+    deleting: metadata.deletionTimestamp !== undefined,
     spec: codec.specOf(object),
     state: codec.stateOf(object),
   };

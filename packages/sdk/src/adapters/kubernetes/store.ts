@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { BifrostError } from '@bifrost/types/core';
 import type { Stored } from '../../domain/model.ts';
 import { FIELD_MANAGER } from '../../domain/names.ts';
-import type { CallOptions, Collection, Store } from '../../ports/store.ts';
+import type { CallOptions, Collection, Store, StoreHint } from '../../ports/store.ts';
 import type { Answer, ApiRequest } from './answers.ts';
 import { type ApiList, type ApiObject, CONTENT } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
@@ -22,6 +22,7 @@ import {
   storedOf,
   TAILNETS,
   VERSION,
+  versionOf,
 } from './store-codec.ts';
 
 /** Options of {@link kubernetesStore}. */
@@ -80,14 +81,15 @@ interface PatchStep {
 class ResourceCollection<Spec extends object, State extends object> implements Collection<Spec, State>, AsyncDisposable {
   readonly #connection: KubernetesConnection;
   readonly #codec: ResourceCodec<Spec, State>;
-  readonly #watch: ListWatch<ApiObject, string>;
+  readonly #watch: ListWatch<ApiObject, StoreHint>;
 
   constructor(connection: KubernetesConnection, codec: ResourceCodec<Spec, State>) {
     this.#connection = connection;
     this.#codec = codec;
     const { plural } = codec;
     const operations = { list: `${plural}.list`, watch: `${plural}.watch` } as const;
-    this.#watch = new ListWatch({ connection, operations, path: `${API_ROOT}/${plural}`, metadataOnly: true, project: codec.keyOf });
+    const project = (object: ApiObject): StoreHint => ({ key: codec.keyOf(object), version: versionOf(object) });
+    this.#watch = new ListWatch({ connection, operations, path: `${API_ROOT}/${plural}`, metadataOnly: true, project });
   }
 
   async get(key: string, { signal }: CallOptions): Promise<Stored<Spec, State> | undefined> {
@@ -180,9 +182,10 @@ class ResourceCollection<Spec extends object, State extends object> implements C
     }
   }
 
-  async *watch({ signal }: CallOptions): AsyncGenerator<{ readonly key: string }, void, void> {
-    const subscribe = (push: (key: string, value: undefined) => void): Disposable => this.#watch.subscribe(({ item }) => push(item, undefined));
-    for await (const [key] of readHints(subscribe, { signal, closed: this.#watch.closed })) yield { key };
+  async *watch({ signal }: CallOptions): AsyncGenerator<StoreHint, void, void> {
+    const subscribe = (push: (key: string, version: string | undefined) => void): Disposable =>
+      this.#watch.subscribe(({ kind, item }) => push(item.key, kind === 'gone' ? undefined : item.version));
+    for await (const [key, version] of readHints(subscribe, { signal, closed: this.#watch.closed })) yield { key, version };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

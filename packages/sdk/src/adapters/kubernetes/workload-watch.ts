@@ -47,5 +47,6 @@ const seenAs =
     workload: { kind, namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid },
     annotations: ownAnnotations(metadata.annotations),
     generation: metadata.generation ?? 0,
+    version: metadata.resourceVersion,
     finished: isFinished(kind, status),
   });

@@ -141,10 +141,11 @@ export class MemoryWorkloads implements Workloads {
   }
 }
 
-const hintOf = ({ reference, annotations, generation, ended }: WorkloadRecord): WorkloadHint => ({
+const hintOf = ({ reference, annotations, generation, version, ended }: WorkloadRecord): WorkloadHint => ({
   workload: reference,
   annotations: ownAnnotations(annotations),
   generation,
+  version: String(version),
   finished: ended !== undefined,
   gone: false,
 });

@@ -1,7 +1,7 @@
 import { BifrostError, type ErrorCode } from '@bifrost/types/core';
 import type { SidecarSpec, SidecarState, Stored, TailnetSpec, TailnetState } from '../../domain/model.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { CallOptions, Collection, Store } from '../../ports/store.ts';
+import type { CallOptions, Collection, Store, StoreHint } from '../../ports/store.ts';
 import { Faults } from './faults.ts';
 import { HintHub } from './hint-hub.ts';
 
@@ -98,8 +98,8 @@ class MemoryCollection<Spec, State> implements Collection<Spec, State> {
     this.#hub.notify(current.key);
   }
 
-  async *watch(options: CallOptions): AsyncGenerator<{ readonly key: string }, void, void> {
-    for await (const key of this.#hub.watch(() => this.#sortedKeys(), options)) yield { key };
+  async *watch(options: CallOptions): AsyncGenerator<StoreHint, void, void> {
+    for await (const key of this.#hub.watch(() => this.#sortedKeys(), options)) yield { key, version: this.#objects.get(key)?.version };
   }
 
   #expect({ key, version }: Pick<Stored<Spec, State>, 'key' | 'version'>): Stored<Spec, State> {

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { WORKLOAD_KINDS } from '@bifrost/types/core';
 import { expect, it } from 'vitest';
 import type { WorkloadHint } from '../../ports/cluster.ts';
-import { bench, call, nextOf, type OpenCluster, ownInitContainer } from './cluster-support.ts';
+import { bench, call, change, nextOf, type OpenCluster, ownInitContainer } from './cluster-support.ts';
 
 type Hints = AsyncIterator<WorkloadHint>;
 const hintOf = (hints: Hints, uid: string, matches: (hint: WorkloadHint) => boolean): Promise<WorkloadHint> =>
@@ -33,6 +33,9 @@ export function describeWorkloadWatch(open: OpenCluster): void {
       const { generation } = await hintOf(hints, reference.uid, () => true);
       await admin.changeWorkload(reference, { manager: 'suite-outside', initContainers: [ownInitContainer('own')] });
       await hintOf(hints, reference.uid, (hint) => hint.generation > generation);
+      // And the version is the one that reads tell.
+      const attached = await cluster.workloads.attach(change(reference, { form: 'prepend' }), call());
+      await hintOf(hints, reference.uid, ({ version }) => BigInt(version) >= BigInt(attached.version));
       await hints.return?.();
     }));
 

@@ -23,6 +23,28 @@ export function describeWatch(open: OpenStore): void {
       await hints.return?.();
     }));
 
+  it('S37: a hint tells the version that it is about, as reads and writes do; of what is gone none', () =>
+    bench(open, async ({ store, name }) => {
+      const key = name();
+      const hints = store.tailnets.watch(call())[Symbol.asyncIterator]();
+      const told = async (version: string | undefined): Promise<void> => {
+        for (;;) {
+          const { value } = await hints.next();
+          if (value?.key === key && value.version === version) return;
+        }
+      };
+      const created = await createTailnet(store, key);
+      await told(created.version);
+      const active = await store.tailnets.replaceState(created, { phase: 'active' }, call());
+      await told(active.version);
+      await store.tailnets.remove(key, call());
+      const marked = await present(store, key);
+      await told(marked.version);
+      await store.tailnets.finalize(marked, call());
+      await told(undefined);
+      await hints.return?.();
+    }));
+
   it('S20: two watches get every hint each', () =>
     bench(open, async ({ store, name }) => {
       const key = name();
