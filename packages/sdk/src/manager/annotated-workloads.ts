@@ -65,11 +65,12 @@ async function follow(context: Context, { sidecar, wish }: { readonly sidecar: S
 }
 
 /** The annotation is gone, or asks for another: recorded as the decision that it is. */
-async function withdraw(context: Context, { key, spec }: StoredSidecar, call: Call): Promise<Outcome> {
+async function withdraw(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
+  const { key, spec } = sidecar;
   const { sidecarId: subject, customerId } = spec;
   const record = { atMs: context.clock.nowMs(), actor: ACTOR, action: 'detachSidecar', subject, customerId, outcome: 'accepted' };
   await context.audit.append(record, call);
-  await context.store.sidecars.remove(key, call);
+  await context.store.sidecars.remove(key, { ...call, current: sidecar });
   context.touch('sidecar', key);
   return SETTLED;
 }

@@ -6,6 +6,7 @@ import { attachmentKey, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
 import { audited, nameForRecord } from './audited.ts';
 import { type Call, type Context, respecSidecar } from './context.ts';
+import { removeSame } from './remove-same.ts';
 import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
 import { attachResponse } from './sidecar-view.ts';
 import { DEFAULT_ACTOR, gone } from './tailnet-calls.ts';
@@ -119,7 +120,7 @@ export async function detachSidecar(
         // The wish to abandon first: once it is being removed the loop acts.
         if (abandon && sidecar.spec.abandon !== true)
           await respecSidecar(context, sidecar, { spec: { ...sidecar.spec, abandon }, signal: call.signal });
-        await context.store.sidecars.remove(sidecar.key, call);
+        await removeSame(context.store.sidecars, sidecar, { ...call, isSame: ({ spec }) => spec.sidecarId === sidecarId });
         context.touch('sidecar', sidecar.key);
       },
     },

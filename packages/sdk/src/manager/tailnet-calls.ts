@@ -4,6 +4,7 @@ import type { StoredTailnet, TailnetSpec, UpgradeState } from '../domain/model.t
 import { customerSecretName, tailnetSecretName } from '../domain/names.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
+import { removeSame } from './remove-same.ts';
 import { sameJson } from './same-json.ts';
 import { refuseCredentialOfOurs } from './tailnet-acceptance.ts';
 
@@ -175,10 +176,12 @@ export async function deleteTailnet(
     write: async ({ tailnet, sidecars }) => {
       if (abandon && tailnet.spec.abandon !== true) await context.store.tailnets.replaceSpec(tailnet, { ...tailnet.spec, abandon }, call);
       // The tailnet first: from then on nothing can be attached to it.
-      await context.store.tailnets.remove(tailnetName, call);
-      for (const { key } of sidecars) {
-        await context.store.sidecars.remove(key, call);
-        context.touch('sidecar', key);
+      const { tailnetId } = tailnet.spec;
+      await removeSame(context.store.tailnets, tailnet, { ...call, isSame: ({ spec }) => spec.tailnetId === tailnetId });
+      for (const sidecar of sidecars) {
+        const { sidecarId } = sidecar.spec;
+        await removeSame(context.store.sidecars, sidecar, { ...call, isSame: ({ spec }) => spec.sidecarId === sidecarId });
+        context.touch('sidecar', sidecar.key);
       }
       context.touch('tailnet', tailnetName);
     },
