@@ -57,6 +57,13 @@ async function news(manager: ChildProcess): Promise<RestartNews> {
   return (await answer)[0];
 }
 
+/** Instances that the manager calls connected, and has heard itself. */
+async function observed(manager: ChildProcess): Promise<number> {
+  const answer = once(manager, 'message') as Promise<[number]>;
+  manager.send('look');
+  return (await answer)[0];
+}
+
 async function until(manager: ChildProcess, done: (now: RestartNews) => boolean): Promise<RestartNews> {
   for (;;) {
     const now = await news(manager);
@@ -114,6 +121,8 @@ export async function benchRestart({ smoke, say }: BenchOptions): Promise<BenchR
   const seconds = (performance.now() - killedAtMs) / 1_000;
   const { requests } = world.control;
   const controlCalls = requests.length - 1 - (last === undefined ? -1 : requests.lastIndexOf(last));
+  const seen = await observed(manager);
+  if (seen !== count) throw new RangeError(`${seen} of ${count} are observed`);
   await agents.stop();
   const settled = await news(manager);
   await pause(2_000);

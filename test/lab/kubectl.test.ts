@@ -118,6 +118,25 @@ describe('a sidecar', () => {
     await eventually('one device', async () => (await devices()).length === 1);
   }, 150_000);
 
+  test('stays as it is when an edit of its tailnet would replace its pods, which is said; with `rollout: always` it follows', async () => {
+    interface Told extends KubernetesObject {
+      readonly status: { readonly conditions: readonly { readonly type: string; readonly status: string }[] };
+    }
+    const tailnet = { apiVersion: 'network.bifrost.dev/v1alpha1', kind: 'Tailnet', metadata: { name: TAILNET } };
+    const isPending = ({ status }: Told): boolean => status.conditions.some(({ type, status: is }) => type === 'RolloutPending' && is === 'True');
+    const edited = { ...config, allowedNetworks: [...config.allowedNetworks, '172.16.0.0/12'] };
+    const [before, template] = [await stage.pod(SPACE, 'web'), await stage.specOf(web)];
+    await applyTailnet(TAILNET, { config: edited });
+    await kubernetes.waitFor<Told, true>(tailnet, 'its rollout is pending', (now) => isPending(now) && true);
+    expect([(await stage.pod(SPACE, 'web')).metadata.uid, await stage.specOf(web)]).toEqual([before.metadata.uid, template]);
+    await applyTailnet(TAILNET, { config: edited, rollout: 'always' });
+    await kubernetes.waitFor<Told, true>(tailnet, 'its rollout is over', (now) => !isPending(now), { timeoutMs: 100_000 });
+    expect(await stage.specOf(web)).toContain('172.16.0.0/12');
+    await platform.sidecarReaches(sidecarId, 'connected');
+    expect((await stage.pod(SPACE, 'web')).metadata.uid).not.toBe(before.metadata.uid);
+    await stage.reaches(await stage.inBook(SPACE, 'web'), customer);
+  }, 180_000);
+
   test('follows `kubectl scale` to nothing, to many, and to nothing', async () => {
     for (const count of [0, 3, 0]) {
       await kubectl(['scale', 'deployment/web', '-n', SPACE, `--replicas=${count}`]);
