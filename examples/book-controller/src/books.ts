@@ -72,10 +72,12 @@ export class Books {
       if (book !== undefined) changed(idOf(book));
     });
     for (const informer of [books, deployments]) informer.on('error', reject); // it stops then, and says nothing more
+    const starting = [books.start(), deployments.start()];
     try {
-      await Promise.all([books.start(), deployments.start(), broken]);
+      await Promise.all([...starting, broken]);
     } finally {
       signal.removeEventListener('abort', onAbort);
+      await Promise.allSettled(starting); // one that is stopped while it lists would open its watch all the same
       await Promise.all([books.stop(), deployments.stop()]);
     }
   }

@@ -109,8 +109,23 @@ describe('injectSidecar', () => {
     };
     await world.run(75_000);
     expect(again).toBeDefined();
+    expect(world.names()).not.toContain('sidecar:failed');
     expect(await world.sidecars()).toMatchObject([{ deleting: false }]);
     expect(await world.outside()).toMatchObject({ keys: 1, secrets: 1 });
+  });
+
+  it('bug: injected again while its workload has just come and is being bound: answered as before', async () => {
+    await using world = await openWorld();
+    const first = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    world.guard.hook = async ({ name }) => {
+      if (name !== 'store.sidecars.create') return undefined;
+      world.guard.hook = () => undefined;
+      const call = { signal: AbortSignal.timeout(5_000) };
+      const sidecar = await stored(world);
+      if (sidecar) await world.store.sidecars.replaceSpec(sidecar, { ...sidecar.spec, workload: { ...sidecar.spec.workload, uid: 'u1' } }, call);
+      return undefined;
+    };
+    expect(await world.manager.injectSidecar({ manifest: JOB, ...WISH })).toMatchObject({ sidecarId: first.sidecarId, manifest: first.manifest });
   });
 
   it('bug: for the successor of a Job that has ended: told to wait until the first is released, then registered anew', async () => {

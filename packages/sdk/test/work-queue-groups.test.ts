@@ -45,6 +45,30 @@ async function minute({ clock, queue }: Pick<ReturnType<typeof queueOf>, 'clock'
   await clock.advance(MINUTE);
 }
 
+describe('a key that comes to belong to another group while it runs', () => {
+  it.each(['by a hint', 'by an interruption'] as const)('bug: leaves its place to the keys that wait there (it begins anew %s)', async (how) => {
+    const clock = new ManualClock();
+    const runs: string[] = [];
+    let left = false;
+    const queue: WorkQueue = new WorkQueue({
+      ...{ clock, logger: new MemoryLogger(), concurrency: 4, baseMs: 500, maxMs: MINUTE },
+      groupOf: (key) => (key === 'first' && left ? 'another' : 'acme'),
+      work: async (key, { signal }) => {
+        runs.push(key);
+        if (key !== 'first' || left) return SETTLED;
+        left = true;
+        if (how === 'by a hint') queue.add('first');
+        else queue.interrupt('first');
+        signal.throwIfAborted();
+        return SETTLED;
+      },
+    });
+    for (const key of ['first', 'second', 'third']) queue.add(key);
+    await clock.advance(1_000);
+    expect(runs.toSorted()).toEqual(['first', 'first', 'second', 'third']);
+  });
+});
+
 describe('a customer whose every key fails', () => {
   it.each([
     ['for a while', DOWN],

@@ -90,8 +90,12 @@ export async function controlOf(context: Context, tailnet: StoredTailnet, { sign
 }
 
 /** A tailnet has been paused: no round that began before goes on. */
-export function interruptPaused({ interrupt, observed }: Context, tailnetName: string): void {
-  interrupt('tailnet', tailnetName);
+export function interruptPaused(context: Context, tailnetName: string): void {
+  context.interrupt('tailnet', tailnetName);
+  interruptSidecars(context, tailnetName);
+}
+
+export function interruptSidecars({ interrupt, observed }: Context, tailnetName: string): void {
   for (const { key } of observed.sidecarsOf(tailnetName)) interrupt('sidecar', key);
 }
 

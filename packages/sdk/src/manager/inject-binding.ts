@@ -22,10 +22,13 @@ export async function bindInjected(
     return 'bound';
   }
   const leftMs = registrationLeftMs(context, sidecar);
-  if (leftMs > 0) return { recheckMs: leftMs };
+  return leftMs > 0 ? { recheckMs: leftMs } : 'expired';
+}
+
+/** Told once it is certain: until it is released it may still be renewed. */
+export function tellExpired(context: Context, { spec }: StoredSidecar): void {
   const { sidecarId, tailnetName, customerId, bookDeploymentId } = spec;
   const expired = { sidecarId, tailnetName, customerId, bookDeploymentId, code: 'REGISTRATION_EXPIRED', atMs: context.clock.nowMs() };
   context.events.emit('sidecar:failed', expired);
   context.logger.log('warn', 'a registration expired: its workload was never created', { sidecarId, tailnetName });
-  return 'expired';
 }

@@ -46,7 +46,7 @@ export async function injectSidecar<Manifest extends WorkloadManifest>(
         },
       },
     );
-  const sidecar = await context.attaching.run(hostnameLock(context, input), call, register);
+  const sidecar = await context.attaching.run(await hostnameLock(context, input, call), call, register);
   context.touch('sidecar', sidecar.key);
   return { sidecarId: sidecar.spec.sidecarId, status: sidecar.state.phase, manifest: inject(manifest, sidecar.spec.fragment) };
 }

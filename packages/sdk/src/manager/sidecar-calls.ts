@@ -38,7 +38,7 @@ export async function planAttach(context: Context, input: AttachSidecarInput, ca
 /** @see NetworkManager.attachSidecar */
 export async function attachSidecar(context: Context, input: AttachSidecarInput, call: Caller & AttachCall): Promise<AttachSidecarResponse> {
   const subject = nameForRecord(input?.bookDeploymentId);
-  const hostname = hostnameLock(context, input);
+  const hostname = await hostnameLock(context, input, call);
   const attach = (): Promise<StoredSidecar> =>
     audited(
       context,

@@ -9,7 +9,7 @@ import { networkHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
 import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
-import { requireTailnet } from './tailnet-calls.ts';
+import { findTailnet, requireTailnet } from './tailnet-calls.ts';
 
 /** An attach that may go on. */
 export interface Checked {
@@ -121,9 +121,13 @@ function asAsked({
 }
 
 /** The same wish is answered with what is there; any other is a conflict that says what to do. @throws {BifrostError} `SIDECAR_EXISTS` */
-export function agreeing(present: StoredSidecar, wanted: Pick<SidecarSpec, 'tailnetName' | 'config' | 'workload'>): StoredSidecar {
+export function agreeing(
+  present: StoredSidecar,
+  wanted: Pick<SidecarSpec, 'tailnetName' | 'config' | 'workload'> & { readonly sidecarId?: string },
+): StoredSidecar {
   const { sidecarId, workload, tailnetName, config } = present.spec;
-  if (workload.uid !== wanted.workload.uid)
+  // A registration keeps its id while it gets the uid of its workload.
+  if (workload.uid !== wanted.workload.uid && sidecarId !== wanted.sidecarId)
     throw exists('The sidecar of an earlier workload of this name is being taken away: attach again when it is gone.', 'bookDeploymentId', {
       sidecarId,
       issue: 'its predecessor of the same name is still being released',
@@ -147,9 +151,11 @@ export function agreeing(present: StoredSidecar, wanted: Pick<SidecarSpec, 'tail
 }
 
 /** What attaches of one hostname wait for each other by: of one customer, since several of its tailnets may be one at the control plane. */
-export function hostnameLock({ announcer }: Context, input: Pick<AttachSidecarInput, 'tailnetName' | 'config'>): string {
-  // Not checked yet: it may be anything.
-  return JSON.stringify([announcer.customerOf('tailnet', input?.tailnetName) ?? input?.tailnetName, input?.config?.hostname]);
+export async function hostnameLock(context: Context, input: Pick<AttachSidecarInput, 'tailnetName' | 'config'>, call: Call): Promise<string> {
+  const name = input?.tailnetName; // not checked yet: it may be anything, and whoever checks it says what is wrong
+  const known = context.announcer.customerOf('tailnet', name);
+  const customer = known ?? (await findTailnet(context, name, call).catch(() => undefined))?.spec.customerId;
+  return JSON.stringify([customer ?? name, input?.config?.hostname]);
 }
 
 /** @throws {BifrostError} `HOSTNAME_TAKEN` */

@@ -26,13 +26,16 @@ export async function detachSidecarFully(context: Context, sidecar: StoredSideca
 export async function takeBack(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
   const { state } = sidecar;
   const isClean = state.applied !== true && state.keys.length === 0 && state.deviceIds.length === 0 && state.instances.length === 0;
-  if (isClean) return SETTLED;
+  if (isClean) {
+    context.instances.forget(sidecar.key);
+    return SETTLED;
+  }
   const unfinished = await releaseOutside(context, sidecar, call);
   if (unfinished !== undefined) return unfinished;
   const { applied: _, appliedFragment: __, ...rest } = state;
   const clean: SidecarState = { ...rest, keys: [], deviceIds: [], instances: [] };
-  await keepSidecar(context, sidecar, { state: clean, ...call });
   context.instances.forget(sidecar.key);
+  await keepSidecar(context, sidecar, { state: clean, ...call });
   return SETTLED;
 }
 

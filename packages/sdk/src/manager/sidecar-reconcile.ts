@@ -2,7 +2,7 @@ import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Pod, Workload } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar, tailnetOf } from './context.ts';
-import { bindInjected } from './inject-binding.ts';
+import { bindInjected, tellExpired } from './inject-binding.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
 import { isFinished, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
@@ -17,6 +17,8 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
   context.announcer.sawSidecar(key, sidecar);
   if (sidecar === undefined) {
     context.instances.forget(key);
+    // An annotation may ask for it again.
+    context.touch('workload', key);
     return SETTLED;
   }
   if (context.readOnly()) {
@@ -52,7 +54,7 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
   const workload = await context.cluster.workloads.get(sidecar.spec.workload, call);
   if (sidecar.spec.workload.uid === '') {
     const unbound = await bindInjected(context, { sidecar, workload }, call);
-    if (unbound === 'expired') return release(context, sidecar, call);
+    if (unbound === 'expired') return expire(context, sidecar, call);
     if (unbound === 'bound') return { kind: 'waiting', recheckMs: 0 };
     const { workload: place, customerId } = sidecar.spec;
     if ((await context.cluster.workloads.customerOf(place.namespace, call)) !== customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
@@ -134,6 +136,12 @@ async function release(context: Context, sidecar: StoredSidecar, call: Call): Pr
   );
   await context.store.sidecars.remove(key, { ...call, current: sidecar });
   return { kind: 'waiting', recheckMs: 0 };
+}
+
+async function expire(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
+  const outcome = await release(context, sidecar, call);
+  tellExpired(context, sidecar);
+  return outcome;
 }
 
 function noticePods(context: Context, sidecar: StoredSidecar, pods: readonly Pod[]): void {

@@ -12,9 +12,14 @@ export const DEFAULT_ACTOR = 'sdk';
 
 const TAILNET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
-export async function requireTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet> {
+export async function findTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet | undefined> {
   // What cannot be a name is not asked for: a store may make a path or a key of it.
-  const tailnet = TAILNET_NAME.test(tailnetName) ? await context.store.tailnets.get(tailnetName, call) : undefined;
+  return TAILNET_NAME.test(tailnetName) ? context.store.tailnets.get(tailnetName, call) : undefined;
+}
+
+/** @throws {BifrostError} `TAILNET_NOT_FOUND` */
+export async function requireTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet> {
+  const tailnet = await findTailnet(context, tailnetName, call);
   if (tailnet !== undefined) return tailnet;
   throw new BifrostError({
     code: 'TAILNET_NOT_FOUND',

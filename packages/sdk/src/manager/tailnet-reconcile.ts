@@ -2,7 +2,7 @@ import { BifrostError, Secret } from '@bifrost/types/core';
 import type { StoredTailnet, TailnetState } from '../domain/model.ts';
 import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
-import { type Call, type Context, CREDENTIAL_KEYS, controlOf, keepTailnet, sawTailnet } from './context.ts';
+import { type Call, type Context, CREDENTIAL_KEYS, controlOf, interruptSidecars, keepTailnet, sawTailnet } from './context.ts';
 import { recordAbandoned } from './sidecar-detach.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
@@ -31,9 +31,10 @@ export async function reconcileTailnet(context: Context, key: string, call: Call
   }
 }
 
-/** Paused: only its conditions are told. */
+/** Paused: only its conditions are told. When that is news, rounds of its sidecars may still go by what was before. */
 async function hold(context: Context, tailnet: StoredTailnet, call: Call): Promise<Outcome> {
-  await keepTailnet(context, tailnet, { state: tailnet.state, ...call });
+  const kept = await keepTailnet(context, tailnet, { state: tailnet.state, ...call });
+  if (kept !== tailnet) interruptSidecars(context, tailnet.key);
   return SETTLED;
 }
 

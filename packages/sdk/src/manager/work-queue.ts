@@ -204,11 +204,14 @@ export class WorkQueue {
       if (this.#running === 0) this.#idle.resolve();
       return;
     }
-    entry.group.running -= 1;
+    const { group } = entry;
+    group.running -= 1;
     if (signal.aborted) {
-      entry.group.interrupted(key);
+      group.interrupted(key);
       this.#due(key, entry);
     } else this.#schedule(key, entry, outcome);
+    // The place was this group's, also when the key has just come to belong to another.
+    this.#rouse(group);
     this.#rouse(entry.group);
     this.#pump();
   }
