@@ -17,7 +17,7 @@ async function withoutManager(world: Opened): Promise<void> {
 }
 
 describe('bug: time that is nobody’s failure does not count', () => {
-  it('a first attach is not taken back, because no manager was there to hear of it', async () => {
+  it('L3: a first attach is not taken back, because no manager was there to hear of it', async () => {
     await using world = await openWorld({ settings });
     world.agents.speak = false;
     await world.manager.attachSidecar(BOOK);
@@ -41,7 +41,7 @@ describe('bug: time that is nobody’s failure does not count', () => {
     expect((await stored(world))?.spec).not.toHaveProperty('reverted');
   });
 
-  it('a change that was asked for while paused has its whole time after the pause', async () => {
+  it('L3: a change that was asked for while paused has its whole time after the pause', async () => {
     await using world = await openWorld({ settings });
     const { sidecarId } = await world.manager.attachSidecar(BOOK);
     await world.until(connected(world));

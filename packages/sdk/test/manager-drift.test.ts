@@ -34,7 +34,7 @@ describe('drift', () => {
     expect(drifts(world)).toEqual([expect.objectContaining({ manager: 'argocd', repaired: true })]);
   });
 
-  it('the same cause again is not fought: DRIFT_REPEATED, told once, until its window ends', async () => {
+  it('D2: the same cause again is not fought: DRIFT_REPEATED, told once, until its window ends', async () => {
     await using world = await connected();
     const undo = () =>
       world.cluster.updateWorkload(
@@ -96,7 +96,7 @@ describe('drift', () => {
     expect((await template(world)).spec.initContainers).toEqual([{ name: 'own', image: 'own' }]);
   });
 
-  it('nothing is written to a workload that carries what it should, however often it is looked at', async () => {
+  it('D1: nothing is written to a workload that carries what it should, however often it is looked at', async () => {
     await using world = await connected();
     world.guard.names.length = 0;
     await world.run(600_000);

@@ -76,7 +76,7 @@ describe('injectSidecar', () => {
     expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
   });
 
-  it('whose workload never comes expires: told, and nothing is left', async () => {
+  it('R2: whose workload never comes expires: told, and nothing is left', async () => {
     await using world = await openWorld({ settings: { registrationMs: 60_000 } });
     await world.manager.injectSidecar({ manifest: JOB, ...WISH });
     await world.until(async () => (await world.outside()).keys === 1);
@@ -85,7 +85,7 @@ describe('injectSidecar', () => {
     expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
   });
 
-  it('bug: injected again shortly before it expires: its workload has its time again', async () => {
+  it('R3, bug: injected again shortly before it expires: its workload has its time again', async () => {
     await using world = await openWorld({ settings: { registrationMs: 60_000 } });
     const first = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
     await world.run(55_000);
@@ -151,7 +151,7 @@ describe('injectSidecar', () => {
     expect(await world.manager.injectSidecar({ manifest: JOB, ...WISH })).toMatchObject({ status: 'attaching' });
   });
 
-  it('a workload of that name without this sidecar in it is not taken for it', async () => {
+  it('R1: a workload of that name without this sidecar in it is not taken for it', async () => {
     await using world = await openWorld({ settings: { registrationMs: 60_000 } });
     await world.manager.injectSidecar({ manifest: { ...JOB, kind: 'Deployment' }, ...WISH });
     await world.cluster.createWorkload({ namespace: 'acme-corp', name: 'nightly' });

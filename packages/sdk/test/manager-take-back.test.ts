@@ -19,7 +19,7 @@ async function failing(): Promise<Opened> {
 }
 
 describe('an attach that does not connect before its deadline', () => {
-  it('is taken back: the workload is as it was, nothing is left outside, and the status says why', async () => {
+  it('L1: is taken back: the workload is as it was, nothing is left outside, and the status says why', async () => {
     await using world = await failing();
     const { template } = await world.cluster.workloads.find(BOOK.bookDeploymentId, { signal: AbortSignal.timeout(5_000) });
     expect(template.spec.initContainers).toHaveLength(3);
@@ -88,7 +88,7 @@ async function takenBackWith(trouble: (world: Opened, number: number) => 'before
 }
 
 describe('an attachment that has worked', () => {
-  it('is never taken back, however long it is gone', async () => {
+  it('L2: is never taken back, however long it is gone', async () => {
     await using world = await openWorld({ settings: { attachDeadlineMs: DEADLINE_MS } });
     await world.manager.attachSidecar(BOOK);
     await world.until(is(world, 'connected'));
@@ -98,7 +98,7 @@ describe('an attachment that has worked', () => {
     expect((await world.cluster.readWorkload(world.book)).spec.initContainers).toHaveLength(3);
   });
 
-  it('time without pods does not count', async () => {
+  it('L3: time without pods does not count', async () => {
     await using world = await openWorld({ book: { replicas: 0 }, settings: { attachDeadlineMs: DEADLINE_MS } });
     await world.manager.attachSidecar(BOOK);
     await world.run(10 * DEADLINE_MS);

@@ -16,7 +16,7 @@ async function connected(): Promise<Opened> {
 const WIDER = { tailnetName: TAILNET, config: { allowedNetworks: ['10.0.0.0/8', '192.168.0.0/16'] } } as const;
 
 describe('updateTailnet', () => {
-  it('what needs a rollout is said before: the call is refused, the plan names the workloads, nothing is written', async () => {
+  it('U2: what needs a rollout is said before: the call is refused, the plan names the workloads, nothing is written', async () => {
     await using world = await connected();
     const before = await world.snapshot([world.book]);
     const plan = await world.manager.planUpdateTailnet(WIDER);

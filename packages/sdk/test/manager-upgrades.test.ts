@@ -28,7 +28,7 @@ async function withNewerSdk(): Promise<World> {
 }
 
 describe('a newer SDK', () => {
-  it('alone restarts no book, however long it runs', async () => {
+  it('U1: alone restarts no book, however long it runs', async () => {
     await using world = await withNewerSdk();
     const pods = world.agents.all.map(({ pod }) => pod.uid);
     world.guard.names.length = 0;
@@ -47,7 +47,7 @@ describe('a newer SDK', () => {
     expect(await upgraded(world)).toEqual([]);
   });
 
-  it('upgrades in waves: the next begins when the last has proved itself', async () => {
+  it('U3: upgrades in waves: the next begins when the last has proved itself', async () => {
     await using world = await withNewerSdk();
     const { upgradeId, total } = await world.manager.upgradeSidecars({ tailnetName: TAILNET, waveSize: 2 });
     expect(total).toBe(5);
@@ -67,7 +67,7 @@ describe('a newer SDK', () => {
     expect(await world.outside()).toMatchObject({ devices: 5, keys: 5 });
   });
 
-  it('a wave that does not connect is rolled back and halts the rest', async () => {
+  it('U4: a wave that does not connect is rolled back and halts the rest', async () => {
     await using world = await withNewerSdk();
     world.agents.speak = false;
     await world.manager.upgradeSidecars({ tailnetName: TAILNET, waveSize: 2, trialMs: 60_000 });
@@ -97,7 +97,7 @@ describe('a newer SDK', () => {
     expect(world.guard.names.filter((name) => name.endsWith('describe')).length).toBeLessThan(40);
   });
 
-  it('goes on where it was when the manager ends in the middle', async () => {
+  it('U6: goes on where it was when the manager ends in the middle', async () => {
     await using world = await withNewerSdk();
     await world.manager.upgradeSidecars({ tailnetName: TAILNET, waveSize: 1 });
     for (let done = 1; done < 5; done += 1) {
@@ -108,7 +108,7 @@ describe('a newer SDK', () => {
     expect(await upgraded(world)).toEqual(names);
   });
 
-  it('one that did not work before is no reason to halt', async () => {
+  it('U5: one that did not work before is no reason to halt', async () => {
     await using world = await withNewerSdk();
     const broken = world.agents.all.find(({ pod }) => pod.workload.name === 'a');
     if (broken !== undefined) broken.node = { usable: false };
