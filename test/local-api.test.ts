@@ -15,6 +15,8 @@ const peer: SimulatedPeer = {
   routes: ['10.1.0.0/24'],
 };
 
+const undo = (act: () => void): AsyncDisposable => ({ [Symbol.asyncDispose]: async () => act() });
+
 /** The suite that runs on real daemons in test/lab/local-api.test.ts. */
 describe.each([
   ['as a router', { ...node, advertisedRoutes: ['10.8.0.0/24', '10.9.0.0/24'], approvedRoutes: ['10.9.0.0/24'] }, peer],
@@ -36,7 +38,19 @@ describe.each([
       rename: async (hostname) => daemon.setNode({ ...own, hostname }),
       suspend: async () => {
         daemon.freeze();
-        return { [Symbol.asyncDispose]: async () => daemon.thaw() };
+        return undo(() => daemon.thaw());
+      },
+      putDown: async () => {
+        daemon.setBackendState('Stopped');
+        return undo(() => daemon.setBackendState('Running'));
+      },
+      cutControl: async () => {
+        daemon.setControlLink(false);
+        return undo(() => daemon.setControlLink(true));
+      },
+      letKeyExpire: async () => {
+        daemon.setNode({ ...own, keyExpiry: '2126-01-01T00:00:00Z' });
+        return undo(() => daemon.setNode(own));
       },
       talk: async () => daemon.addTraffic('nGATE', 100, 100),
       [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describeLocalApi } from '@bifrost/sdk/testing/conformance';
 import { buildAgent } from '../support/agent-process.ts';
 import { lab, runLab } from './support/command.ts';
-import { ControlClient } from './support/control.ts';
+import { ControlClient, cutControl } from './support/control.ts';
 import { createTailnetByHand, joinGateway } from './support/customer.ts';
 import { asReader } from './support/reader.ts';
 // The same on daemons in userspace mode.
@@ -15,6 +15,8 @@ const [NAME, OTHER] = ['api-one', 'api-two'];
 /** A signal to the gateway's daemon, and to nothing else in its network namespace. */
 const signal = (which: string): Promise<string> =>
   lab(['inside', '--', 'sh', '-c', `for p in $(ip netns pids lab-${NAME}); do grep -qx tailscaled /proc/$p/comm && kill -${which} $p; done`]);
+
+const tailscale = async (...args: readonly string[]): Promise<void> => void (await lab(['customer', NAME, '--', 'tailscale', ...args]));
 
 /** The suite that `npm test` runs on the simulator, here on the daemon of a customer's router in kernel mode; a second router is its peer. */
 describeLocalApi('tailscaled of a router, in kernel mode', async () => {
@@ -35,12 +37,18 @@ describeLocalApi('tailscaled of a router, in kernel mode', async () => {
     socketPath,
     peer: { ip, hostname: `gateway-${OTHER}` },
     agentProgram: await buildAgent(folder),
-    rename: async (hostname) => void (await lab(['customer', NAME, '--', 'tailscale', 'set', `--hostname=${hostname}`])),
+    rename: (hostname) => tailscale('set', `--hostname=${hostname}`),
     talk: async () => void (await runLab(['customer', NAME, '--', 'book', 'request', 'GET', `http://${ip}:9/`, '500', ''])),
     suspend: async () => {
       await signal('STOP');
       return { [Symbol.asyncDispose]: async () => void (await signal('CONT')) };
     },
+    putDown: async () => {
+      await tailscale('down');
+      return { [Symbol.asyncDispose]: () => tailscale('up') };
+    },
+    cutControl: () => cutControl(one.gateway.nodeId),
+    letKeyExpire: () => owner.letKeyExpire(one.gateway.nodeId),
     asReader: (request) => asReader(socketPath, request),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

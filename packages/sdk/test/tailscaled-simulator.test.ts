@@ -176,7 +176,11 @@ describe('TailscaledSimulator: the bus', () => {
     daemon.setPeers([]); // no PeerChanges bit, and this version pushes no maps
     daemon.restoreLink();
     daemon.setBackendState('Stopped');
-    await vi.waitFor(() => expect(messages).toMatchObject([{ State: 4 }]));
+    const down = [{ State: 4 }, { Prefs: { WantRunning: false } }, { Health: { Warnings: { 'wantrunning-false': { Severity: 'low' } } } }];
+    await vi.waitFor(() => expect(messages).toMatchObject(down));
+    daemon.setBackendState('Running');
+    const up = [{ State: 6 }, { Prefs: { WantRunning: true } }, { Health: { Warnings: null } }];
+    await vi.waitFor(() => expect(messages).toMatchObject([...down, ...up]));
   });
   it('pushes whole maps with an old version, and engine updates to those who ask', async () => {
     await daemon.stop();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describeLocalApi, type LocalApiUnderTest } from '@bifrost/sdk/testing/conformance';
 import { Secret } from '@bifrost/types/core';
 import { buildAgent } from '../../support/agent-process.ts';
-import { ControlClient, ORGANIZATION } from '../support/control.ts';
+import { ControlClient, cutControl, ORGANIZATION } from '../support/control.ts';
 import { asReader } from '../support/reader.ts';
 import { startControlServer } from './control-server.ts';
 
@@ -30,6 +30,12 @@ async function open(stack: AsyncDisposableStack): Promise<LocalApiUnderTest> {
     rename: (hostname) => one.tailscale('set', `--hostname=${hostname}`),
     talk: () => one.tailscale('nc', ip, '9'),
     suspend: () => one.suspend(),
+    putDown: async () => {
+      await one.tailscale('down');
+      return { [Symbol.asyncDispose]: () => one.tailscale('up') };
+    },
+    cutControl: () => cutControl(one.deviceId, server.url),
+    letKeyExpire: () => control.letKeyExpire(one.deviceId),
     asReader: (request) => asReader(one.socketPath, request),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };

@@ -111,6 +111,13 @@ export class ControlClient implements AsyncDisposable {
     await this.must('POST', `/device/${nodeId}/routes`, { routes });
   }
 
+  /** Gives the device's key an expiry, months away as the control plane has it, until disposed. */
+  async letKeyExpire(nodeId: string): Promise<AsyncDisposable> {
+    const set = (keyExpiryDisabled: boolean) => this.must('POST', `/device/${nodeId}/key`, { keyExpiryDisabled });
+    await set(false);
+    return { [Symbol.asyncDispose]: async () => void (await set(true)) };
+  }
+
   async policy(): Promise<{ readonly text: string; readonly etag: string | undefined }> {
     const { body, etag } = await this.call('GET', '/tailnet/-/acl');
     return { text: typeof body === 'string' ? body : JSON.stringify(body), etag };
@@ -174,4 +181,15 @@ export async function plantFault(fault: Fault, url = 'http://10.244.0.1:9911'): 
       await (await request(`${url}/lab/faults`, { method: 'DELETE' })).body.dump();
     },
   };
+}
+
+/** Ends a machine's connection to its control plane, and refuses it any other, until disposed. @see modules/control/links.go */
+export async function cutControl(nodeId: string, url = 'http://10.244.0.1:9911'): Promise<AsyncDisposable> {
+  const links = async (method: 'POST' | 'DELETE', body?: object): Promise<void> => {
+    const answer = await request(`${url}/lab/unlinked`, { method, ...(body ? { body: JSON.stringify(body) } : {}) });
+    await answer.body.dump();
+    if (answer.statusCode !== 200) throw new Error(`the cut was refused: ${answer.statusCode}`);
+  };
+  await links('POST', { nodeId });
+  return { [Symbol.asyncDispose]: () => links('DELETE') };
 }

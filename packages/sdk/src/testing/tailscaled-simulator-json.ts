@@ -90,7 +90,7 @@ const knowsMap = (state: SimulatedBackendState): boolean => state === 'Running' 
 
 /** How packets to the peer travel in this world. */
 export function pathIn(world: SimulatedWorld, peer: SimulatedPeer): PathClass {
-  if (world.link === 'cut' || peer.online === false) return 'none';
+  if (world.link === 'cut' || world.backendState === 'Stopped' || peer.online === false) return 'none';
   return world.link === 'relayed' ? 'derp' : (peer.path ?? 'direct');
 }
 /** The address and port that a direct or peer-relayed path uses. */
@@ -191,7 +191,7 @@ export function statusJson(world: SimulatedWorld, { withPeers }: { readonly with
     AuthURL: '',
     TailscaleIPs: joined ? orNull(node.ips) : null,
     Self: selfStatus(world),
-    Health: world.health.map(({ code }) => `Simulated trouble: ${code}.`),
+    Health: warningsOf(world).map(({ code }) => textOf(code)),
     MagicDNSSuffix: joined ? node.tailnetDomain : '',
     CurrentTailnet: joined ? tailnet : null,
     CertDomains: null,
@@ -202,17 +202,24 @@ export function statusJson(world: SimulatedWorld, { withPeers }: { readonly with
   };
 }
 
+const STOPPED: SimulatedWarning = { code: 'wantrunning-false', severity: 'low' };
+const textOf = (code: string): string => (code === STOPPED.code ? 'Tailscale is stopped.' : `Simulated trouble: ${code}.`);
+/** What the daemon warns of, in the order of codes: what the test decided, and that it is to be down. */
+export const warningsOf = ({ backendState, health }: SimulatedWorld): readonly SimulatedWarning[] =>
+  backendState === 'Stopped' ? [...health, STOPPED].sort((a, b) => (a.code < b.code ? -1 : 1)) : health;
+
 /** The `Health` member of bus messages. */
-export function healthJson({ health, startedAt }: SimulatedWorld): object {
+export function healthJson(world: SimulatedWorld): object {
+  const warnings = warningsOf(world);
   const warning = ({ code, severity = 'medium', impactsConnectivity = false }: SimulatedWarning) => ({
     WarnableCode: code,
     Severity: severity,
     Title: code,
-    Text: `Simulated trouble: ${code}.`,
-    BrokenSince: startedAt,
+    Text: textOf(code),
+    BrokenSince: world.startedAt,
     ...(impactsConnectivity ? { ImpactsConnectivity: true } : {}),
   });
-  return { Warnings: health.length > 0 ? Object.fromEntries(health.map((each) => [each.code, warning(each)])) : null };
+  return { Warnings: warnings.length > 0 ? Object.fromEntries(warnings.map((each) => [each.code, warning(each)])) : null };
 }
 
 const TAGGED = 'tagged-devices';
@@ -238,6 +245,7 @@ export function nodeJson(world: SimulatedWorld, machine: SimulatedNode | Simulat
     Addresses: machine.ips.map(prefixOf),
     AllowedIPs: [...machine.ips.map(prefixOf), ...routes],
     HomeDERP: 1,
+    ...('keyExpiry' in machine && machine.keyExpiry !== undefined ? { KeyExpiry: machine.keyExpiry } : {}),
     Created: world.startedAt,
     ...(machine.tags ? { Tags: machine.tags } : {}),
     ...(routes.length > 0 ? { PrimaryRoutes: routes } : {}),
@@ -254,6 +262,7 @@ export function pingJson(world: SimulatedWorld, ip: string, sizeBytes: number): 
   if (world.node.ips.includes(ip)) return { ...nothing, NodeIP: ip, Err: `${ip} is local Tailscale IP`, IsLocalIP: true };
   const peer = world.peers.find(({ ips }) => ips.includes(ip));
   if (!peer) return { ...nothing, Err: 'no matching peer' };
+  if (world.backendState === 'Stopped') return { ...nothing, Err: 'local tailscaled stopped' };
   const path = pathIn(world, peer);
   if (path === 'none' || (path === 'direct' && sizeBytes > (peer.maxPacketBytes ?? Number.POSITIVE_INFINITY))) return undefined;
   return {

@@ -1,4 +1,4 @@
-import { orNull, pathIn, type SimulatedWorld } from './tailscaled-simulator-json.ts';
+import { orNull, pathIn, type SimulatedWorld, warningsOf } from './tailscaled-simulator-json.ts';
 
 /** The answer of `prefs`. */
 export function prefsJson({ node, backendState, controlUrl }: SimulatedWorld): object {
@@ -65,7 +65,7 @@ export function userMetrics(world: SimulatedWorld): string {
   return [
     family('tailscaled_advertised_routes', ['gauge', 'Routes offered.'], [['', advertisedRoutes.length]]),
     family('tailscaled_approved_routes', ['gauge', 'Routes offered and approved.'], [['', approved.length]]),
-    family('tailscaled_health_messages', ['gauge', 'Health messages by type.'], [['{type="warning"}', world.health.length]]),
+    family('tailscaled_health_messages', ['gauge', 'Health messages by type.'], [['{type="warning"}', warningsOf(world).length]]),
     family('tailscaled_home_derp_region_id', ['gauge', 'Home relay region.'], [['', 1]]),
     family('tailscaled_inbound_bytes_total', ['counter', 'Bytes received.'], traffic(world, 'rxBytes')),
     family(

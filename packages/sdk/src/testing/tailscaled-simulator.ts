@@ -123,9 +123,13 @@ export class TailscaledSimulator implements AsyncDisposable {
     await this.stop();
   }
 
-  /** What the daemon says of itself from now on; watchers hear of it. */
+  /** What the daemon says of itself from now on; watchers hear of it. `Stopped` is what `tailscale down` makes of it: its settings and a warning say so. */
   setBackendState(backendState: SimulatedBackendState): void {
+    const isTurned = (this.#world.backendState === 'Stopped') !== (backendState === 'Stopped');
     this.#change({ backendState }, () => ({ State: BACKEND_STATES.indexOf(backendState) }));
+    if (!isTurned) return;
+    this.#tell(() => ({ Prefs: prefsJson(this.#world) }));
+    this.#tell(() => ({ Health: healthJson(this.#world) }));
   }
 
   /** It hangs: connections are accepted, nothing is answered, the bus is silent; until {@link thaw}, or until it is killed. */

@@ -18,7 +18,7 @@ type fault struct {
 	Count   int               `json:"count"`           // 1 when absent
 }
 
-// faulty answers /lab/faults and breaks API calls; the client protocol passes untouched.
+// faulty answers /lab/faults and breaks API calls; the client protocol passes untouched (links.go cuts that).
 func (s *server) faulty(next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /lab/faults", s.addFault)
@@ -40,6 +40,7 @@ func (s *server) faulty(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+	s.linkFaults(mux)
 	mux.Handle("/", next)
 	return mux
 }

@@ -27,6 +27,8 @@ export interface MachineJson {
   readonly TailscaleIPs: readonly string[];
   readonly AllowedIPs: readonly string[];
   readonly LastHandshake: string;
+  /** Absent when its key does not expire. */
+  readonly KeyExpiry?: string;
 }
 export interface StatusJson {
   readonly Version: string;
@@ -45,6 +47,12 @@ export interface WhoIsJson {
 }
 export interface PingJson {
   readonly LatencySeconds: number;
+}
+/** One message of the bus. */
+export interface NotifyJson {
+  readonly State?: number | null;
+  readonly Health?: { readonly Warnings: Readonly<Record<string, unknown>> | null };
+  readonly [member: string]: unknown;
 }
 export interface PrefsJson {
   readonly AdvertiseRoutes: readonly string[] | null;
@@ -73,18 +81,18 @@ export async function send(socketPath: string, what: WireRequest): Promise<WireA
 export interface Bus extends Disposable {
   readonly status: number;
   /** What has come so far. */
-  readonly messages: readonly Readonly<Record<string, unknown>>[];
+  readonly messages: readonly NotifyJson[];
 }
 
 /** Follows the bus; resolves when the headers have come. */
 export async function followBus(socketPath: string, mask: number | string): Promise<Bus> {
   const incoming = await open(socketPath, { path: `watch-ipn-bus?mask=${mask}` });
-  const messages: Record<string, unknown>[] = [];
+  const messages: NotifyJson[] = [];
   let rest = '';
   incoming.setEncoding('utf8').on('data', (chunk: string) => {
     const lines = (rest + chunk).split('\n');
     rest = lines.pop() ?? '';
-    if (incoming.statusCode === 200) for (const line of lines) messages.push(JSON.parse(line) as Record<string, unknown>);
+    if (incoming.statusCode === 200) for (const line of lines) messages.push(JSON.parse(line) as NotifyJson);
   });
   incoming.on('error', () => {}); // it is we who close it
   return { status: incoming.statusCode ?? 0, messages, [Symbol.dispose]: () => void incoming.destroy() };

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { describeLocalApiAgent } from './local-api-agent-cases.ts';
 import { describeLocalApiBus } from './local-api-bus-cases.ts';
+import { describeLocalApiTroubles } from './local-api-trouble-cases.ts';
 import { type PingJson, type StatusJson, send, type WhoIsJson, type WireAnswer, type WireRequest } from './local-api-wire.ts';
 
 export type { WireAnswer, WireRequest } from './local-api-wire.ts';
@@ -18,6 +19,12 @@ export interface LocalApiUnderTest extends AsyncDisposable {
   readonly asReader?: (request: WireRequest) => Promise<WireAnswer>;
   /** Stops the daemon in the middle of whatever it does, until disposed: it hangs, and is not gone. */
   suspend(): Promise<AsyncDisposable>;
+  /** Puts the daemon down, as `tailscale down` does, until disposed: then it is up again, as by `tailscale up`. */
+  putDown(): Promise<AsyncDisposable>;
+  /** Ends the daemon's connection to its control plane and lets it have no other, until disposed. Packets and relay go on. */
+  cutControl(): Promise<AsyncDisposable>;
+  /** Lets the daemon's key expire, in more than a day, until disposed: then it does not expire any more. */
+  letKeyExpire(): Promise<AsyncDisposable>;
   /** The agent's program, the bundled file of `@bifrost/agent`: a real agent beside the daemon is part of the suite. */
   readonly agentProgram: string;
 }
@@ -73,6 +80,7 @@ export function describeLocalApi(name: string, open: OpenLocalApi): void {
     settingsCases(bench);
     describeLocalApiBus(bench);
     describeLocalApiAgent(bench);
+    describeLocalApiTroubles(bench);
   });
 }
 
