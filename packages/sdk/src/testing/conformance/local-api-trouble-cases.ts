@@ -39,7 +39,8 @@ export function describeLocalApiTroubles(bench: () => LocalApiBench): void {
       await vi.waitFor(() => expect(bus.messages.findLast(({ State }) => State !== null)).toMatchObject({ State: RUNNING }), soon);
       await vi.waitFor(() => expect(bus.messages.findLast(({ Health }) => Health)).toMatchObject({ Health: { Warnings: null } }), soon);
       expect(bus.messages).toContainEqual(expect.objectContaining({ Prefs: expect.objectContaining({ WantRunning: true }) }));
-      expect(await json('status')).toMatchObject({ BackendState: 'Running', Health: [], Self: { Online: true } });
+      const well = { BackendState: 'Running', Health: [], Self: { Online: true } }; // it runs before it is linked again
+      await vi.waitFor(async () => expect(await json('status')).toMatchObject(well), soon);
       expect(judged(await tells(agent, { usable: true, backendState: 'Running', health: [] }))).toEqual({ fact: 'healthy' });
     }, 60_000);
 
