@@ -48,6 +48,10 @@ describe.each([
         daemon.setControlLink(false);
         return undo(() => daemon.setControlLink(true));
       },
+      relayPeer: async () => {
+        daemon.relay();
+        return undo(() => daemon.restoreLink());
+      },
       letKeyExpire: async () => {
         daemon.setNode({ ...own, keyExpiry: '2126-01-01T00:00:00Z' });
         return undo(() => daemon.setNode(own));

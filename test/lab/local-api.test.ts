@@ -11,6 +11,11 @@ import { asReader } from './support/reader.ts';
 import './conformance/local-api.lab.ts';
 
 const [NAME, OTHER] = ['api-one', 'api-two'];
+/** In a customer's network: nothing passes from or to another customer's machine but what goes by relay. */
+const NO_DIRECT_WAY = `table inet no_direct_way {
+  chain input { type filter hook input priority -300; ip saddr 10.245.0.0/16 udp dport 41641 drop; }
+  chain output { type filter hook output priority -300; ip daddr 10.245.0.0/16 udp dport 41641 drop; }
+}`;
 
 /** A signal to the gateway's daemon, and to nothing else in its network namespace. */
 const signal = (which: string): Promise<string> =>
@@ -48,6 +53,10 @@ describeLocalApi('tailscaled of a router, in kernel mode', async () => {
       return { [Symbol.asyncDispose]: () => tailscale('up') };
     },
     cutControl: () => cutControl(one.gateway.nodeId),
+    relayPeer: async () => {
+      await lab(['customer', OTHER, '--', 'nft', NO_DIRECT_WAY]);
+      return { [Symbol.asyncDispose]: async () => void (await lab(['customer', OTHER, '--', 'nft', 'delete table inet no_direct_way'])) };
+    },
     letKeyExpire: () => owner.letKeyExpire(one.gateway.nodeId),
     asReader: (request) => asReader(socketPath, request),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -19,6 +19,8 @@ export interface Machine extends AsyncDisposable {
   readonly socketPath: string;
   /** Stops its daemon in the middle of whatever it does, until disposed. */
   suspend(): Promise<AsyncDisposable>;
+  /** Kills its daemon and starts it again with what it knew, and with these variables. */
+  restart(environment?: Readonly<Record<string, string>>): Promise<void>;
   /** Runs `tailscale` on it, whatever comes of it. */
   tailscale(...args: readonly string[]): Promise<void>;
 }
@@ -82,11 +84,13 @@ async function joinMachine(url: string, machine: Parameters<ControlServer['join'
   const folder = await mkdtemp(join(tmpdir(), 'bifrost-machine-'));
   await chmod(folder, 0o755); // the socket is everybody's to read from
   const socket = join(folder, 'socket');
-  const daemon = spawn(
-    program('tailscaled'),
-    ['--tun=userspace-networking', '--state=mem:', `--statedir=${folder}`, `--socket=${socket}`, '--port=0', '--no-logs-no-support'],
-    { stdio: 'ignore' },
-  );
+  const where = [`--state=${join(folder, 'state')}`, `--statedir=${folder}`, `--socket=${socket}`];
+  const start = (environment = {}) =>
+    spawn(program('tailscaled'), ['--tun=userspace-networking', ...where, '--port=0', '--no-logs-no-support'], {
+      stdio: 'ignore',
+      env: { ...process.env, ...environment },
+    });
+  let daemon = start();
   const dispose = async (): Promise<void> => {
     await stop(daemon);
     await rm(folder, { recursive: true, force: true });
@@ -111,6 +115,10 @@ async function joinMachine(url: string, machine: Parameters<ControlServer['join'
       suspend: async () => {
         daemon.kill('SIGSTOP');
         return { [Symbol.asyncDispose]: async () => void daemon.kill('SIGCONT') };
+      },
+      restart: async (environment) => {
+        await stop(daemon);
+        daemon = start(environment);
       },
       tailscale: (...args) =>
         run(program('tailscale'), [`--socket=${socket}`, ...args], { timeout: 5_000 }).then(

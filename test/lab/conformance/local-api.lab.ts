@@ -35,6 +35,10 @@ async function open(stack: AsyncDisposableStack): Promise<LocalApiUnderTest> {
       return { [Symbol.asyncDispose]: () => one.tailscale('up') };
     },
     cutControl: () => cutControl(one.deviceId, server.url),
+    relayPeer: async () => {
+      await two.restart({ TS_DEBUG_NEVER_DIRECT_UDP: 'true' });
+      return { [Symbol.asyncDispose]: () => two.restart() };
+    },
     letKeyExpire: () => control.letKeyExpire(one.deviceId),
     asReader: (request) => asReader(one.socketPath, request),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),

@@ -64,6 +64,8 @@ export function describeLocalApiTroubles(bench: () => LocalApiBench): void {
       expect(judged(await tells(agent, { usable: true, controlLinked: true, health: [] }))).toEqual({ fact: 'healthy' });
     }, 60_000);
 
+    relayCase(bench);
+
     it('A66: says when its key expires, and so does the agent; no word of it when it does not', async () => {
       const { daemon, json } = bench();
       const own = () => json<StatusJson>('status?peers=false').then(({ Self: self }) => self);
@@ -108,4 +110,37 @@ async function isToldStopped({ daemon, json }: LocalApiBench, messages: readonly
   expect(await json('prefs')).toMatchObject({ WantRunning: false, LoggedOut: false });
   const { ip } = daemon.peer;
   expect(await json(`ping?ip=${ip}&type=disco`, { method: 'POST' })).toMatchObject({ IP: ip, NodeIP: '', Err: 'local tailscaled stopped' });
+}
+
+function relayCase(bench: () => LocalApiBench): void {
+  const soon = { timeout: 30_000, interval: 100 }; // it trusts a way that worked for some seconds more
+
+  it('A65: reaches its peer by the relay when no direct way is left; the agent tells the way, and counts the changes', async () => {
+    const { daemon, json } = bench();
+    const { ip, hostname } = daemon.peer;
+    await daemon.talk();
+    await using agent = await agentBeside(daemon.agentProgram, daemon.socketPath);
+    const ping = () => json<PingJson>(`ping?ip=${ip}&type=disco`, { method: 'POST' });
+    const peer = async () => Object.values((await json<StatusJson>('status')).Peer).find(({ HostName }) => HostName === hostname);
+    const told = () => agent.reports.at(-1)?.peers.find(({ name }) => name.startsWith(`${hostname}.`));
+    const isDirect = async () => {
+      expect(await peer()).toMatchObject({ CurAddr: expect.stringMatching(/:\d+$/) });
+      expect(told()).toMatchObject({ path: 'direct' });
+      expect(await ping()).toMatchObject({ Err: '', Endpoint: expect.stringMatching(/:\d+$/), DERPRegionID: 0, DERPRegionCode: '' }); // last: it may hang
+    };
+    await vi.waitFor(isDirect, soon);
+    const before = told()?.pathChanges ?? 0;
+    {
+      await using _relayed = await daemon.relayPeer();
+      await vi.waitFor(async () => {
+        const relay = expect.stringMatching(/./);
+        expect(await peer()).toMatchObject({ CurAddr: '', PeerRelay: '', Relay: relay, Online: true });
+        expect(told()).toMatchObject({ path: 'derp', online: true, latencyMs: expect.any(Number), pathChanges: before + 1 });
+        expect(await ping()).toMatchObject({ Err: '', Endpoint: '', PeerRelay: '', DERPRegionCode: (await peer())?.Relay });
+      }, soon);
+      expect(agent.reports.at(-1)?.node).toMatchObject({ usable: true, health: [] });
+    }
+    await vi.waitFor(isDirect, soon);
+    expect(told()).toMatchObject({ pathChanges: before + 2 });
+  }, 90_000);
 }

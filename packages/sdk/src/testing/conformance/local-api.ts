@@ -23,6 +23,8 @@ export interface LocalApiUnderTest extends AsyncDisposable {
   putDown(): Promise<AsyncDisposable>;
   /** Ends the daemon's connection to its control plane and lets it have no other, until disposed. Packets and relay go on. */
   cutControl(): Promise<AsyncDisposable>;
+  /** Lets packets between the daemon and its peer go by the relay only, until disposed. */
+  relayPeer(): Promise<AsyncDisposable>;
   /** Lets the daemon's key expire, in more than a day, until disposed: then it does not expire any more. */
   letKeyExpire(): Promise<AsyncDisposable>;
   /** The agent's program, the bundled file of `@bifrost/agent`: a real agent beside the daemon is part of the suite. */
