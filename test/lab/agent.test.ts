@@ -96,7 +96,9 @@ describe('the agent of a real sidecar', () => {
         await customer.control.approveRoutes(customer.gateway.nodeId, routes);
         const event = await events.next(told, ({ details, event_type }) => event_type === told && details['sidecar_id'] === sidecarId, { from });
         // The first round is also the one that finds out that the spare router is silent.
-        if (round > 0) took[told].push(events.seenAtMs(event) - fromMs);
+        if (round === 0) continue;
+        took[told].push(events.seenAtMs(event) - fromMs);
+        expect([told, event.details['cause']]).toEqual([told, told === 'disconnected' ? 'route' : undefined]);
       }
     }
     const figures = Object.entries(took).map(([told, each]) => `${told} ${inShort(each)}`);

@@ -59,7 +59,7 @@ export const SIDECAR_STATUSES = [
   'detaching',
 ] as const satisfies readonly SidecarStatus[];
 
-/** What a connection trouble comes from. */
+/** What a connection trouble comes from. `policy` and `dns` are reserved: nothing produces them yet. */
 export type Cause = 'key' | 'policy' | 'route' | 'relay' | 'dns' | 'control-plane' | 'pod' | 'agent';
 /** All values of {@link Cause}. */
 export const CAUSES = ['key', 'policy', 'route', 'relay', 'dns', 'control-plane', 'pod', 'agent'] as const satisfies readonly Cause[];
