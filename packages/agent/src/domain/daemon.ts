@@ -32,7 +32,7 @@ export interface DaemonStatus {
   readonly ownRoutes: readonly string[];
   readonly homeDerp: string | undefined;
   readonly keyExpiresAtMs: number | undefined;
-  /** Whether the daemon is connected to its control plane now; its health warning about that comes minutes later (seen with 1.102.5). */
+  /** Whether the daemon is connected to its control plane now; its health warning about that comes nine minutes later (seen with 1.102.5). */
   readonly controlLinked: boolean;
   readonly peers: readonly DaemonPeer[];
 }

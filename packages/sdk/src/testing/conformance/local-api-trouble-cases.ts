@@ -56,7 +56,7 @@ export function describeLocalApiTroubles(bench: () => LocalApiBench): void {
         await vi.waitFor(async () => expect(await json('status?peers=false')).toMatchObject(offline), soon);
         const report = await tells(agent, { usable: true, controlLinked: false, health: ['not-in-map-poll'] });
         expect(judged(report)).toEqual({ fact: 'impaired', cause: 'control-plane' });
-        expect(report?.node).not.toHaveProperty('warnings'); // the daemon's own comes minutes later
+        expect(report?.node).not.toHaveProperty('warnings'); // the daemon's own comes nine minutes later
         expect(await json<PingJson>(`ping?ip=${ip}&type=disco`, { method: 'POST' })).toMatchObject({ Err: '', NodeIP: ip });
         expect(bus.messages.filter(({ Health, State }) => Health || State)).toEqual([]);
       }
