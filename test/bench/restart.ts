@@ -51,18 +51,15 @@ function startManager({ api, control, port }: World): ChildProcess {
   return fork(file, [api.kubeconfigPath, control.url, String(port)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
 }
 
-async function news(manager: ChildProcess): Promise<RestartNews> {
-  const answer = once(manager, 'message') as Promise<[RestartNews]>;
-  manager.send('news');
+async function ask<Answer>(manager: ChildProcess, order: 'news' | 'look'): Promise<Answer> {
+  const answer = once(manager, 'message') as Promise<[Answer]>;
+  manager.send(order);
   return (await answer)[0];
 }
 
+const news = (manager: ChildProcess): Promise<RestartNews> => ask(manager, 'news');
 /** Instances that the manager calls connected, and has heard itself. */
-async function observed(manager: ChildProcess): Promise<number> {
-  const answer = once(manager, 'message') as Promise<[number]>;
-  manager.send('look');
-  return (await answer)[0];
-}
+const observed = (manager: ChildProcess): Promise<number> => ask(manager, 'look');
 
 async function until(manager: ChildProcess, done: (now: RestartNews) => boolean): Promise<RestartNews> {
   for (;;) {

@@ -101,28 +101,26 @@ export function interruptSidecars({ interrupt, observed }: Context, tailnetName:
 
 /** Writes the state, if it is another, and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function keepSidecar(
-  { store, announcer, observed, clock }: Context,
+  context: Context,
   sidecar: StoredSidecar,
   { state, signal }: { readonly state: SidecarState } & Call,
 ): Promise<StoredSidecar> {
   const { spec, generation } = sidecar;
-  const told: SidecarState = { ...state, conditions: sidecarConditions(state, { spec, generation, nowMs: clock.nowMs() }) };
+  const told: SidecarState = { ...state, conditions: sidecarConditions(state, { spec, generation, nowMs: context.clock.nowMs() }) };
   if (sameJson(told, sidecar.state)) return sidecar;
-  const written = await store.sidecars.replaceState(sidecar, told, { signal });
-  observed.sawSidecar(written.key, written);
-  announcer.sawSidecar(written.key, written);
+  const written = await context.store.sidecars.replaceState(sidecar, told, { signal });
+  sawSidecar(context, written.key, written);
   return written;
 }
 
 /** Changes what is wanted of a sidecar. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function respecSidecar(
-  { store, announcer, observed }: Context,
+  context: Context,
   sidecar: StoredSidecar,
   { spec, signal }: { readonly spec: SidecarSpec } & Call,
 ): Promise<StoredSidecar> {
-  const written = await store.sidecars.replaceSpec(sidecar, spec, { signal });
-  observed.sawSidecar(written.key, written);
-  announcer.sawSidecar(written.key, written);
+  const written = await context.store.sidecars.replaceSpec(sidecar, spec, { signal });
+  sawSidecar(context, written.key, written);
   return written;
 }
 
@@ -145,4 +143,10 @@ export async function keepTailnet(
 export function sawTailnet(context: Context, key: string, tailnet: StoredTailnet | undefined): void {
   if (!context.announcer.sawTailnet(key, tailnet)) return;
   for (const sidecarKey of context.announcer.sidecarsOf(key)) context.touch('sidecar', sidecarKey);
+}
+
+/** Keeps what is stored now for whoever looks it up, and tells listeners what is new in it. */
+export function sawSidecar({ observed, announcer }: Context, key: string, sidecar: StoredSidecar | undefined): void {
+  observed.sawSidecar(key, sidecar);
+  announcer.sawSidecar(key, sidecar);
 }

@@ -6,7 +6,7 @@ import { attachmentKey } from '../domain/names.ts';
 import type { PodTemplateShape } from '../domain/pod-shape.ts';
 import type { Workload } from '../ports/index.ts';
 import { audited, nameForRecord } from './audited.ts';
-import { type Call, type Context, respecSidecar } from './context.ts';
+import { type Call, type Context, respecSidecar, sawSidecar } from './context.ts';
 import { networkHash } from './hashes.ts';
 import { registrationLeftMs } from './inject-binding.ts';
 import { sameJson } from './same-json.ts';
@@ -40,8 +40,7 @@ export async function injectSidecar<Manifest extends WorkloadManifest>(
         check: () => check(context, { manifest, input }, call),
         write: async (spec) => {
           const sidecar = await renewed(context, await createOrFind(context, spec, call), call);
-          context.observed.sawSidecar(sidecar.key, sidecar);
-          context.announcer.sawSidecar(sidecar.key, sidecar);
+          sawSidecar(context, sidecar.key, sidecar);
           return sidecar;
         },
       },

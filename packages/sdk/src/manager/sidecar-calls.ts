@@ -5,7 +5,7 @@ import type { AttachForm, SidecarSpec, StoredSidecar } from '../domain/model.ts'
 import { attachmentKey, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
 import { audited, nameForRecord } from './audited.ts';
-import { type Call, type Context, respecSidecar } from './context.ts';
+import { type Call, type Context, respecSidecar, sawSidecar } from './context.ts';
 import { removeSame } from './remove-same.ts';
 import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
 import { attachResponse } from './sidecar-view.ts';
@@ -48,8 +48,7 @@ export async function attachSidecar(context: Context, input: AttachSidecarInput,
         write: async ({ spec, present }) => {
           // Also where one was found: it may be an old version of what is gone, and a call that wrote nothing would be answered as done.
           const sidecar = present?.state.rolledBack ? await tryAnew(context, present, { spec, ...call }) : await createOrFind(context, spec, call);
-          context.observed.sawSidecar(sidecar.key, sidecar); // before the next attach looks for this hostname
-          context.announcer.sawSidecar(sidecar.key, sidecar);
+          sawSidecar(context, sidecar.key, sidecar); // before the next attach looks for this hostname
           return sidecar;
         },
       },

@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { TailnetControl } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar, tailnetOf } from './context.ts';
+import { type Call, type Context, controlOf, keepSidecar, sawSidecar, tailnetOf } from './context.ts';
 import { activePodsOf, belongsTo } from './sidecar-devices.ts';
 import { attachmentSecret, revokeKeys } from './sidecar-keys.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
@@ -14,8 +14,7 @@ export async function detachSidecarFully(context: Context, sidecar: StoredSideca
   await context.store.sidecars.finalize(marked, call);
   context.abandoning.delete(sidecar.spec.sidecarId);
   context.instances.forget(marked.key);
-  context.observed.sawSidecar(marked.key, undefined);
-  context.announcer.sawSidecar(marked.key, undefined);
+  sawSidecar(context, marked.key, undefined);
   context.touch('tailnet', marked.spec.tailnetName);
   // An annotation may ask for it again.
   context.touch('workload', marked.key);

@@ -59,7 +59,7 @@ export class WorkQueue {
   readonly #groups = new Map<string, WorkGroup>();
   /** Groups with ready keys and room for them; the first is the next. */
   readonly #turns = new Set<WorkGroup>();
-  readonly #stopping = new AbortController();
+  #stopped = false;
   readonly #idle = Promise.withResolvers<void>();
   #running = 0;
 
@@ -70,7 +70,7 @@ export class WorkQueue {
 
   /** Asks for a round of work on `key`, now. */
   add(key: string): void {
-    if (this.#stopping.signal.aborted) return;
+    if (this.#stopped) return;
     const entry = this.#entries.get(key) ?? this.#enter(key);
     // A failing key keeps its delay: hints must not turn backoff into a hot loop.
     if (entry.round !== undefined || (entry.timer !== undefined && entry.failures > 0)) {
@@ -93,7 +93,7 @@ export class WorkQueue {
 
   /** Aborts running work, forgets waiting work, resolves when nothing runs any more. Safe to call twice. */
   async stop(reason: unknown): Promise<void> {
-    this.#stopping.abort(reason);
+    this.#stopped = true;
     for (const { timer, round } of this.#entries.values()) {
       timer?.abort(reason);
       round?.abort(reason);
@@ -200,7 +200,7 @@ export class WorkQueue {
     const outcome = await this.#attempt(key, signal);
     this.#running -= 1;
     entry.round = undefined;
-    if (this.#stopping.signal.aborted) {
+    if (this.#stopped) {
       if (this.#running === 0) this.#idle.resolve();
       return;
     }

@@ -69,7 +69,7 @@ export const sidecarSpecSchema = z
       .enum(ATTACH_ORIGINS)
       .exactOptional()
       .describe('What asked for it: a call (the default), or the annotation bifrost.dev/tailnet on the workload.'),
-    registeredAtMs: z.int().exactOptional().describe('Unix milliseconds: when an injected one was last registered.'),
+    registeredAtMs: millisecondsSince1970.exactOptional().describe('When an injected one was last registered, in milliseconds since 1970.'),
     abandon: z
       .boolean()
       .exactOptional()
