@@ -77,6 +77,40 @@ describe('hints that are dropped or repeated', () => {
     expect(rounds()).toBe(2);
   });
 
+  it('of one customer, whose reads hang, delay nobody else’s', async () => {
+    await using world = await openWorld();
+    await world.addCustomer('globex');
+    await world.manager.createTailnet({
+      ...ACME,
+      tailnetName: 'globex',
+      customerId: 'globex',
+      credential: { secretName: 'bifrost-customer-globex' },
+    });
+    await world.until(async () => (await world.tailnet('globex'))?.state.phase === 'active');
+    await world.run(5_000);
+    const hanging = Promise.withResolvers<void>();
+    let isFirst = true;
+    world.guard.hook = async ({ name }) => {
+      if (name !== 'store.tailnets.get' || !isFirst) return undefined;
+      isFirst = false;
+      await hanging.promise;
+      return 'before';
+    };
+    const pause = async (tailnetName: string): Promise<void> => {
+      const tailnet = await world.tailnet(tailnetName);
+      if (tailnet) await world.store.tailnets.replaceSpec(tailnet, { ...tailnet.spec, paused: true }, { signal: AbortSignal.timeout(5_000) });
+    };
+    const isPaused = async (tailnetName: string): Promise<boolean> =>
+      (await world.tailnet(tailnetName))?.state.conditions?.some(({ type }) => type === 'Paused') === true;
+    await pause(ACME.tailnetName);
+    await world.run(1_000);
+    await pause('globex');
+    await world.until(() => isPaused('globex'), { limitMs: 5_000 });
+    expect(await isPaused(ACME.tailnetName)).toBe(false);
+    hanging.resolve(); // the read fails: a round looks instead
+    await world.until(() => isPaused(ACME.tailnetName), { limitMs: 5_000 });
+  });
+
   it('a watch that breaks is opened again, and what went meanwhile is noticed', async () => {
     await using world = await openWorld();
     const { sidecarId } = await world.manager.attachSidecar(BOOK);

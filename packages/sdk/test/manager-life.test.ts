@@ -163,6 +163,26 @@ describe('a connected sidecar', () => {
     expect(world.audit.records.at(-1)).toMatchObject({ actor: 'manager', action: 'detachSidecar', outcome: 'accepted' });
   });
 
+  it.each(['store.tailnets.get', 'cluster.workloads.get'])(
+    'L4: bug: one answer of %s that does not find it releases nothing; twin: a second does',
+    async (name) => {
+      await using world = await openWorld();
+      await world.manager.attachSidecar(BOOK);
+      await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+      await world.quiet();
+      let missedFor = 1;
+      world.guard.hook = (call) => (call.name === name && missedFor-- > 0 ? { old: undefined } : undefined);
+      await world.cluster.changeWorkload(world.book, { manager: 'owner', annotations: { 'owner.example/note': 'theirs' } });
+      await world.run(90_000);
+      expect(missedFor).toBeLessThan(0);
+      expect((await world.sidecars()).map(({ deleting, state: { phase } }) => ({ deleting, phase }))).toEqual([
+        { deleting: false, phase: 'connected' },
+      ]);
+      missedFor = Number.POSITIVE_INFINITY;
+      await world.until(async () => (await world.sidecars()).length === 0);
+    },
+  );
+
   it('is put back when somebody takes the fragment out, and stops when the namespace changes hands', async () => {
     await using world = await openWorld();
     await world.manager.attachSidecar(BOOK);

@@ -34,8 +34,12 @@ export interface Context {
   readonly hearing: { sinceMs: number; readonly pausedAtMs: Map<string, number> };
   /** Since when the control plane fails what is to be abandoned, by sidecar id or tailnet name: a trouble that passes is no reason to leave anything. */
   readonly abandoning: Map<string, number>;
+  /** Since when the tailnet or the workload of a sidecar, by its key, is not found: see `secondLook`. */
+  readonly missedSinceMs: Map<string, number>;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */
   readonly touch: (kind: WorkKind, key: string) => void;
+  /** Reads an object of which a hint came, and touches it if it is news. */
+  readonly look: (kind: 'tailnet' | 'sidecar', key: string) => void;
   /** Ends the round of an object that is under way and begins another: what it goes by holds no more. */
   readonly interrupt: (kind: WorkKind, key: string) => void;
   /** While true nothing is written, neither outside nor in the store. */

@@ -1,6 +1,6 @@
 import { attachmentKey, LABELS, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { WorkloadHint } from '../ports/index.ts';
-import { type Call, type Context, interruptPaused } from './context.ts';
+import type { Call, Context } from './context.ts';
 import { noticeSilence } from './ingest.ts';
 import { describeError } from './unexpected.ts';
 
@@ -18,23 +18,15 @@ export async function runLoops(context: Context, { signal }: Call): Promise<void
   ]);
 }
 
-async function watchTailnets(context: Context, { signal }: Call): Promise<void> {
-  for await (const { key, version } of context.store.tailnets.watch({ signal })) {
-    if (version !== undefined && context.announcer.hasSeen('tailnet', key, version)) continue;
-    const tailnet = await context.store.tailnets.get(key, { signal });
-    if (context.announcer.hasSeen('tailnet', key, tailnet?.version)) continue;
-    if (tailnet?.spec.paused === true) interruptPaused(context, key);
-    context.touch('tailnet', key);
-  }
+async function watchTailnets({ store, announcer, look }: Context, { signal }: Call): Promise<void> {
+  for await (const { key, version } of store.tailnets.watch({ signal }))
+    if (version === undefined || !announcer.hasSeen('tailnet', key, version)) look('tailnet', key);
 }
 
-async function watchSidecars(context: Context, { signal }: Call): Promise<void> {
-  const { announcer, observed } = context;
-  for await (const { key, version } of context.store.sidecars.watch({ signal })) {
-    if (version !== undefined && version === observed.versionOf(key) && announcer.hasSeen('sidecar', key, version)) continue;
-    const sidecar = await context.store.sidecars.get(key, { signal });
-    observed.sawSidecar(key, sidecar);
-    if (!announcer.hasSeen('sidecar', key, sidecar?.version)) context.touch('sidecar', key);
+async function watchSidecars({ store, announcer, observed, look }: Context, { signal }: Call): Promise<void> {
+  for await (const { key, version } of store.sidecars.watch({ signal })) {
+    const isSeen = version !== undefined && version === observed.versionOf(key) && announcer.hasSeen('sidecar', key, version);
+    if (!isSeen) look('sidecar', key);
   }
 }
 

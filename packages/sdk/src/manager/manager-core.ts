@@ -5,6 +5,7 @@ import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
 import type { Call, Context } from './context.ts';
 import { EventBus } from './event-bus.ts';
+import { lookAtHint } from './hint-look.ts';
 import { Instances } from './instances.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { resync, runLoops } from './loops.ts';
@@ -24,7 +25,7 @@ export interface CallerOptions {
 const silent: Logger = { log: () => {} };
 const unrecorded: AuditSink = { append: async () => {} };
 
-/** Kind and name of a key of the queue. */
+/** Kind and name of a key of a queue. */
 function placeOf(key: string): { readonly kind: string; readonly name: string } {
   const kind = key.slice(0, key.indexOf(':'));
   return { kind, name: key.slice(kind.length + 1) };
@@ -43,6 +44,8 @@ export abstract class ManagerCore implements AsyncDisposable {
   /** For the calls of the class that extends this one. */
   protected readonly context: Context;
   readonly #queue: WorkQueue;
+  /** Reads of what hints are about: apart, so that they wait for no round, and by customer, so that nobody's reads wait for another's. */
+  readonly #hints: WorkQueue;
   readonly #stopping = new AbortController();
   #running = false;
   #readOnly: boolean;
@@ -70,21 +73,24 @@ export abstract class ManagerCore implements AsyncDisposable {
       unstored: new Map(),
       attaching: new KeyedLock(),
       abandoning: new Map(),
+      missedSinceMs: new Map(),
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.
       touch: (kind, key) => this.#running && this.#queue.add(`${kind}:${key}`),
+      look: (kind, key) => this.#hints.add(`${kind}:${key}`),
       interrupt: (kind, key) => this.#queue.interrupt(`${kind}:${key}`),
       readOnly: () => this.#readOnly,
     };
-    this.#queue = new WorkQueue({
+    const shared = {
       clock,
       logger,
       concurrency: settings.concurrency,
       baseMs: 500,
       maxMs: 60_000,
-      groupOf: (key) => customerOf(this.context, key),
-      work: (key, call) => this.#work(key, call),
-    });
+      groupOf: (key: string) => customerOf(this.context, key),
+    };
+    this.#queue = new WorkQueue({ ...shared, work: (key, call) => this.#work(key, call) });
+    this.#hints = new WorkQueue({ ...shared, work: (key, call) => lookAtHint(this.context, placeOf(key), call) });
   }
 
   #work(key: string, call: Call): Promise<Outcome> {
@@ -158,7 +164,7 @@ export abstract class ManagerCore implements AsyncDisposable {
   async #stopOnce(): Promise<void> {
     const reason = new BifrostError({ code: 'MANAGER_STOPPED', message: 'The manager was stopped.' });
     this.#stopping.abort(reason);
-    await this.#queue.stop(reason);
+    await Promise.all([this.#hints, this.#queue].map((queue) => queue.stop(reason)));
     await this.#loops;
     const { cluster, store, controlPlane, logger } = this.context;
     const closed = await Promise.allSettled([cluster, store, controlPlane].map(async (adapter) => adapter[Symbol.asyncDispose]()));

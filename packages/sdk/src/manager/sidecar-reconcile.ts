@@ -3,6 +3,7 @@ import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Pod, Workload } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
+import { secondLook } from './second-look.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
 import { isFinished, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
@@ -17,6 +18,7 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
   context.announcer.sawSidecar(key, sidecar);
   if (sidecar === undefined) {
     context.instances.forget(key);
+    context.missedSinceMs.delete(key);
     // An annotation may ask for it again.
     context.touch('workload', key);
     return SETTLED;
@@ -50,9 +52,12 @@ interface Found {
 }
 
 async function keepAttached(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome> {
-  if (tailnet === undefined || tailnet.deleting) return release(context, sidecar, call);
+  if (tailnet === undefined) return secondLook(context, sidecar.key) ?? release(context, sidecar, call);
+  if (tailnet.deleting) return release(context, sidecar, call);
   const workload = await context.cluster.workloads.get(sidecar.spec.workload, call);
-  if (sidecar.spec.workload.uid === '') {
+  const isAwaited = sidecar.spec.workload.uid === '';
+  if (workload !== undefined || isAwaited) context.missedSinceMs.delete(sidecar.key);
+  if (isAwaited) {
     const unbound = await bindInjected(context, { sidecar, workload }, call);
     if (unbound === 'expired') return expire(context, sidecar, call);
     if (unbound === 'bound') return { kind: 'waiting', recheckMs: 0 };
@@ -61,11 +66,18 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
     return prepare(context, { sidecar, tailnet, recheckMs: unbound.recheckMs }, call);
   }
   // The workload is gone, another of its name has come, or the Job has ended: everything made for it is released.
-  if (workload === undefined || workload.finished) return release(context, sidecar, call);
+  if (workload === undefined)
+    return secondLook(context, sidecar.key, { isToldGone: isToldGone(context, sidecar) }) ?? release(context, sidecar, call);
+  if (workload.finished) return release(context, sidecar, call);
   if (workload.customerId !== sidecar.spec.customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
   if (sidecar.state.rolledBack === true) return takeBack(context, sidecar, call);
   if (tailnet.state.phase !== 'active') return SETTLED; // its activation is a hint for its sidecars
   return settle(context, { sidecar, tailnet, workload }, call);
+}
+
+function isToldGone({ observed }: Context, { key, spec }: StoredSidecar): boolean {
+  const hint = observed.workloadOf(key);
+  return hint !== undefined && (hint.gone || hint.workload.uid !== spec.workload.uid);
 }
 
 interface Attached {
