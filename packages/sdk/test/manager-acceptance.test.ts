@@ -99,8 +99,15 @@ describe('a tailnet that no call has made', () => {
     await edit({ config: { ...SPEC.config, allowedNetworks: ['10.0.0.0/8', '172.16.0.0/12'] } });
     await world.until(async () => (await condition(world, 'RolloutPending', 'acme-corp-production'))?.status === 'True');
     expect(world.names('upgrade:')).toEqual([]);
+    world.agents.speak = false;
     await edit({ rollout: 'always' });
+    await world.until(async () => (await world.sidecars())[0]?.state.conditions?.some(({ type }) => type === 'OnTrial') === true);
+    await world.run(20_000);
+    // bug: it was over as soon as the new one was wanted.
+    expect(await condition(world, 'RolloutPending', 'acme-corp-production')).toMatchObject({ status: 'True' });
+    world.agents.speak = true;
+    for (const agent of world.agents.all) agent.speaks = true;
     await world.until(() => world.names().includes('upgrade:finished'));
-    await world.until(async () => (await condition(world, 'RolloutPending', 'acme-corp-production')) === undefined);
+    expect(await condition(world, 'RolloutPending', 'acme-corp-production')).toBeUndefined();
   });
 });

@@ -3,7 +3,7 @@ import type { StoredTailnet, TailnetState } from '../domain/model.ts';
 import type { TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
-import { outdatedOf } from './tailnet-upgrade.ts';
+import { outdatedCount } from './tailnet-upgrade.ts';
 
 /**
  * The policy of a tailnet that we made. A new tailnet allows everything: its policy is written before its first key. Later it follows the
@@ -37,5 +37,5 @@ type PolicyState = Pick<TailnetState, 'policyWritten' | 'policyHash' | 'policyPe
 
 function keep(context: Context, tailnet: StoredTailnet, { state, signal }: { readonly state: PolicyState } & Call): Promise<StoredTailnet> {
   const { policyWritten: _written, policyHash: _hash, policyPending: _pending, ...rest } = tailnet.state;
-  return keepTailnet(context, tailnet, { state: { ...rest, ...state }, outdated: outdatedOf(context, tailnet).length, signal });
+  return keepTailnet(context, tailnet, { state: { ...rest, ...state }, outdated: outdatedCount(context, tailnet), signal });
 }

@@ -7,7 +7,7 @@ import { recordAbandoned } from './sidecar-detach.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
 import { keepPolicy } from './tailnet-policy.ts';
-import { driveUpgrade, outdatedOf } from './tailnet-upgrade.ts';
+import { driveUpgrade, outdatedCount } from './tailnet-upgrade.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
 /** Name of a tailnet that we make: carries our id, so that a lost create reply is found again and no stranger's tailnet is taken for ours. */
@@ -55,7 +55,7 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const ruled = found.spec.tenancy === 'organization' ? await keepPolicy(context, found, { control, ...call }) : found;
   const { reason: _, ...rest } = ruled.state;
   const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }) };
-  const active = await keepTailnet(context, ruled, { state, outdated: outdatedOf(context, ruled).length, ...call });
+  const active = await keepTailnet(context, ruled, { state, outdated: outdatedCount(context, ruled), ...call });
   await sweepDevices(context, control, { tailnetName: active.key, ...call });
   return driveUpgrade(context, active, call);
 }

@@ -1,4 +1,4 @@
-import { BifrostError } from '@bifrost/types/core';
+import { BifrostError, type NetworkConfiguration } from '@bifrost/types/core';
 import { withoutSidecar } from '../domain/attach-plan.ts';
 import type { SidecarSpec, StoredSidecar, StoredTailnet, Trial, UpgradeState, UpgradeWish } from '../domain/model.ts';
 import { planWave, type UpgradeMember } from '../domain/upgrade-plan.ts';
@@ -16,13 +16,12 @@ export const WAVE_SIZE = 5;
 /** What its creator put in, and what failed and was taken back, is not for an upgrade. */
 export const isUpgradable = ({ spec, state, deleting }: StoredSidecar): boolean => !deleting && spec.mode !== 'inject' && state.rolledBack !== true;
 
-/** Sidecars that were rendered for another configuration than the tailnet has now. */
-export function outdatedOf(context: Context, { key, spec }: StoredTailnet): readonly StoredSidecar[] {
-  const hash = networkHash(spec.config);
-  return context.observed
-    .sidecarsOf(key)
-    .filter((sidecar) => isUpgradable(sidecar) && !holdsFor(sidecar.spec, sidecar.spec.renderedFor ?? hash, spec.config));
-}
+const isOutdated = (rendered: Pick<SidecarSpec, 'networkMode' | 'renderedFor'>, config: NetworkConfiguration): boolean =>
+  !holdsFor(rendered, rendered.renderedFor ?? networkHash(config), config);
+
+/** How many sidecars have pods that run what was rendered for another configuration than the tailnet's: what is on trial has yet to replace it. */
+export const outdatedCount = ({ observed }: Context, { key, spec }: StoredTailnet): number =>
+  observed.sidecarsOf(key).filter((sidecar) => isUpgradable(sidecar) && isOutdated(previousOf(sidecar.spec), spec.config)).length;
 
 const NOBODY_BEGAN_MS = 5_000;
 
@@ -38,7 +37,7 @@ export async function driveUpgrade(context: Context, tailnet: StoredTailnet, cal
   const before = current.state.upgrade;
   const kept = await keepTailnet(context, current, {
     state: { ...current.state, upgrade: state },
-    outdated: outdatedOf(context, current).length,
+    outdated: outdatedCount(context, current),
     ...call,
   });
   tell(context, kept, { before, now: state });
@@ -69,7 +68,8 @@ async function wishOf(
   const hash = networkHash(spec.config);
   const known = spec.upgrade;
   const isDue = spec.rollout === 'always' && known?.networkHash !== hash && (known === undefined || isOver(state.upgrade, known));
-  if (!isDue || outdatedOf(context, tailnet).length === 0) return { wish: known, tailnet };
+  const isAsked = isDue && context.observed.sidecarsOf(tailnet.key).some((sidecar) => isUpgradable(sidecar) && isOutdated(sidecar.spec, spec.config));
+  if (!isAsked) return { wish: known, tailnet };
   const wish = newUpgrade(context, tailnet);
   const written = await context.store.tailnets.replaceSpec(tailnet, { ...spec, upgrade: wish }, call);
   context.announcer.sawTailnet(written.key, written);
