@@ -45,15 +45,6 @@ export function adminOf({ url, token }: { readonly url: string; readonly token: 
   };
 }
 
-/** Server and token of a kubeconfig that holds one of each, as the lab writes it. */
-export async function adminOfKubeconfig(path: string): Promise<{ readonly url: string; readonly token: string }> {
-  const text = await readFile(path, 'utf8');
-  const [, url] = /server"?: *"?(https?:[^",}\s]+)/.exec(text) ?? [];
-  const [, token] = /token"?: *"?([^",}\s]+)/.exec(text) ?? [];
-  if (url === undefined || token === undefined) throw new Error(`${path} has no server and token`);
-  return { url, token };
-}
-
 /** Applies every document of a manifest file, by force, as an admin would. */
 export async function applyManifest(call: AdminCall, file: URL): Promise<void> {
   for (const document of (await readFile(file, 'utf8')).split(/^---$/m)) {

@@ -1,36 +1,21 @@
 import { type KubernetesConnection, kubernetes, kubernetesCluster, kubernetesStore } from '@bifrost/sdk/kubernetes';
 import { describeCluster, describeStore } from '@bifrost/sdk/testing/conformance';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import {
-  type AdminCall,
-  adminOf,
-  adminOfKubeconfig,
-  apiServerIsBuilt,
-  applyManifest,
-  kubeconfigOf,
-  startApiServer,
-} from '../../support/api-server.ts';
+import { type AdminCall, adminOf, apiServerIsBuilt, applyManifest, kubeconfigOf, startApiServer } from '../../support/api-server.ts';
 import { KubernetesAdmin } from './kubernetes-admin.ts';
 import { describeAttachmentPolicy } from './kubernetes-attachment-policy.ts';
 import { describeStoredObjects, type RealServer } from './kubernetes-stored-objects.ts';
 
 /**
  * Both Kubernetes adapters under their ports' suites, on a real API server, as the ServiceAccount of examples/deploy/rbac.yaml with its rights and
- * no others. With CONFORMANCE_KUBECONFIG (an admin's, by token): that cluster, where controllers run and no manager.
- * Without: etcd and kube-apiserver of the lab's cache. Not KUBECONFIG, which on many machines leads to a cluster that is no place for tests.
+ * no others: etcd and kube-apiserver of the lab's cache, without controllers. Where they run, `cluster.test.ts` has the Cluster suite again.
  */
-const kubeconfigPath = process.env['CONFORMANCE_KUBECONFIG'];
-const controllers = kubeconfigPath !== undefined;
 const stack = new AsyncDisposableStack();
 let call: AdminCall;
 /** Of a person who may do everything in the cluster by RBAC, but is none of its masters. */
 let editor: AdminCall;
 let kubeconfig: string;
 
-async function ownServer(): Promise<{ url: string; token: string; certificateAuthority: string }> {
-  const { url, adminToken, certificateAuthority } = stack.use(await startApiServer());
-  return { url, token: adminToken, certificateAuthority };
-}
 async function tokenOf(namespace: string, account: string): Promise<string> {
   const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`;
   const { body } = await call('POST', path, { spec: { expirationSeconds: 3_600 } });
@@ -40,20 +25,20 @@ const manifest = (name: string): URL => new URL(`../../../examples/deploy/${name
 const connect = (): KubernetesConnection => kubernetes({ kubeconfig });
 const server = (): RealServer => ({ call, connect, manifest });
 
-describe.skipIf(!controllers && !apiServerIsBuilt())('Kubernetes adapters on a real API server', () => {
+describe.skipIf(!apiServerIsBuilt())('Kubernetes adapters on a real API server', () => {
   beforeAll(async () => {
-    const address = kubeconfigPath === undefined ? await ownServer() : await adminOfKubeconfig(kubeconfigPath);
-    call = stack.use(adminOf(address)).call;
+    const { url, certificateAuthority, ...started } = stack.use(await startApiServer());
+    call = started.call;
     await call('POST', '/api/v1/namespaces', { metadata: { name: 'bifrost' } });
     for (const name of ['crds.yaml', 'rbac.yaml', 'admission.yaml']) await applyManifest(call, manifest(name));
-    kubeconfig = kubeconfigOf({ ...address, token: await tokenOf('bifrost', 'bifrost') });
+    kubeconfig = kubeconfigOf({ url, certificateAuthority, token: await tokenOf('bifrost', 'bifrost') });
     await call('POST', '/api/v1/namespaces/bifrost/serviceaccounts', { metadata: { name: 'suite-editor' } });
     await call('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
       metadata: { name: 'suite-editor' },
       roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'cluster-admin' },
       subjects: [{ kind: 'ServiceAccount', namespace: 'bifrost', name: 'suite-editor' }],
     });
-    editor = stack.use(adminOf({ url: address.url, token: await tokenOf('bifrost', 'suite-editor') })).call;
+    editor = stack.use(adminOf({ url, token: await tokenOf('bifrost', 'suite-editor') })).call;
     await vi.waitFor(async () => {
       await using store = kubernetesStore({ connection: connect() });
       await store.sidecars.list({ signal: AbortSignal.timeout(5_000) });
@@ -70,7 +55,7 @@ describe.skipIf(!controllers && !apiServerIsBuilt())('Kubernetes adapters on a r
   ]);
   describeCluster('kubernetes', async () => ({
     cluster: kubernetesCluster({ connection: connect() }),
-    admin: new KubernetesAdmin({ call, controllers, image: 'docker.io/lab/pause:1' }),
+    admin: new KubernetesAdmin({ call, controllers: false, image: 'docker.io/lab/pause:1' }),
   }));
 
   it('the shipped policy lets the manager create pods in a dry run only', async () => {
