@@ -65,13 +65,14 @@ describe('hints that are dropped or repeated', () => {
   it('of our own write to a workload ask for no further round; twin: somebody else’s change does', async () => {
     await using world = await openWorld();
     await world.cluster.scale(world.book, 0); // pods are hints of their own
-    await world.quiet();
+    await world.run(1_000);
     world.guard.names.length = 0;
     await world.manager.attachSidecar(BOOK);
     await world.until(() => world.names('sidecar:attached').length === 1, { limitMs: 5_000 });
     await world.run(5_000);
     const rounds = () => world.guard.names.filter((name) => name === 'cluster.workloads.get').length;
     expect(rounds()).toBe(1);
+    expect(world.guard.names.filter((name) => name === 'store.sidecars.get')).toHaveLength(2); // the call's check, and the round: no hint's
     await world.cluster.changeWorkload(world.book, { manager: 'owner', annotations: { 'owner.example/note': 'theirs' } });
     await world.run(5_000);
     expect(rounds()).toBe(2);

@@ -58,7 +58,7 @@ describe('a newer SDK', () => {
         most = Math.max(most, (await world.sidecars()).filter(({ spec }) => spec.trial !== undefined).length);
         return world.names().includes('upgrade:finished');
       },
-      { stepMs: 100 },
+      { stepMs: 5 },
     );
     expect(most).toBe(2);
     expect(await upgraded(world)).toEqual(names);

@@ -38,8 +38,8 @@ export interface Context {
   readonly missedSinceMs: Map<string, number>;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */
   readonly touch: (kind: WorkKind, key: string) => void;
-  /** Reads an object of which a hint came, and touches it if it is news. */
-  readonly look: (kind: 'tailnet' | 'sidecar', key: string) => void;
+  /** Has what a watch told of an object looked at, soon. */
+  readonly hint: (kind: WorkKind, key: string, look: (call: Call) => Promise<void>) => void;
   /** Ends the round of an object that is under way and begins another: what it goes by holds no more. */
   readonly interrupt: (kind: WorkKind, key: string) => void;
   /** While true nothing is written, neither outside nor in the store. */

@@ -1,6 +1,7 @@
+import { BifrostError } from '@bifrost/types/core';
 import { attachmentKey, LABELS, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
-import type { WorkloadHint } from '../ports/index.ts';
-import type { Call, Context } from './context.ts';
+import type { StoreHint, WorkloadHint } from '../ports/index.ts';
+import { type Call, type Context, interruptPaused } from './context.ts';
 import { noticeSilence } from './ingest.ts';
 import { describeError } from './unexpected.ts';
 
@@ -18,34 +19,60 @@ export async function runLoops(context: Context, { signal }: Call): Promise<void
   ]);
 }
 
-async function watchTailnets({ store, announcer, look }: Context, { signal }: Call): Promise<void> {
-  for await (const { key, version } of store.tailnets.watch({ signal }))
-    if (version === undefined || !announcer.hasSeen('tailnet', key, version)) look('tailnet', key);
+async function watchTailnets(context: Context, { signal }: Call): Promise<void> {
+  for await (const { key, version } of context.store.tailnets.watch({ signal }))
+    context.hint('tailnet', key, (call) => lookAtTailnet(context, { key, version }, call));
 }
 
-async function watchSidecars({ store, announcer, observed, look }: Context, { signal }: Call): Promise<void> {
-  for await (const { key, version } of store.sidecars.watch({ signal })) {
-    const isSeen = version !== undefined && version === observed.versionOf(key) && announcer.hasSeen('sidecar', key, version);
-    if (!isSeen) look('sidecar', key);
+/** One read: the hint may be older than our own last write, and a round asks for much more. Where it fails, a round tells why. */
+async function lookAtTailnet(context: Context, { key, version }: StoreHint, call: Call): Promise<void> {
+  const { store, announcer, touch } = context;
+  if (version !== undefined && announcer.hasSeen('tailnet', key, version)) return;
+  try {
+    const tailnet = await store.tailnets.get(key, call);
+    if (announcer.hasSeen('tailnet', key, tailnet?.version)) return;
+    if (tailnet?.spec.paused === true) interruptPaused(context, key);
+  } catch (error) {
+    if (!BifrostError.is(error)) throw error;
   }
+  touch('tailnet', key);
+}
+
+async function watchSidecars(context: Context, { signal }: Call): Promise<void> {
+  for await (const { key, version } of context.store.sidecars.watch({ signal }))
+    context.hint('sidecar', key, (call) => lookAtSidecar(context, { key, version }, call));
+}
+
+async function lookAtSidecar({ store, announcer, observed, touch }: Context, { key, version }: StoreHint, call: Call): Promise<void> {
+  if (version !== undefined && version === observed.versionOf(key) && announcer.hasSeen('sidecar', key, version)) return;
+  try {
+    const sidecar = await store.sidecars.get(key, call);
+    observed.sawSidecar(key, sidecar);
+    if (announcer.hasSeen('sidecar', key, sidecar?.version)) return;
+  } catch (error) {
+    if (!BifrostError.is(error)) throw error;
+  }
+  touch('sidecar', key);
 }
 
 const isAnnotated = (hint: WorkloadHint | undefined): boolean => hint !== undefined && WORKLOAD_ANNOTATIONS.tailnet in hint.annotations;
 
-/** A change of a workload concerns its attachment, as drift or as its end, and what its annotations ask for. */
 async function watchWorkloads(context: Context, { signal }: Call): Promise<void> {
-  const { observed } = context;
-  for await (const hint of context.cluster.workloads.watch({ signal })) {
-    const key = attachmentKey(hint.workload);
-    const before = observed.workloadOf(key);
-    const seen = observed.sawWorkload(key, hint);
-    // Of a Job only the status tells its end, and that is no change of its spec.
-    if (seen === 'old' && hint.workload.kind !== 'Job') continue;
-    const isAttached = observed.hasSidecar(key);
-    if (isAttached && seen !== 'own') context.touch('sidecar', key);
-    if (isAttached || isAnnotated(hint) || isAnnotated(before)) context.touch('workload', key);
-    else observed.forgetWorkload(key);
-  }
+  for await (const hint of context.cluster.workloads.watch({ signal }))
+    context.hint('workload', attachmentKey(hint.workload), async () => lookAtWorkload(context, hint));
+}
+
+/** A change of a workload concerns its attachment, as drift or as its end, and what its annotations ask for. */
+function lookAtWorkload({ observed, touch }: Context, hint: WorkloadHint): void {
+  const key = attachmentKey(hint.workload);
+  const before = observed.workloadOf(key);
+  const seen = observed.sawWorkload(key, hint);
+  // Of a Job only the status tells its end, and that is no change of its spec.
+  if (seen === 'old' && hint.workload.kind !== 'Job') return;
+  const isAttached = observed.hasSidecar(key);
+  if (isAttached && seen !== 'own') touch('sidecar', key);
+  if (isAnnotated(hint) || isAnnotated(before) || observed.originOf(key) === 'annotation') touch('workload', key);
+  else if (!isAttached) observed.forgetWorkload(key);
 }
 
 async function watchPods(context: Context, { signal }: Call): Promise<void> {

@@ -5,7 +5,7 @@ import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
 import type { Call, Context } from './context.ts';
 import { EventBus } from './event-bus.ts';
-import { lookAtHint } from './hint-look.ts';
+import { Hints } from './hints.ts';
 import { Instances } from './instances.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { resync, runLoops } from './loops.ts';
@@ -44,8 +44,7 @@ export abstract class ManagerCore implements AsyncDisposable {
   /** For the calls of the class that extends this one. */
   protected readonly context: Context;
   readonly #queue: WorkQueue;
-  /** Reads of what hints are about: apart, so that they wait for no round, and by customer, so that nobody's reads wait for another's. */
-  readonly #hints: WorkQueue;
+  readonly #hints: Hints;
   readonly #stopping = new AbortController();
   #running = false;
   #readOnly: boolean;
@@ -77,7 +76,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.
       touch: (kind, key) => this.#running && this.#queue.add(`${kind}:${key}`),
-      look: (kind, key) => this.#hints.add(`${kind}:${key}`),
+      hint: (kind, key, look) => this.#hints.add(`${kind}:${key}`, look),
       interrupt: (kind, key) => this.#queue.interrupt(`${kind}:${key}`),
       readOnly: () => this.#readOnly,
     };
@@ -90,13 +89,19 @@ export abstract class ManagerCore implements AsyncDisposable {
       groupOf: (key: string) => customerOf(this.context, key),
     };
     this.#queue = new WorkQueue({ ...shared, work: (key, call) => this.#work(key, call) });
-    this.#hints = new WorkQueue({ ...shared, work: (key, call) => lookAtHint(this.context, placeOf(key), call) });
+    this.#hints = new Hints({ ...shared, isWorking: (key) => this.#isWorking(key) });
   }
 
   #work(key: string, call: Call): Promise<Outcome> {
     const { kind, name } = placeOf(key);
     if (kind === 'tailnet') return reconcileTailnet(this.context, name, call);
     return kind === 'workload' ? reconcileWorkload(this.context, name, call) : reconcileSidecar(this.context, name, call);
+  }
+
+  /** Only a tailnet's round has to learn at once of what others write: it may have been paused. */
+  #isWorking(key: string): boolean {
+    const { kind, name } = placeOf(key);
+    return kind !== 'tailnet' && this.#queue.isRunning(`sidecar:${name}`);
   }
 
   /** Opens the cluster's watches and starts the loops. A second call is refused. Cancel: rejects with the reason; the manager is then stopped. */

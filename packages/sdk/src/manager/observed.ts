@@ -1,4 +1,4 @@
-import type { StoredSidecar } from '../domain/model.ts';
+import type { AttachOrigin, StoredSidecar } from '../domain/model.ts';
 import { WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { Pod, WorkloadHint } from '../ports/index.ts';
 import { sameJson } from './same-json.ts';
@@ -44,6 +44,11 @@ export class Observed {
 
   hasSidecar(key: string): boolean {
     return this.#sidecars.has(key);
+  }
+
+  /** How it came to be attached, if it is. */
+  originOf(key: string): AttachOrigin | undefined {
+    return this.#sidecars.get(key)?.spec.origin;
   }
 
   get sidecarKeys(): readonly string[] {

@@ -81,6 +81,11 @@ export class WorkQueue {
     this.#pump();
   }
 
+  /** Whether a round of that key is under way. */
+  isRunning(key: string): boolean {
+    return this.#entries.get(key)?.round !== undefined;
+  }
+
   /** What the round under way goes by holds no more: it is aborted, which is nobody's failure, and another begins. Without one nothing happens. */
   interrupt(key: string): void {
     this.#entries.get(key)?.round?.abort(new DOMException('Interrupted: begins anew.', 'AbortError'));
