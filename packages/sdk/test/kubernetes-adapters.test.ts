@@ -220,6 +220,40 @@ describe('pods', () => {
       await hints.return?.();
     }));
 
+  it('bug: an owner that cannot be read holds up its own namespace only', () =>
+    bench(async ({ server, cluster }) => {
+      const ownedBy = (uid: string) => [{ kind: 'ReplicaSet', name: uid, uid, controller: true }];
+      const podOf = (namespace: string) => ({
+        metadata: { name: 'p', namespace, uid: `p-${namespace}`, resourceVersion: '1', ownerReferences: ownedBy(`rs-${namespace}`) },
+      });
+      const [hanging, asked] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      server.otherwise(async (received, response) => {
+        const [, namespace = ''] = /namespaces\/(\w+)\/replicasets/.exec(received.path) ?? [];
+        if (namespace === 'hangs') {
+          asked.resolve();
+          await hanging.promise;
+        }
+        const ownerReferences = [{ kind: 'Deployment', name: 'd', uid: `d-${namespace}`, controller: true }];
+        const replicaSet = json({
+          kind: 'PartialObjectMetadata',
+          metadata: { name: 'rs', uid: `rs-${namespace}`, resourceVersion: '1', ownerReferences },
+        });
+        const all = received.query.get('watch') === 'true' ? events([]) : list([podOf('hangs'), podOf('answers')], '1');
+        return (namespace === '' ? all : replicaSet)(received, response);
+      });
+      await cluster.start(call());
+      const hints = cluster.pods.watch(call())[Symbol.asyncIterator]();
+      const first = hints.next();
+      await asked.promise;
+      expect(await first).toMatchObject({ value: { uid: 'p-answers', pod: { workloadUid: 'd-answers' } } });
+      expect(await cluster.pods.list({ ...call(), namespace: 'answers' })).toMatchObject([{ workloadUid: 'd-answers' }]);
+      expect(await cluster.pods.list(call())).toMatchObject([{ unsettled: true }, { workloadUid: 'd-answers' }]);
+      hanging.resolve();
+      expect(await hints.next()).toMatchObject({ value: { uid: 'p-hangs', pod: { workloadUid: 'd-hangs' } } });
+      expect(await cluster.pods.list({ ...call(), namespace: 'hangs' })).toMatchObject([{ workloadUid: 'd-hangs' }]);
+      await hints.return?.();
+    }));
+
   it('start rejects with what hinders it; a reader ends with the cluster', () =>
     bench(async ({ server, cluster }) => {
       server.next(status(403, 'Forbidden', {}, 'pods is forbidden: User "x" cannot list resource "pods"'));

@@ -50,6 +50,12 @@ function authorize(observed: Observed, identity: PodIdentity, report: ReportV1):
   const pod = observed.podOf(identity.podUid);
   if (pod === undefined || pod.namespace !== identity.namespace)
     throw forbidden('The pod of this token is not there any more, or carries no sidecar.', ['podUid']);
+  if (pod.unsettled === true)
+    throw new BifrostError({
+      code: 'CLUSTER_UNAVAILABLE',
+      message: 'Whose this pod is cannot be told now: send the report again.',
+      retryAfterMs: 1_000,
+    });
   const sidecar = pod.workloadUid === undefined ? undefined : observed.sidecarOf(pod.workloadUid);
   if (sidecar === undefined || sidecar.spec.workload.namespace !== pod.namespace)
     throw forbidden("The pod's workload has no sidecar of ours.", ['sidecarId']);

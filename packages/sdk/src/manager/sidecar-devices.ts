@@ -20,7 +20,7 @@ const hasUnsettled = (pods: readonly Pod[], { spec: { workload } }: StoredSideca
  * @throws {BifrostError} `CLUSTER_UNAVAILABLE` — whose a pod is cannot be told now: it would be taken for gone, and its device deleted
  */
 export async function podsOf(context: Context, sidecar: StoredSidecar, call: Call): Promise<readonly Pod[]> {
-  const pods = await context.cluster.pods.list(call);
+  const pods = await context.cluster.pods.list({ ...call, namespace: sidecar.spec.workload.namespace });
   if (hasUnsettled(pods, sidecar))
     throw new BifrostError({ code: 'CLUSTER_UNAVAILABLE', message: 'Whose a pod of this namespace is cannot be told now; it is asked again.' });
   return pods.filter(isOf(sidecar));

@@ -136,8 +136,11 @@ export interface Pod {
 
 /** Pods with a sidecar. Every method rejects with `signal.reason` itself when aborted. @throws {BifrostError} as {@link Workloads} */
 export interface Pods {
-  /** Pods with our label, from a cache that is in sync. */
-  list(options: CallOptions): Promise<readonly Pod[]>;
+  /**
+   * Pods with our label, from a cache that is in sync. Of one `namespace`: whose they are is asked for where it is not known. Of all: it is not, since
+   * some answer may be long in coming; pods that are not known yet are `unsettled`.
+   */
+  list(options: CallOptions & { readonly namespace?: string }): Promise<readonly Pod[]>;
   /** Hints: a pod with our label came, changed or went. All pods at first. Ends with `signal.reason` on abort. */
   watch(options: CallOptions): AsyncIterable<{ readonly uid: string; readonly pod: Pod | undefined }>;
 }

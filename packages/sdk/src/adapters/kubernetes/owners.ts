@@ -17,6 +17,9 @@ const BETWEEN = {
   Job: { operation: 'jobs.get', group: '/apis/batch/v1', plural: 'jobs' },
 } as const;
 
+/** Whoever makes a pod writes its references: what they name is looked for in that namespace only, and may be no name at all. */
+const keyOf = (namespace: string, { uid }: OwnerReference): string => `${namespace} ${uid}`;
+
 export const controllerOf = (references: readonly OwnerReference[] | undefined): OwnerReference | undefined =>
   references?.find(({ controller }) => controller === true);
 
@@ -32,13 +35,18 @@ export class OwnerWalk implements AsyncDisposable {
     this.#known = new BoundedMap(capacity);
   }
 
-  /** The workload behind a pod's controller. Rejects only with `signal.reason`. */
-  async workloadUid(namespace: string, owner: OwnerReference | undefined, signal: AbortSignal): Promise<OwnerAnswer> {
+  /** The workload behind a pod's controller, if that is known already. */
+  known(namespace: string, owner: OwnerReference | undefined): OwnerAnswer | undefined {
     if (owner === undefined || !Object.hasOwn(BETWEEN, owner.kind)) return { uid: owner?.uid, settled: true };
-    // Whoever makes a pod writes its references: what they name is looked for in that namespace only, and may be no name at all.
-    const key = `${namespace} ${owner.uid}`;
-    const known = this.#known.get(key);
-    if (known !== undefined) return { uid: known.uid, settled: true };
+    const known = this.#known.get(keyOf(namespace, owner));
+    return known && { uid: known.uid, settled: true };
+  }
+
+  /** The same, asked for if need be. Rejects only with `signal.reason`. */
+  async workloadUid(namespace: string, owner: OwnerReference | undefined, signal: AbortSignal): Promise<OwnerAnswer> {
+    const known = this.known(namespace, owner);
+    if (known !== undefined || owner === undefined) return known ?? { uid: undefined, settled: true };
+    const key = keyOf(namespace, owner);
     let asking = this.#asking.get(key);
     if (asking === undefined) {
       // Asked for all who wait, so no single caller's signal may end it.

@@ -6,7 +6,7 @@ import type { ApiObject, OwnerReference } from './api-types.ts';
 import { type KubernetesConnection, untilAborted } from './connection.ts';
 import { readHints } from './hints.ts';
 import { ListWatch } from './list-watch.ts';
-import { controllerOf, OwnerWalk } from './owners.ts';
+import { controllerOf, type OwnerAnswer, OwnerWalk } from './owners.ts';
 import { pause } from './pause.ts';
 
 interface ContainerStatus {
@@ -29,6 +29,13 @@ interface PodObject extends ApiObject {
 interface PodRecord {
   readonly pod: Omit<Pod, 'workloadUid'>;
   readonly owner: OwnerReference | undefined;
+}
+
+interface PodHint {
+  /** Undefined: it is gone. */
+  readonly record: PodRecord | undefined;
+  /** Whose it is has been asked for. */
+  readonly isAsked?: boolean;
 }
 
 /** After this time a pod whose owner could not be read is told again. */
@@ -56,35 +63,40 @@ export class KubernetesPods implements Pods, AsyncDisposable {
     await untilAborted(this.#watch.synced(), signal);
   }
 
-  async list(options: CallOptions): Promise<readonly Pod[]> {
-    await this.synced(options);
+  async list({ namespace, signal }: CallOptions & { readonly namespace?: string }): Promise<readonly Pod[]> {
+    await this.synced({ signal });
     const records = [...this.#watch.items.values()];
-    return Promise.all(records.map(async (record) => (await this.#owned(record, options.signal)).pod));
+    if (namespace === undefined) return records.map((record) => this.#told(record) ?? unsettled(record));
+    const wanted = records.filter(({ pod }) => pod.namespace === namespace);
+    return Promise.all(wanted.map(async (record) => owned(record, await this.#ask(record, signal))));
   }
 
   async *watch({ signal }: CallOptions): AsyncGenerator<{ readonly uid: string; readonly pod: Pod | undefined }, void, void> {
     const done = new AbortController();
-    const tellAgain = (uid: string, push: () => void): void => {
-      void pause(ASK_AGAIN_MS, done.signal).then(() => {
-        if (!done.signal.aborted && this.#watch.items.has(uid)) push();
-      });
-    };
-    let push: (uid: string, record: PodRecord | undefined) => void = () => undefined;
-    const hints = readHints<PodRecord | undefined>(
+    let push: (uid: string, hint: PodHint) => void = () => undefined;
+    const hints = readHints<PodHint>(
       (pushHint) => {
         push = pushHint;
-        return this.#watch.subscribe(({ kind, uid, item }) => pushHint(uid, kind === 'gone' ? undefined : item));
+        return this.#watch.subscribe(({ kind, uid, item }) => pushHint(uid, { record: kind === 'gone' ? undefined : item }));
       },
       { signal, closed: this.#watch.closed },
     );
+    const tellAgain = (uid: string, isAsked: boolean): void => {
+      const record = this.#watch.items.get(uid);
+      if (!done.signal.aborted && record !== undefined) push(uid, { record, isAsked });
+    };
     try {
-      for await (const [uid, record] of hints) {
-        if (record === undefined) yield { uid, pod: undefined };
-        else {
-          const { pod, settled } = await this.#owned(record, signal);
-          if (!settled) tellAgain(uid, () => push(uid, this.#watch.items.get(uid)));
-          yield { uid, pod };
-        }
+      for await (const [uid, { record, isAsked = false }] of hints) {
+        const pod = record && this.#told(record);
+        if (record === undefined || pod !== undefined) yield { uid, pod };
+        else if (isAsked) {
+          yield { uid, pod: unsettled(record) };
+          void pause(ASK_AGAIN_MS, done.signal).then(() => tellAgain(uid, false));
+        } else
+          void this.#ask(record, done.signal).then(
+            () => tellAgain(uid, true),
+            () => undefined,
+          ); // nobody else's hints wait for it
       }
     } finally {
       done.abort();
@@ -96,11 +108,20 @@ export class KubernetesPods implements Pods, AsyncDisposable {
     await this.#owners[Symbol.asyncDispose]();
   }
 
-  async #owned({ pod, owner }: PodRecord, signal: AbortSignal): Promise<{ pod: Pod; settled: boolean }> {
-    const { uid: workloadUid, settled } = await this.#owners.workloadUid(pod.namespace, owner, signal);
-    return { pod: { ...pod, workloadUid, ...(settled ? {} : { unsettled: true }) }, settled };
+  /** The pod, if whose it is is known already. */
+  #told(record: PodRecord): Pod | undefined {
+    const answer = this.#owners.known(record.pod.namespace, record.owner);
+    return answer && owned(record, answer);
+  }
+
+  #ask({ pod, owner }: PodRecord, signal: AbortSignal): Promise<OwnerAnswer> {
+    return this.#owners.workloadUid(pod.namespace, owner, signal);
   }
 }
+
+const unsettled = (record: PodRecord): Pod => owned(record, { uid: undefined, settled: false });
+
+const owned = ({ pod }: PodRecord, { uid, settled }: OwnerAnswer): Pod => ({ ...pod, workloadUid: uid, ...(settled ? {} : { unsettled: true }) });
 
 function toRecord({ metadata, status = {} }: PodObject): PodRecord {
   const owner = controllerOf(metadata.ownerReferences);

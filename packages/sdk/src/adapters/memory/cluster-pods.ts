@@ -20,9 +20,10 @@ export class MemoryPods implements Pods {
     this.#hub = parts.hub;
   }
 
-  async list(options: CallOptions): Promise<readonly Pod[]> {
+  async list({ namespace, ...options }: CallOptions & { readonly namespace?: string }): Promise<readonly Pod[]> {
     this.#faults.enter(options);
-    return [...this.#controller.pods.values()].filter(isLabelled).map(shownPod);
+    const pods = [...this.#controller.pods.values()].filter(isLabelled).map(shownPod);
+    return namespace === undefined ? pods : pods.filter((pod) => pod.namespace === namespace);
   }
 
   async *watch(options: CallOptions): AsyncGenerator<{ readonly uid: string; readonly pod: Pod | undefined }, void, void> {

@@ -31,6 +31,19 @@ export function describePods(open: OpenCluster): void {
       expect((await cluster.pods.list(call())).map(({ uid }) => uid)).not.toContain(plain);
     }));
 
+  it('C56: a list of one namespace has its pods and no others, and tells whose they are', (context) =>
+    bench(open, async ({ cluster, admin, workload }) => {
+      const runPods = needed(admin.runPods?.bind(admin), context);
+      const podLabels = { [LABELS.sidecarId]: crypto.randomUUID() };
+      const reference = await workload({ podLabels });
+      const [ours = ''] = await runPods(reference);
+      const [theirs = ''] = await runPods(await workload({ podLabels }));
+      for (const uid of [ours, theirs]) await listedPod(cluster, uid);
+      const listed = await cluster.pods.list({ ...call(), namespace: reference.namespace });
+      expect(listed.map(({ uid, workloadUid }) => ({ uid, workloadUid }))).toEqual([{ uid: ours, workloadUid: reference.uid }]);
+      expect(listed[0]).not.toHaveProperty('unsettled');
+    }));
+
   it('C26: watch tells of present pods first, then of pods that come and go', (context) =>
     bench(open, async ({ cluster, admin, workload }) => {
       const runPods = needed(admin.runPods?.bind(admin), context);

@@ -152,11 +152,13 @@ export function needed<T>(ability: T | undefined, context: TestContext): T {
   return ability ?? context.skip('this environment cannot');
 }
 
+/** The pod of that uid, as a list of its namespace shows it. */
 export function listedPod(cluster: Cluster, uid: string): Promise<Pod> {
   return vi.waitFor(async () => {
-    const pod = (await cluster.pods.list(call())).find((listed) => listed.uid === uid);
-    expect(pod).toBeDefined();
-    return pod as Pod;
+    const namespace = (await cluster.pods.list(call())).find((listed) => listed.uid === uid)?.namespace ?? '';
+    const pod = (await cluster.pods.list({ ...call(), namespace })).find((listed) => listed.uid === uid);
+    if (pod === undefined) throw new Error(`no pod ${uid} is listed`);
+    return pod;
   }, patient);
 }
 
