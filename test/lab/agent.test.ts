@@ -1,6 +1,6 @@
 import { request } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { kill, requestFromBook } from './support/containers.ts';
+import { kill, narrow, requestFromBook } from './support/containers.ts';
 import { type Customer, joinGateway } from './support/customer.ts';
 import { eventually } from './support/eventually.ts';
 import type { EventLog } from './support/platform.ts';
@@ -124,5 +124,16 @@ describe('the agent of a real sidecar', () => {
     await events.next('connected again', ({ details, event_type }) => event_type === 'connected' && details['sidecar_id'] === sidecarId, { from });
     const inBook = await stage.inBook(SPACE, BOOK);
     await eventually('the page is back', async () => (await requestFromBook(inBook, { url: customer.pageUrl })).body === customer.page);
+  });
+
+  test('tells of a way on which full-size packets get lost, while small ones are answered', async () => {
+    const agent = await stage.inBook(SPACE, BOOK, 'bifrost-agent');
+    await reads('sign{sign="mtu"}', 0);
+    await using _narrow = await narrow(SPACE, agent.pod);
+    await kill(agent); // the next one asks anew, not in five minutes
+    await eventually('the sign is there', async () => (await stage.platform.sidecar(sidecarId)).instances[0]?.signs?.includes('mtu') === true);
+    await reads('sign{sign="mtu"}', 1);
+    const name = customer.gateway.name.replace(/\.$/, '');
+    expect(await sample(`peer_latency_seconds{peer="${name}"}`)).toBeGreaterThan(0);
   });
 });

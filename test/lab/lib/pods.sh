@@ -46,15 +46,17 @@ pod_address() {
   inside nsenter -t "$pid" -n ip -4 -o addr show dev eth0 | awk '{ sub(/\/.*/, "", $4); print $4 }'
 }
 
-lab_cut() {
-  local address; address=$(pod_address "$1" "$2")
-  inside nft "add element inet bifrost_lab cut { $address }; add element bridge bifrost_lab cut { $address }"
+# In both tables. add, delete: SET NAMESPACE POD.
+fault() {
+  local address; address=$(pod_address "$3" "$4")
+  inside nft "$1 element inet bifrost_lab $2 { $address }; $1 element bridge bifrost_lab $2 { $address }"
 }
+lab_cut() { fault add cut "$@"; }
+lab_narrow() { fault add narrow "$@"; }
 lab_restore() {
-  local address
-  if [ $# = 0 ]; then inside nft "flush set inet bifrost_lab cut; flush set bridge bifrost_lab cut"; return; fi
-  address=$(pod_address "$1" "$2")
-  inside nft "delete element inet bifrost_lab cut { $address }; delete element bridge bifrost_lab cut { $address }"
+  local set
+  if [ $# != 0 ]; then fault delete cut "$@"; return; fi
+  for set in cut narrow; do inside nft "flush set inet bifrost_lab $set; flush set bridge bifrost_lab $set"; done
 }
 
 capture_ready() { grep -q 'listening on' "$run/capture.log"; }

@@ -69,8 +69,13 @@ export function logs({ namespace, pod, container }: ContainerAddress): Promise<s
  * Stops the pod's UDP and its way to the relay, in both directions, until disposed. DNS, the control protocol, the API server, probes and TCP between pods
  * (ingest) go on.
  */
-export async function cut(namespace: string, pod: string): Promise<AsyncDisposable> {
-  await lab(['cut', namespace, pod]);
+export const cut = (namespace: string, pod: string): Promise<AsyncDisposable> => hindered('cut', namespace, pod);
+
+/** Stops the pod's UDP packets that are as large as WireGuard's full ones, in both directions, until disposed; small ones pass. */
+export const narrow = (namespace: string, pod: string): Promise<AsyncDisposable> => hindered('narrow', namespace, pod);
+
+async function hindered(how: 'cut' | 'narrow', namespace: string, pod: string): Promise<AsyncDisposable> {
+  await lab([how, namespace, pod]);
   return {
     async [Symbol.asyncDispose]() {
       await lab(['restore']);
