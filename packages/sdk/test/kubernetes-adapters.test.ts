@@ -85,9 +85,9 @@ describe('identities', () => {
 });
 
 describe('topology', () => {
-  const services = list([{ metadata: {}, spec: { cidrs: ['10.96.0.0/16', 'fd00:96::/112'] } }], '1');
+  const services = list([{ metadata: { name: 's', uid: 's-1', resourceVersion: '1' }, spec: { cidrs: ['10.96.0.0/16', 'fd00:96::/112'] } }], '1');
   const node = (podCIDRs?: readonly string[], address = '192.0.2.10') => ({
-    metadata: {},
+    metadata: { name: 'node-1', uid: 'n-1', resourceVersion: '1' },
     spec: { podCIDRs },
     status: {
       addresses: [
@@ -160,7 +160,7 @@ describe('owner walk', () => {
     server.next(status(503, 'ServiceUnavailable'));
     expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: undefined, settled: false });
     const ownerReferences = [{ kind: 'Deployment', name: 'd', uid: 'd-1', controller: true }];
-    server.next(json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', ownerReferences } }));
+    server.next(json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', resourceVersion: '1', ownerReferences } }));
     const answers = await Promise.all([walk.workloadUid('n', replicaSet, signal), walk.workloadUid('n', replicaSet, signal)]);
     expect(answers).toEqual([
       { uid: 'd-1', settled: true },
@@ -175,7 +175,7 @@ describe('owner walk', () => {
     await using connection = kubernetes({ kubeconfig: server.kubeconfig() });
     await using walk = new OwnerWalk(connection);
     const { signal } = call();
-    server.next(status(404, 'NotFound'), json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'another' } }));
+    server.next(status(404, 'NotFound'), json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'another', resourceVersion: '1' } }));
     expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: undefined, settled: true });
     expect(await walk.workloadUid('n', { ...replicaSet, uid: 'rs-2' }, signal)).toEqual({ uid: undefined, settled: true });
     expect(await walk.workloadUid('n', { ...replicaSet, kind: 'StatefulSet', uid: 's-1' }, signal)).toEqual({ uid: 's-1', settled: true });
@@ -191,7 +191,10 @@ describe('owner walk', () => {
     expect(await walk.workloadUid('n', { ...replicaSet, kind: 'constructor' }, signal)).toEqual({ uid: 'rs-1', settled: true });
     expect(server.received).toEqual([]);
     const ownerReferences = [{ kind: 'Deployment', name: 'd', uid: 'd-1', controller: true }];
-    server.next(json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', ownerReferences } }), status(404, 'NotFound'));
+    server.next(
+      json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', resourceVersion: '1', ownerReferences } }),
+      status(404, 'NotFound'),
+    );
     expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: 'd-1', settled: true });
     expect(await walk.workloadUid('elsewhere', replicaSet, signal)).toEqual({ uid: undefined, settled: true });
   });
@@ -213,7 +216,7 @@ describe('pods', () => {
       expect(await hints.next()).toMatchObject({
         value: { uid: 'p-1', pod: { name: 'p', workloadUid: undefined, unsettled: true, phase: 'Unknown' } },
       });
-      replicaSet = json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', ownerReferences } });
+      replicaSet = json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', resourceVersion: '1', ownerReferences } });
       const settled = await hints.next();
       expect(settled).toMatchObject({ value: { pod: { workloadUid: 'd-1' } } });
       expect(settled.value?.pod).not.toHaveProperty('unsettled');

@@ -8,7 +8,7 @@ import type { KubernetesOptions } from '../src/kubernetes.ts';
 import { type KubernetesConnection, kubernetes } from '../src/kubernetes.ts';
 import { type FakeServer, type Handler, json, startFakeServer, status, text } from './kubernetes-fake-server.ts';
 
-const good = json({ kind: 'Pod', apiVersion: 'v1', metadata: {} });
+const good = json({ kind: 'PodList', apiVersion: 'v1', metadata: { resourceVersion: '1' }, items: [] });
 const call = (): AbortSignal => AbortSignal.timeout(10_000);
 
 async function bench(
@@ -20,7 +20,7 @@ async function bench(
   await run({ server, connection });
 }
 const get = (connection: KubernetesConnection, signal = call()): Promise<unknown> =>
-  connection.send({ operation: 'pods.list', method: 'GET', path: '/api/v1/pods', signal });
+  connection.send({ operation: 'pods.list', kind: 'PodList', method: 'GET', path: '/api/v1/pods', signal });
 
 describe('Kubernetes connection', () => {
   it('sends method, query, body and headers, and gives refusals as answers', () =>
@@ -28,6 +28,7 @@ describe('Kubernetes connection', () => {
       server.next(good, status(409, 'Conflict', { causes: [{ reason: 'X', message: 'y', field: '.z' }] }, 'no'));
       const request = {
         operation: 'workloads.attach',
+        kind: 'PodList',
         method: 'PATCH',
         path: '/api/v1/x',
         query: { a: 'b c', d: true, e: undefined, f: 2 },
@@ -46,7 +47,7 @@ describe('Kubernetes connection', () => {
     bench(async ({ server, connection }) => {
       const said = (word: string): Handler => json({ kind: 'Status', apiVersion: 'v1', status: word });
       server.next(said('Success'), said('Failure'));
-      const remove = { operation: 'secrets.delete', method: 'DELETE', path: '/api/v1/x' } as const;
+      const remove = { operation: 'secrets.delete', kind: 'Secret', method: 'DELETE', path: '/api/v1/x' } as const;
       expect(await connection.send({ ...remove, signal: call() })).toMatchObject({ ok: true });
       await expect(connection.send({ ...remove, signal: call() })).rejects.toMatchObject({ code: 'CLUSTER_UNAVAILABLE' });
     }));
@@ -54,7 +55,7 @@ describe('Kubernetes connection', () => {
   it('bug: waits for a minute at most, however long the server asks for', () =>
     bench(async ({ server, connection }) => {
       server.next(json({ kind: 'Status', apiVersion: 'v1', status: 'Failure', code: 429 }, 429, { 'retry-after': '86400' }));
-      expect(await connection.send({ operation: 'pods.list', method: 'GET', path: '/x', signal: call() })).toMatchObject({
+      expect(await connection.send({ operation: 'pods.list', kind: 'PodList', method: 'GET', path: '/x', signal: call() })).toMatchObject({
         ok: false,
         problem: { retryAfterMs: 60_000 },
       });

@@ -47,8 +47,30 @@ export const events =
     if (end) response.end();
   };
 
-export const list = (items: readonly unknown[], resourceVersion: string, next?: string): Handler =>
-  json({ kind: 'List', apiVersion: 'v1', metadata: { resourceVersion, ...(next === undefined ? {} : { continue: next }) }, items });
+const KINDS: Readonly<Record<string, string>> = {
+  pods: 'Pod',
+  nodes: 'Node',
+  secrets: 'Secret',
+  servicecidrs: 'ServiceCIDR',
+  networkpolicies: 'NetworkPolicy',
+  deployments: 'Deployment',
+  statefulsets: 'StatefulSet',
+  daemonsets: 'DaemonSet',
+  jobs: 'Job',
+  cronjobs: 'CronJob',
+  tailnets: 'Tailnet',
+  sidecarattachments: 'SidecarAttachment',
+};
+
+/** A list as a real server writes it: its kind is that of what was asked for, and its items have none. */
+export const list =
+  (items: readonly unknown[], resourceVersion: string, next?: string): Handler =>
+  (received, response) => {
+    const isMetadataOnly = received.headers.accept?.includes('PartialObjectMetadataList') === true;
+    const kind = isMetadataOnly ? 'PartialObjectMetadata' : KINDS[received.path.split('/').at(-1) ?? ''];
+    const metadata = { resourceVersion, ...(next === undefined ? {} : { continue: next }) };
+    return json({ kind: `${kind}List`, apiVersion: 'v1', metadata, items })(received, response);
+  };
 
 export async function startFakeServer(): Promise<FakeServer> {
   const received: Received[] = [];

@@ -3,7 +3,7 @@ import type { ApiObject } from '../src/adapters/kubernetes/api-types.ts';
 import { type Change, ListWatch, type ListWatchOptions } from '../src/adapters/kubernetes/list-watch.ts';
 import { type KubernetesOptions, kubernetes } from '../src/kubernetes.ts';
 import type { LogFields } from '../src/ports/logger.ts';
-import { events, type FakeServer, list, startFakeServer, status, text } from './kubernetes-fake-server.ts';
+import { events, type FakeServer, type Handler, json, list, startFakeServer, status, text } from './kubernetes-fake-server.ts';
 
 const stack: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -11,7 +11,7 @@ afterEach(async () => {
 });
 
 const object = (uid: string, resourceVersion = '1'): ApiObject => ({ metadata: { uid, name: `name-${uid}`, resourceVersion } });
-const event = (type: string, uid: string, resourceVersion: string): unknown => ({ type, object: object(uid, resourceVersion) });
+const event = (type: string, uid: string, resourceVersion: string): unknown => ({ type, object: { kind: 'Pod', ...object(uid, resourceVersion) } });
 const bookmark = (resourceVersion: string): unknown => ({ type: 'BOOKMARK', object: { kind: 'Pod', metadata: { resourceVersion } } });
 
 interface Bench {
@@ -31,6 +31,7 @@ async function open(options: Partial<ListWatchOptions<ApiObject, string>> = {}, 
   const watch = new ListWatch<ApiObject, string>({
     connection,
     operations: { list: 'pods.list', watch: 'pods.watch' },
+    kind: 'Pod',
     path: '/api/v1/pods',
     labelSelector: 'l',
     project,
@@ -133,6 +134,63 @@ describe('ListWatch', () => {
     using _subscription = follow(bench);
     await told(bench, ['present a@5', 'gone a@12', 'present b@13']);
     expect([...bench.watch.items.keys()]).toEqual(['b']);
+    expect(bench.logged).toEqual(['warn a watch broke; it is begun again CLUSTER_UNAVAILABLE']);
+  });
+
+  const said = (changes: object): Handler => json({ kind: 'PodList', apiVersion: 'v1', metadata: { resourceVersion: '30' }, items: [], ...changes });
+  const EXPIRED = { type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } };
+
+  it.each([
+    ['without items', [said({ items: undefined })]],
+    ['with a text for items', [said({ items: 'x' })]],
+    ['with an item that is null', [said({ items: [object('a'), null] })]],
+    ['with an item without uid', [said({ items: [object('a'), { metadata: { name: 'b', resourceVersion: '1' } }] })]],
+    ['without a version', [said({ metadata: {} })]],
+    ['whose version is a number', [said({ metadata: { resourceVersion: 30 } })]],
+    ['of another kind', [said({ kind: 'NodeList' })]],
+    ['of metadata that nobody asked for', [said({ kind: 'PartialObjectMetadataList' })]],
+    ['that is an object', [json({ kind: 'ConfigMap', apiVersion: 'v1', metadata: { resourceVersion: '30' } })]],
+    ['whose second page has no items', [list([object('a')], '30', 'more'), said({ items: undefined })]],
+  ])('bug: an answer %s forgets nothing, and nobody is told that anything went', async (_, answers) => {
+    const bench = await open();
+    bench.server.next(list([object('a'), object('b')], '10'), events([EXPIRED]), ...answers);
+    bench.server.next(list([object('a'), object('b')], '40'), events([event('ADDED', 'c', '41')]));
+    using _subscription = follow(bench);
+    await told(bench, ['present a@1', 'present b@1', 'present c@41']);
+    expect(watches(bench)).toEqual(['10', '40']);
+    expect(bench.logged).toEqual(Array(2).fill('warn a watch broke; it is begun again CLUSTER_UNAVAILABLE'));
+  });
+
+  it('a list whose items are null, as Go writes none, is empty: what was there went', async () => {
+    const bench = await open();
+    bench.server.next(list([object('a'), object('b')], '10'), events([EXPIRED]), said({ items: null }), events([]));
+    using _subscription = follow(bench);
+    await told(bench, ['present a@1', 'present b@1', 'gone a@1', 'gone b@1']);
+  });
+
+  it.each([
+    ['an event without object', { type: 'DELETED' }],
+    ['an object without metadata', { type: 'DELETED', object: { kind: 'Pod' } }],
+    ['an object without version', { type: 'DELETED', object: { kind: 'Pod', metadata: { name: 'name-a', uid: 'a' } } }],
+    [
+      'an object whose version is a number',
+      { type: 'DELETED', object: { kind: 'Pod', metadata: { name: 'name-a', uid: 'a', resourceVersion: 11 } } },
+    ],
+    ['an object without uid', { type: 'ADDED', object: { kind: 'Pod', metadata: { name: 'name-b', resourceVersion: '11' } } }],
+    ['an object without kind', { type: 'DELETED', object: object('a', '11') }],
+    ['an object of another kind', { type: 'DELETED', object: { ...object('a', '11'), kind: 'Node' } }],
+    ['a type that is not known', { type: 'RENAMED', object: { ...object('a', '11'), kind: 'Pod' } }],
+    ['a bookmark without version', { type: 'BOOKMARK', object: { kind: 'Pod', metadata: {} } }],
+    ['an error that is no Status', { type: 'ERROR', object: { kind: 'Pod' } }],
+    ['a whole list', { kind: 'PodList', metadata: { resourceVersion: '11' }, items: [] }],
+    ['null', null],
+  ])('bug: %s is no event: nothing goes by it, and all is listed anew', async (_, line) => {
+    const bench = await open();
+    bench.server.next(list([object('a')], '10'), events([line, event('DELETED', 'a', '12')]));
+    bench.server.next(list([object('a')], '13'), events([event('ADDED', 'c', '14')]));
+    using _subscription = follow(bench);
+    await told(bench, ['present a@1', 'present c@14']);
+    expect(watches(bench)).toEqual(['10', '13']);
     expect(bench.logged).toEqual(['warn a watch broke; it is begun again CLUSTER_UNAVAILABLE']);
   });
 

@@ -64,6 +64,8 @@ describe.skipIf(!apiServerIsBuilt())('Kubernetes adapters on a real API server',
     const create = (query: Record<string, string>) =>
       connection.send({
         operation: 'pods.admit',
+        kind: 'Pod',
+        isStored: false,
         method: 'POST',
         path: '/api/v1/namespaces/bifrost/pods',
         query,

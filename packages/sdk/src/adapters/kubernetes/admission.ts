@@ -27,6 +27,8 @@ export async function admitPod(connection: KubernetesConnection, { workload, fra
   const judge = (template: PodTemplateShape): Promise<Answer<ApiObject>> =>
     connection.send<ApiObject>({
       operation: 'pods.admit',
+      kind: 'Pod',
+      isStored: false,
       method: 'POST',
       path: `/api/v1/namespaces/${segment(namespace)}/pods`,
       query: { dryRun: 'All', fieldManager: FIELD_MANAGER },
@@ -76,6 +78,13 @@ function mountNames({ initContainers = [], containers }: PodTemplateShape['spec'
 
 async function enforcedLevel(connection: KubernetesConnection, namespace: string, { signal }: CallOptions): Promise<string | undefined> {
   const path = `/api/v1/namespaces/${segment(namespace)}`;
-  const answer = await connection.send<ApiObject>({ operation: 'namespaces.get', method: 'GET', path, accept: METADATA_ONLY.object, signal });
+  const answer = await connection.send<ApiObject>({
+    operation: 'namespaces.get',
+    kind: 'Namespace',
+    method: 'GET',
+    path,
+    accept: METADATA_ONLY.object,
+    signal,
+  });
   return answer.ok ? answer.body.metadata.labels?.[ENFORCE_LABEL] : undefined;
 }

@@ -1,10 +1,10 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { Dispatcher } from 'undici';
-import type { StatusBody } from './api-types.ts';
+import { type Expected, isAnswer, isStatus } from './answer-shapes.ts';
 import { type ApiProblem, problemOf, unavailable } from './errors.ts';
 import type { KubernetesOperation } from './operations.ts';
 
-export interface ApiRequest {
+export interface ApiRequest extends Expected {
   /** What it is for; goes out in `User-Agent`. */
   readonly operation: KubernetesOperation;
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -49,38 +49,42 @@ export async function drop(response: Dispatcher.ResponseData): Promise<void> {
   await response.body.dump();
 }
 
-/** The answer in `response`, or `CLUSTER_UNAVAILABLE` when a proxy, a captive portal or half a document stands there instead. */
+/** The answer in `response`, or `CLUSTER_UNAVAILABLE` when a proxy, a captive portal, half a document or the answer to another question stands there. */
 export async function readAnswer<T>(
   response: Dispatcher.ResponseData,
-  { method, path }: Pick<ApiRequest, 'method' | 'path'>,
+  request: Expected & Pick<ApiRequest, 'method' | 'path'>,
   maxBytes: number,
 ): Promise<Answer<T>> {
   const { statusCode: status, headers } = response;
+  const { method, path, kind } = request;
   const subject = `${method} ${path}`;
   const text = await readText(response.body, subject, maxBytes);
   const type = String(headers['content-type'] ?? '');
   const retryAfter = typeof headers['retry-after'] === 'string' ? headers['retry-after'] : undefined;
   const document = type.startsWith('application/json') ? parseDocument(text) : undefined;
-  if (document !== undefined && status >= 300) return { ok: false, problem: problemOf(status, document, retryAfter) };
-  if (document !== undefined && isSuccess(document, method)) return { ok: true, body: document as T };
+  if (status >= 300 && isStatus(document)) return { ok: false, problem: problemOf(status, document, retryAfter) };
+  if (status < 300 && isSuccess<T>(document, request)) return { ok: true, body: document };
   // Go's own page for a path that no API group serves, and the plain text of the server's overload filters.
   const plain = type.startsWith('text/plain');
   if (plain && ((status === 404 && text.trim() === '404 page not found') || status === 429 || status >= 500)) {
     return { ok: false, problem: problemOf(status, {}, retryAfter) };
   }
-  throw unavailable(subject, new SyntaxError(`HTTP ${status} with ${text.length} characters of ${type || 'no type'} instead of a Kubernetes object`));
+  throw unavailable(
+    subject,
+    new SyntaxError(`HTTP ${status} with ${text.length} characters of ${type || 'no type'} instead of a ${status < 300 ? kind : 'Status'}`),
+  );
 }
 
 /** An error dressed as a success would read as an object without labels, owner or content, or as an empty list: books would be taken apart by it. */
-const isSuccess = ({ kind, status }: StatusBody, method: ApiRequest['method']): boolean =>
-  kind !== 'Status' || (method === 'DELETE' && status === 'Success');
+function isSuccess<T>(document: unknown, request: Expected & Pick<ApiRequest, 'method'>): document is T {
+  const isDeleted = request.method === 'DELETE' && isStatus(document) && document.status === 'Success';
+  return isDeleted || isAnswer(document, request);
+}
 
-/** Every document of the API, errors too, says its kind. The parser's own error is dropped: it quotes the text, which may be a Secret's. */
-function parseDocument(text: string): StatusBody | undefined {
+/** The parser's own error is dropped: it quotes the text, which may be a Secret's. */
+function parseDocument(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null || !('kind' in value) || typeof value.kind !== 'string') return undefined;
-    return value satisfies object as StatusBody;
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

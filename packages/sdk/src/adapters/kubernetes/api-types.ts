@@ -1,4 +1,4 @@
-/** The parts of the Kubernetes API's JSON that this adapter reads. Go writes an empty list as null or leaves it out. */
+/** The parts of the Kubernetes API's JSON that this adapter reads. Go writes an empty list inside an object as null or leaves it out. */
 
 export interface OwnerReference {
   readonly kind: string;
@@ -34,8 +34,8 @@ export interface ApiObject {
 }
 
 export interface ApiList<T extends ApiObject> {
-  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
-  readonly items?: readonly T[] | null;
+  readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
+  readonly items: readonly T[] | null;
 }
 
 export interface StatusCause {

@@ -42,6 +42,8 @@ export class KubernetesIdentities implements Identities {
     const askedAtMs = this.#nowMs();
     const answer = await this.#connection.send<TokenReview>({
       operation: 'tokenreviews.create',
+      kind: 'TokenReview',
+      isStored: false,
       method: 'POST',
       path: '/apis/authentication.k8s.io/v1/tokenreviews',
       body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token: text, audiences: [TOKEN_AUDIENCE] } },

@@ -1,8 +1,9 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { Logger } from '../../ports/logger.ts';
-import { type ApiList, type ApiObject, METADATA_ONLY, type StatusBody } from './api-types.ts';
+import { isWatchEvent, type WatchEvent } from './answer-shapes.ts';
+import { type ApiList, type ApiObject, METADATA_ONLY } from './api-types.ts';
 import { type KubernetesConnection, RELIST_MS } from './connection.ts';
-import { clusterError, problemOf, unavailable } from './errors.ts';
+import { clusterError, problemOf } from './errors.ts';
 import type { KubernetesOperation } from './operations.ts';
 import { Backoff, pause } from './pause.ts';
 
@@ -12,6 +13,8 @@ export interface ListWatchOptions<Source extends ApiObject, Item> {
   readonly connection: KubernetesConnection;
   /** Names of its two requests. */
   readonly operations: { readonly list: KubernetesOperation; readonly watch: KubernetesOperation };
+  /** Of its objects. */
+  readonly kind: string;
   /** The collection's path. */
   readonly path: string;
   readonly labelSelector?: string;
@@ -25,11 +28,6 @@ export interface ListWatchOptions<Source extends ApiObject, Item> {
   readonly backoff?: { readonly minMs?: number; readonly maxMs?: number };
 }
 
-interface WatchEvent<Source> {
-  readonly type: string;
-  readonly object: Source;
-}
-
 /** HTTP status of "the version that you ask for is too old". */
 const EXPIRED = '410';
 /** A watch that lived this long was well, and so was one that brought something and ended in order. */
@@ -37,8 +35,9 @@ const WELL_AFTER_MS = 10_000;
 
 /**
  * A cache of one collection that follows the API server: list, then watch, for ever, until disposed. What breaks is begun again with
- * backoff; only "410 Gone" and events out of their order list anew. An event that never came is found by listing anew from time to time: others read
- * this cache, so a lost one may cost time, not truth. After a list what is new or changed is told, and what went meanwhile as gone.
+ * backoff; only "410 Gone", lines that are no events and events out of their order list anew. An event that never came is found by listing anew
+ * from time to time: others read this cache, so a lost one may cost time, not truth. After a list what is new or changed is told, and what went
+ * meanwhile as gone.
  */
 export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposable {
   readonly #options: ListWatchOptions<Source, Item>;
@@ -123,27 +122,33 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
   }
 
   async #list(signal: AbortSignal): Promise<string> {
-    const { path } = this.#options;
     const seen = new Map<string, Source>();
     let version: string | undefined;
     let next: string | undefined;
     do {
       const page = await this.#page(next, signal);
       for (const object of page.items ?? []) seen.set(object.metadata.uid, object);
-      version ??= page.metadata?.resourceVersion;
-      next = page.metadata?.continue || undefined;
+      version ??= page.metadata.resourceVersion;
+      next = page.metadata.continue || undefined;
     } while (next !== undefined);
-    if (version === undefined) throw unavailable(`list ${path}`, new TypeError('a list without resourceVersion'));
     this.#replace(seen);
     this.#listedAtMs = performance.now();
     return version;
   }
 
   async #page(next: string | undefined, signal: AbortSignal): Promise<ApiList<Source>> {
-    const { connection, operations, path, labelSelector, metadataOnly, pageSize = 500 } = this.#options;
+    const { connection, operations, kind, path, labelSelector, metadataOnly, pageSize = 500 } = this.#options;
     const query = { labelSelector, limit: pageSize, continue: next };
     const accept = metadataOnly ? { accept: METADATA_ONLY.list } : {};
-    const answer = await connection.send<ApiList<Source>>({ operation: operations.list, method: 'GET', path, query, ...accept, signal });
+    const answer = await connection.send<ApiList<Source>>({
+      operation: operations.list,
+      kind: `${kind}List`,
+      method: 'GET',
+      path,
+      query,
+      ...accept,
+      signal,
+    });
     if (!answer.ok) throw clusterError(answer.problem, `list ${path}`);
     return answer.body;
   }
@@ -172,19 +177,16 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
 
   /** Follows until the server ends the stream; true when it brought a change. */
   async #watch(from: string, signal: AbortSignal): Promise<boolean> {
-    const { connection, operations, path, labelSelector, metadataOnly, idleTimeoutMs = 150_000 } = this.#options;
+    const { connection, operations, kind, path, labelSelector, metadataOnly, idleTimeoutMs = 150_000 } = this.#options;
     const timeoutSeconds = Math.round(240 + Math.random() * 120);
     const query = { watch: true, allowWatchBookmarks: true, resourceVersion: from, labelSelector, timeoutSeconds };
-    const accept = metadataOnly ? { accept: METADATA_ONLY.object } : {};
+    const expected = metadataOnly ? { kind, accept: METADATA_ONLY.object } : { kind };
     let brought = false;
-    for await (const line of connection.stream({ operation: operations.watch, path, query, ...accept, signal, idleTimeoutMs })) {
-      const event = line as WatchEvent<Source>;
-      if (event.type === 'ERROR') {
-        const status = event.object as StatusBody;
-        throw clusterError(problemOf(status.code ?? 500, status, undefined), `watch ${path}`);
-      }
+    for await (const event of connection.stream({ operation: operations.watch, path, query, ...expected, signal, idleTimeoutMs })) {
+      if (!isWatchEvent<Source>(event, expected)) throw doubtful(path, 'a line is no event');
+      if (event.type === 'ERROR') throw clusterError(problemOf(event.object.code ?? 500, event.object, undefined), `watch ${path}`);
       const { resourceVersion } = event.object.metadata;
-      if (isOlder(resourceVersion, this.#version)) throw outOfOrder(path);
+      if (isOlder(resourceVersion, this.#version)) throw doubtful(path, 'events came out of their order');
       if (event.type !== 'BOOKMARK' && resourceVersion !== this.#version) this.#apply(event); // else it has come before
       brought ||= event.type !== 'BOOKMARK';
       this.#version = resourceVersion;
@@ -192,7 +194,7 @@ export class ListWatch<Source extends ApiObject, Item> implements AsyncDisposabl
     return brought;
   }
 
-  #apply({ type, object }: WatchEvent<Source>): void {
+  #apply({ type, object }: Exclude<WatchEvent<Source>, { type: 'BOOKMARK' | 'ERROR' }>): void {
     if (type === 'DELETED') this.#forget(object.metadata.uid, this.#options.project(object));
     else this.#keep(object);
   }
@@ -244,7 +246,7 @@ function isOlder(version: string, than: string | undefined): boolean {
 }
 
 /** What the cache holds may be older than what went by: only a list tells. */
-const outOfOrder = (path: string): BifrostError =>
-  new BifrostError({ code: 'CLUSTER_UNAVAILABLE', message: `watch ${path}: events came out of their order`, details: { status: EXPIRED } });
+const doubtful = (path: string, why: string): BifrostError =>
+  new BifrostError({ code: 'CLUSTER_UNAVAILABLE', message: `watch ${path}: ${why}`, details: { status: EXPIRED } });
 
 const stopped = (): BifrostError => new BifrostError({ code: 'MANAGER_STOPPED', message: 'the watch is closed' });

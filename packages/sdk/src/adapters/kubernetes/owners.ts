@@ -68,6 +68,7 @@ export class OwnerWalk implements AsyncDisposable {
     try {
       const answer = await this.#connection.send<ApiObject>({
         operation,
+        kind: between.kind,
         method: 'GET',
         path,
         accept: METADATA_ONLY.object,

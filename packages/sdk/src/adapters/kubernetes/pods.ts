@@ -50,6 +50,7 @@ export class KubernetesPods implements Pods, AsyncDisposable {
     this.#watch = new ListWatch({
       connection,
       operations: { list: 'pods.list', watch: 'pods.watch' },
+      kind: 'Pod',
       path: '/api/v1/pods',
       labelSelector: LABELS.sidecarId,
       project: toRecord,

@@ -25,7 +25,13 @@ export class KubernetesSecrets implements Secrets {
 
   async get(secret: SecretReference, { signal }: CallOptions): Promise<ReadonlyMap<string, Secret> | undefined> {
     signal.throwIfAborted();
-    const answer = await this.#connection.send<SecretObject>({ operation: 'secrets.get', method: 'GET', path: pathOf(secret), signal });
+    const answer = await this.#connection.send<SecretObject>({
+      operation: 'secrets.get',
+      kind: 'Secret',
+      method: 'GET',
+      path: pathOf(secret),
+      signal,
+    });
     if (answer.ok) return decoded(answer.body.data ?? {});
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read ${subjectOf(secret)}`);
@@ -36,6 +42,7 @@ export class KubernetesSecrets implements Secrets {
     const query = { fieldManager: FIELD_MANAGER };
     const created = await this.#connection.send({
       operation: 'secrets.create',
+      kind: 'Secret',
       method: 'POST',
       path: collectionOf(secret),
       query,
@@ -48,7 +55,15 @@ export class KubernetesSecrets implements Secrets {
     if (present === undefined) throw new BifrostError({ code: 'CLUSTER_CONFLICT', message: `${subjectOf(secret)} came and went; repeat` });
     if (!isOurs(present)) throw foreign(secret);
     const body = document(secret, present);
-    const replaced = await this.#connection.send({ operation: 'secrets.replace', method: 'PUT', path: pathOf(secret), query, body, signal });
+    const replaced = await this.#connection.send({
+      operation: 'secrets.replace',
+      kind: 'Secret',
+      method: 'PUT',
+      path: pathOf(secret),
+      query,
+      body,
+      signal,
+    });
     if (!replaced.ok) throw clusterError(replaced.problem, `replace ${subjectOf(secret)}`);
   }
 
@@ -58,7 +73,7 @@ export class KubernetesSecrets implements Secrets {
     if (present === undefined || !isOurs(present)) return;
     const { uid, resourceVersion } = present;
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } };
-    const answer = await this.#connection.send({ operation: 'secrets.delete', method: 'DELETE', path: pathOf(secret), body, signal });
+    const answer = await this.#connection.send({ operation: 'secrets.delete', kind: 'Secret', method: 'DELETE', path: pathOf(secret), body, signal });
     if (!answer.ok && !isAbsent(answer.problem)) throw clusterError(answer.problem, `delete ${subjectOf(secret)}`);
   }
 
@@ -71,6 +86,7 @@ export class KubernetesSecrets implements Secrets {
       const path = '/api/v1/secrets';
       const answer = await this.#connection.send<ApiList<ApiObject>>({
         operation: 'secrets.list',
+        kind: 'SecretList',
         method: 'GET',
         path,
         query,
@@ -81,7 +97,7 @@ export class KubernetesSecrets implements Secrets {
       for (const { metadata } of answer.body.items ?? []) {
         found.push({ namespace: metadata.namespace ?? '', name: metadata.name, labels: metadata.labels ?? {} });
       }
-      next = answer.body.metadata?.continue || undefined;
+      next = answer.body.metadata.continue || undefined;
     } while (next !== undefined);
     return found;
   }
@@ -89,6 +105,7 @@ export class KubernetesSecrets implements Secrets {
   async #metadata(secret: SecretReference, { signal }: CallOptions): Promise<ObjectMeta | undefined> {
     const answer = await this.#connection.send<ApiObject>({
       operation: 'secrets.metadata',
+      kind: 'Secret',
       method: 'GET',
       path: pathOf(secret),
       accept: METADATA_ONLY.object,

@@ -89,7 +89,7 @@ class ResourceCollection<Spec extends object, State extends object> implements C
     const { plural } = codec;
     const operations = { list: `${plural}.list`, watch: `${plural}.watch` } as const;
     const project = (object: ApiObject): StoreHint => ({ key: codec.keyOf(object), version: versionOf(object) });
-    this.#watch = new ListWatch({ connection, operations, path: `${API_ROOT}/${plural}`, metadataOnly: true, project });
+    this.#watch = new ListWatch({ connection, operations, kind: codec.kind, path: `${API_ROOT}/${plural}`, metadataOnly: true, project });
   }
 
   async get(key: string, { signal }: CallOptions): Promise<Stored<Spec, State> | undefined> {
@@ -100,13 +100,14 @@ class ResourceCollection<Spec extends object, State extends object> implements C
 
   async list({ signal }: CallOptions): Promise<readonly Stored<Spec, State>[]> {
     signal.throwIfAborted();
-    const { plural } = this.#codec;
+    const { kind, plural } = this.#codec;
     const found: Stored<Spec, State>[] = [];
     let next: string | undefined;
     do {
       const query = { limit: 500, continue: next };
       const answer = await this.#send<ApiList<CustomResource>>({
         operation: `${plural}.list`,
+        kind: `${kind}List`,
         method: 'GET',
         path: `${API_ROOT}/${plural}`,
         query,
@@ -114,7 +115,7 @@ class ResourceCollection<Spec extends object, State extends object> implements C
       });
       if (!answer.ok) throw storeError(answer.problem, `list ${plural}`);
       found.push(...(answer.body.items ?? []).map((object) => storedOf(this.#codec, object)));
-      next = answer.body.metadata?.continue || undefined;
+      next = answer.body.metadata.continue || undefined;
     } while (next !== undefined);
     return found.sort((left, right) => (left.key < right.key ? -1 : Number(left.key > right.key)));
   }
@@ -128,6 +129,7 @@ class ResourceCollection<Spec extends object, State extends object> implements C
     const body = { apiVersion: `${GROUP}/${VERSION}`, kind: this.#codec.kind, metadata, spec };
     const answer = await this.#send<CustomResource>({
       operation: `${this.#codec.plural}.create`,
+      kind: this.#codec.kind,
       method: 'POST',
       path: place.collection,
       query: WRITE,
@@ -158,7 +160,14 @@ class ResourceCollection<Spec extends object, State extends object> implements C
     const place = this.#codec.place(key);
     if (place === undefined) return;
     const precondition = current && { body: { preconditions: { resourceVersion: resourceVersionOf(current.version) } } };
-    const answer = await this.#send({ operation: `${this.#codec.plural}.remove`, method: 'DELETE', path: place.path, ...precondition, signal });
+    const answer = await this.#send({
+      operation: `${this.#codec.plural}.remove`,
+      kind: this.#codec.kind,
+      method: 'DELETE',
+      path: place.path,
+      ...precondition,
+      signal,
+    });
     if (!answer.ok && !isAbsent(answer.problem)) throw storeError(answer.problem, `remove ${this.#subject(key)}`);
   }
 
@@ -195,7 +204,13 @@ class ResourceCollection<Spec extends object, State extends object> implements C
   async #read(key: string, signal: AbortSignal): Promise<CustomResource | undefined> {
     const place = this.#codec.place(key);
     if (place === undefined) return undefined;
-    const answer = await this.#send<CustomResource>({ operation: `${this.#codec.plural}.get`, method: 'GET', path: place.path, signal });
+    const answer = await this.#send<CustomResource>({
+      operation: `${this.#codec.plural}.get`,
+      kind: this.#codec.kind,
+      method: 'GET',
+      path: place.path,
+      signal,
+    });
     if (answer.ok) return answer.body;
     if (isAbsent(answer.problem)) return undefined;
     throw storeError(answer.problem, `read ${this.#subject(key)}`);
@@ -217,6 +232,7 @@ class ResourceCollection<Spec extends object, State extends object> implements C
     if (place === undefined) throw new BifrostError({ code: 'STORE_NOT_FOUND', message: `${this.#codec.kind} cannot have this name` });
     const answer = await this.#send<CustomResource>({
       operation: `${this.#codec.plural}.${step}`,
+      kind: this.#codec.kind,
       method: 'PATCH',
       path: place.path + subresource,
       query: WRITE,

@@ -45,8 +45,8 @@ export class KubernetesTopology implements Topology {
     options.signal.throwIfAborted();
     if (this.#known !== undefined && this.#nowMs() < this.#known.untilMs) return this.#known.ranges;
     const [serviceCidrs, nodes] = await Promise.all([
-      this.#list<ServiceCidr>({ operation: 'servicecidrs.list', path: '/apis/networking.k8s.io/v1/servicecidrs' }, options),
-      this.#list<Node>({ operation: 'nodes.list', path: '/api/v1/nodes' }, options),
+      this.#list<ServiceCidr>({ operation: 'servicecidrs.list', kind: 'ServiceCIDRList', path: '/apis/networking.k8s.io/v1/servicecidrs' }, options),
+      this.#list<Node>({ operation: 'nodes.list', kind: 'NodeList', path: '/api/v1/nodes' }, options),
     ]);
     const ranges = serviceCidrs && nodes && rangesOf(serviceCidrs, nodes);
     if (ranges !== undefined) this.#known = { ranges, untilMs: this.#nowMs() + KNOWN_FOR_MS };
@@ -56,7 +56,7 @@ export class KubernetesTopology implements Topology {
   async networkPolicies(namespace: string, options: CallOptions): Promise<readonly NetworkPolicyShape[]> {
     options.signal.throwIfAborted();
     const path = `/apis/networking.k8s.io/v1/namespaces/${segment(namespace)}/networkpolicies`;
-    const policies = await this.#list<NetworkPolicy>({ operation: 'networkpolicies.list', path }, options);
+    const policies = await this.#list<NetworkPolicy>({ operation: 'networkpolicies.list', kind: 'NetworkPolicyList', path }, options);
     return (policies ?? []).map(({ metadata, spec }) => ({
       name: metadata.name,
       podSelector: spec?.podSelector ?? {},
@@ -67,7 +67,7 @@ export class KubernetesTopology implements Topology {
 
   /** Undefined: the server does not know such objects. */
   async #list<T extends ApiObject>(
-    { operation, path }: Pick<ApiRequest, 'operation' | 'path'>,
+    { operation, kind, path }: Pick<ApiRequest, 'operation' | 'kind' | 'path'>,
     { signal }: CallOptions,
   ): Promise<readonly T[] | undefined> {
     const items: T[] = [];
@@ -75,6 +75,7 @@ export class KubernetesTopology implements Topology {
     do {
       const answer = await this.#connection.send<ApiList<T>>({
         operation,
+        kind,
         method: 'GET',
         path,
         query: { limit: 250, continue: next },
@@ -83,7 +84,7 @@ export class KubernetesTopology implements Topology {
       if (!answer.ok && answer.problem.status === 404) return undefined;
       if (!answer.ok) throw clusterError(answer.problem, `list ${path}`);
       items.push(...(answer.body.items ?? []));
-      next = answer.body.metadata?.continue || undefined;
+      next = answer.body.metadata.continue || undefined;
     } while (next !== undefined);
     return items;
   }

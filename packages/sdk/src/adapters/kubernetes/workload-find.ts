@@ -111,7 +111,7 @@ export class WorkloadFinder {
   }
 
   async read({ kind, namespace, name }: Place, options: CallOptions): Promise<WorkloadObject | undefined> {
-    return this.#get<WorkloadObject>(workloadPath(kind, namespace, name), options);
+    return this.#get<WorkloadObject>(COLLECTIONS[kind], { namespace, name }, options);
   }
 
   /** Those in the customer's own namespaces: anybody may write another's label value or name onto a workload. */
@@ -183,7 +183,7 @@ export class WorkloadFinder {
       }
       if (UID.test(id) && (await this.#scan(collection, id, options)) !== undefined) return collection.kind;
       if (namespace === undefined || name === undefined) continue;
-      if ((await this.#get<ApiObject>(objectPath(collection, namespace, name), options)) !== undefined) return collection.kind;
+      if ((await this.#get<ApiObject>(collection, { namespace, name }, options)) !== undefined) return collection.kind;
     }
     return undefined;
   }
@@ -193,7 +193,7 @@ export class WorkloadFinder {
     do {
       const page: ApiList<T> = await this.#page<T>({ ...request, query: { ...query, limit: 500, continue: next } }, options);
       yield* page.items ?? [];
-      next = page.metadata?.continue || undefined;
+      next = page.metadata.continue || undefined;
     } while (next !== undefined);
   }
 
@@ -201,6 +201,7 @@ export class WorkloadFinder {
     const path = `${collection.group}/${collection.plural}`;
     const answer = await this.#connection.send<ApiList<T>>({
       operation: 'workloads.list',
+      kind: `${collection.kind}List`,
       method: 'GET',
       path,
       query,
@@ -211,8 +212,9 @@ export class WorkloadFinder {
     return answer.body;
   }
 
-  async #get<T extends ApiObject>(path: string, { signal }: CallOptions): Promise<T | undefined> {
-    const answer = await this.#connection.send<T>({ operation: 'workloads.get', method: 'GET', path, signal });
+  async #get<T extends ApiObject>(collection: Collection, { namespace, name }: Omit<Place, 'kind'>, { signal }: CallOptions): Promise<T | undefined> {
+    const path = objectPath(collection, namespace, name);
+    const answer = await this.#connection.send<T>({ operation: 'workloads.get', kind: collection.kind, method: 'GET', path, signal });
     if (answer.ok) return answer.body;
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read ${path}`);

@@ -22,7 +22,7 @@ export class WorkloadWatch implements AsyncDisposable {
       const { group, plural } = COLLECTIONS[kind];
       const operations = { list: 'workloads.list', watch: 'workloads.watch' } as const;
       const path = `${group}/${plural}`;
-      return new ListWatch<Watched, Seen>({ connection, operations, path, metadataOnly: kind !== 'Job', project: seenAs(kind) });
+      return new ListWatch<Watched, Seen>({ connection, operations, kind, path, metadataOnly: kind !== 'Job', project: seenAs(kind) });
     });
   }
 

@@ -186,6 +186,7 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
   #patch({ operation, workload, body, contentType, force }: PatchRequest, { signal, dryRun }: AttachOptions): Promise<Answer<WorkloadObject>> {
     return this.#connection.send<WorkloadObject>({
       operation: dryRun === true ? 'workloads.try' : operation,
+      kind: workload.kind,
       method: 'PATCH',
       path: workloadPath(workload.kind, workload.namespace, workload.name),
       query: { fieldManager: FIELD_MANAGER, dryRun: dryRun === true ? 'All' : undefined, force },
@@ -209,7 +210,14 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
   /** Read each time: whose namespace it is decides who may reach what, so it is never remembered. */
   async #customerOf(namespace: string, { signal }: CallOptions): Promise<string | undefined> {
     const path = `/api/v1/namespaces/${segment(namespace)}`;
-    const answer = await this.#connection.send<ApiObject>({ operation: 'namespaces.get', method: 'GET', path, accept: METADATA_ONLY.object, signal });
+    const answer = await this.#connection.send<ApiObject>({
+      operation: 'namespaces.get',
+      kind: 'Namespace',
+      method: 'GET',
+      path,
+      accept: METADATA_ONLY.object,
+      signal,
+    });
     if (answer.ok) return answer.body.metadata.labels?.[LABELS.customerId] || undefined;
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read namespace ${namespace}`);
