@@ -61,6 +61,13 @@ const errorInSuccess: Treatment = async ({ exchange, response }) => {
   response.writeHead(200, JSON_TYPE).end(refusal(exchange.side, { code: 500, reason: 'InternalError' }));
 };
 
+/** A success, and good JSON, but of another type than what was asked for has. */
+const anotherType: Treatment = async ({ exchange, response }) => {
+  const ofControl = exchange.method === 'GET' ? '[]' : '"text"';
+  const body = exchange.side === 'control' ? ofControl : JSON.stringify({ kind: 'ConfigMap', apiVersion: 'v1', metadata: {} });
+  response.writeHead(200, JSON_TYPE).end(body);
+};
+
 const reset: Treatment = async ({ response }) => {
   response.socket?.destroy();
 };
@@ -129,6 +136,7 @@ export const FAULTS: readonly Fault[] = [
   plain('truncated JSON', truncated, GARBLED),
   plain('wrong content type', wrongType, GARBLED),
   plain('200 with an error body', errorInSuccess, GARBLED),
+  plain('wrong JSON type', anotherType, GARBLED),
   plain('reset', reset, DOWN),
   plain('reset after the effect', resetAfterEffect, DOWN),
   { name: 'stale reads', sides: BOTH, begin: stale, kubernetes: undefined, control: undefined },
