@@ -136,7 +136,7 @@ describe('tailscale adapter: what the wire may bring', () => {
       const { controlId, credential } = control.addTailnet({ displayName: 'customer' });
       const tailnet = plane.tailnet({ credential });
       const { deviceId } = control.addDevice({ controlId, hostname: 'gateway' });
-      for (const body of ['<html>sign in</html>', '{"message":"no"}']) {
+      for (const body of ['<html>sign in</html>', '{"message":"no"}', '[]', '"text"', '5']) {
         api.failNext({ method: 'DELETE', status: 200, body });
         await expect(tailnet.deleteDevice(deviceId, options())).rejects.toMatchObject({ code: 'CONTROL_ANSWER_INVALID' });
         api.failNext({ path: '/tailnet/-/acl', status: 200, headers: { etag: '"x"' }, body });

@@ -100,11 +100,11 @@ export function readJson<T>(request: ApiRequest, answer: ApiAnswer, schema: z.Zo
   );
 }
 
-/** For calls whose success says nothing: an error in the body of a 200, or a page of a proxy, is not taken for success. */
+/** For calls whose success says nothing, or an object: an error in the body of a 200, or a page of a proxy, is not taken for success. */
 export function expectNothing(request: ApiRequest, { text }: ApiAnswer): void {
   if (text.trim() === '') return;
   const body = json(text);
-  if (body === undefined || isErrorBody(body)) throw invalid(request, []);
+  if (typeof body !== 'object' || Array.isArray(body) || isErrorBody(body)) throw invalid(request, []);
 }
 
 /** A policy is HuJSON: an object, maybe after comments. A lone error message or a page is none. */
