@@ -62,7 +62,7 @@ describe('a Tailnet', () => {
     });
     await platform.tailnetReaches(TAILNET, 'active');
     expect(await kubectlTable([`tailnet/${TAILNET}`])).toMatchObject([
-      { NAME: TAILNET, CUSTOMER, STATUS: 'active', AGE: expect.stringMatching(/^\d+s/) },
+      { NAME: TAILNET, CUSTOMER, STATUS: 'active', READY: 'True', AGE: expect.stringMatching(/^\d+s/) },
     ]);
   });
 });
@@ -101,7 +101,7 @@ describe('a sidecar', () => {
   test('is shown with its tailnet, its workload and how it stands', async () => {
     sidecarId = await stage.attach(`${SPACE}/web`, TAILNET);
     await platform.sidecarReaches(sidecarId, 'connected', 80_000);
-    expect(await kubectlTable(['sidecarattachments', '-n', SPACE])).toMatchObject([{ TAILNET, WORKLOAD: 'web', STATUS: 'connected' }]);
+    expect(await kubectlTable(['sidecarattachments', '-n', SPACE])).toMatchObject([{ TAILNET, WORKLOAD: 'web', STATUS: 'connected', READY: 'True' }]);
     await stage.reaches(await stage.inBook(SPACE, 'web'), customer);
   });
 

@@ -17,6 +17,7 @@ interface Column {
 const conditionStatus = (type: string): string => `.status.conditions[?(@.type=="${type}")].status`;
 const AGE: Column = { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' };
 const STATUS: Column = { name: 'Status', type: 'string', jsonPath: '.status.phase' };
+const READY: Column = { name: 'Ready', type: 'string', jsonPath: conditionStatus('Ready') };
 const REASON: Column = {
   name: 'Reason',
   type: 'string',
@@ -37,7 +38,7 @@ export function resourceDefinitions(): readonly Json[] {
         { name: 'Customer', type: 'string', jsonPath: '.spec.customerId' },
         STATUS,
         { name: 'Accepted', type: 'string', jsonPath: conditionStatus('Accepted'), description: 'Whether the spec is one that a call would accept.' },
-        { name: 'Ready', type: 'string', jsonPath: conditionStatus('Ready') },
+        READY,
         REASON,
         AGE,
       ],
@@ -56,6 +57,7 @@ export function resourceDefinitions(): readonly Json[] {
         { name: 'Workload', type: 'string', jsonPath: '.spec.workload.name' },
         { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
         STATUS,
+        READY,
         { name: 'Kind', type: 'string', jsonPath: '.spec.workload.kind', priority: 1 },
         { name: 'Id', type: 'string', jsonPath: '.spec.sidecarId', priority: 1 },
         REASON,
