@@ -5,7 +5,7 @@ import { MemoryLogger } from '../src/adapters/memory/logger.ts';
 import { type Outcome, SETTLED, WorkQueue } from '../src/manager/work-queue.ts';
 import { ManualClock } from '../src/testing/manual-clock.ts';
 
-const failing = (code: 'CONTROL_UNAVAILABLE' | 'CONTROL_DENIED' | 'STORE_CONFLICT', retryAfterMs?: number): Outcome => {
+const failing = (code: 'CONTROL_UNAVAILABLE' | 'CONTROL_RATE_LIMITED' | 'CONTROL_DENIED' | 'STORE_CONFLICT', retryAfterMs?: number): Outcome => {
   const error = new BifrostError({ code, message: 'not now', ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
   return { kind: error.retry === 'backoff' ? 'retry' : 'stopped', error };
 };
@@ -127,6 +127,16 @@ describe('a customer whose every key fails', () => {
     const fromMs = world.clock.nowMs();
     await minute(world, KEYS);
     expect(world.since(fromMs)).toBeLessThanOrEqual(22); // as many as there are tokens
+  });
+
+  it('bug: a wish for an hour holds no customer longer than a minute', async () => {
+    const world = queueOf(() => failing('CONTROL_RATE_LIMITED', 3_600_000));
+    await minute(world, KEYS);
+    for (let passed = 1; passed <= 5; passed += 1) {
+      const fromMs = world.clock.nowMs();
+      await world.clock.advance(MINUTE + ROUND_MS);
+      expect(world.since(fromMs)).toBeGreaterThan(0);
+    }
   });
 
   it('a first conflict is a race and costs nothing, those that follow do', async () => {

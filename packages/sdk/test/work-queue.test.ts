@@ -106,6 +106,16 @@ describe('WorkQueue', () => {
     expect(runs).toHaveLength(2);
   });
 
+  it('bug: a wish for an hour holds a key for a minute at most', async () => {
+    const error = new BifrostError({ code: 'CONTROL_RATE_LIMITED', message: 'slow down', retryAfterMs: 3_600_000 });
+    const { queue, runs, clock } = queueOf(() => ({ kind: 'retry', error }));
+    queue.add('a');
+    await clock.advance(59_000);
+    expect(runs).toHaveLength(1);
+    await clock.advance(1_000);
+    expect(runs).toHaveLength(2);
+  });
+
   it('looks again after the pause that a round asks for, or at once on a hint', async () => {
     const { queue, runs, clock } = queueOf(() => ({ kind: 'waiting', recheckMs: 5_000 }));
     queue.add('a');

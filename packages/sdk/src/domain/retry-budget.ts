@@ -23,11 +23,14 @@ export const RETRY_BUDGET = {
   refillMs: 3_000,
   /** Longest pause between probes: what recovery may cost at most. */
   longestProbePauseMs: 30_000,
-  /** What the other side may ask for, and what a clock that was set back may cost. */
+  /** What the other side may ask for, of a key and of its group, and what a clock that was set back may cost. */
   longestWishMs: 60_000,
   /** Parked retries that a successful one lets go. */
   perSuccess: 2,
 } as const;
+
+/** The other side's wish as far as it is heeded: one answer must not hold anything for an hour. */
+export const heededWishMs = (retryAfterMs = 0): number => Math.min(retryAfterMs, RETRY_BUDGET.longestWishMs);
 
 /** A budget that has spent nothing. */
 export const fullBudget = (nowMs: number): RetryBudget => ({ tokens: RETRY_BUDGET.burst, atMs: nowMs, credit: 0, failures: 0, notBeforeMs: 0 });
@@ -55,7 +58,7 @@ export function afterFailure(
   budget: RetryBudget,
   { retried, nowMs, retryAfterMs = 0 }: { readonly retried: boolean; readonly nowMs: number; readonly retryAfterMs?: number | undefined },
 ): RetryBudget {
-  const notBeforeMs = Math.max(budget.notBeforeMs, nowMs + retryAfterMs);
+  const notBeforeMs = Math.max(budget.notBeforeMs, nowMs + heededWishMs(retryAfterMs));
   return retried ? { ...budget, credit: 0, failures: budget.failures + 1, notBeforeMs } : { ...budget, notBeforeMs };
 }
 

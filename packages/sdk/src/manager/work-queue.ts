@@ -1,5 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
 import { backoffMs } from '../domain/backoff.ts';
+import { heededWishMs } from '../domain/retry-budget.ts';
 import type { Clock, Logger } from '../ports/index.ts';
 import { describeError } from './unexpected.ts';
 import { WorkGroup } from './work-group.ts';
@@ -267,7 +268,7 @@ export class WorkQueue {
 
   #pauseMs(key: string, { failures }: Entry, { kind, error }: Failure): number {
     const { clock, logger, baseMs, maxMs } = this.#options;
-    const delayMs = backoffMs({ attempt: failures, random: clock.random(), retryAfterMs: error.retryAfterMs, baseMs, maxMs });
+    const delayMs = backoffMs({ attempt: failures, random: clock.random(), retryAfterMs: heededWishMs(error.retryAfterMs), baseMs, maxMs });
     const message = kind === 'retry' ? 'will try again' : 'a person must act';
     logger.log('warn', message, { key, code: error.code, delayMs: Math.round(delayMs), attempt: failures });
     return delayMs;
