@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { MemoryWorkload } from '../src/adapters/memory/cluster.ts';
 import { openWorld, refusal, type World } from './support/world.ts';
 
 const TAILNET = 'acme-corp-production';
@@ -10,6 +11,13 @@ const JOB = {
 } as const;
 const WISH = { tailnetName: TAILNET, config: { hostname: 'nightly', acceptRoutes: true } } as const;
 const stored = async (world: World) => (await world.sidecars())[0];
+const isAttached = async (world: World) => (await stored(world))?.state.conditions?.find(({ type }) => type === 'Attached');
+
+/** The workload that its creator makes of an injected manifest. */
+function podOf({ spec: { template } }: { readonly spec: { readonly template: object } }): MemoryWorkload {
+  const { metadata, spec } = template as { metadata: { labels: Record<string, string>; annotations: Record<string, string> }; spec: object };
+  return { namespace: 'acme-corp', name: 'nightly', podLabels: metadata.labels, podAnnotations: metadata.annotations, ...spec };
+}
 
 describe('injectSidecar', () => {
   it('gives the manifest with its sidecar in it, registers it, and has its key ready before any pod', async () => {
@@ -41,19 +49,10 @@ describe('injectSidecar', () => {
     const deployment = { ...JOB, apiVersion: 'apps/v1', kind: 'Deployment' };
     const { manifest, sidecarId } = await world.manager.injectSidecar({ manifest: deployment, ...WISH });
     await world.until(async () => (await world.outside()).keys === 1);
-    const { metadata, spec } = manifest.spec.template as never as {
-      metadata: { labels: Record<string, string>; annotations: Record<string, string> };
-      spec: never;
-    };
-    const workload = await world.cluster.createWorkload({
-      namespace: 'acme-corp',
-      name: 'nightly',
-      podLabels: metadata.labels,
-      podAnnotations: metadata.annotations,
-      ...(spec as object),
-    });
+    const workload = await world.cluster.createWorkload(podOf(manifest));
     await world.until(async () => (await stored(world))?.state.phase === 'connected');
     expect((await stored(world))?.spec.workload).toEqual(workload);
+    expect(await isAttached(world)).toMatchObject({ status: 'True', reason: 'Applied' });
     const refused = { code: 'OWNED_BY_CREATOR', details: { fragment: expect.stringContaining('bifrost-guard') } };
     expect(await refusal(world.manager.detachSidecar(sidecarId))).toMatchObject(refused);
     expect(await refusal(world.manager.repairSidecar(sidecarId))).toMatchObject(refused);
@@ -68,12 +67,27 @@ describe('injectSidecar', () => {
     await world.until(async () => (await stored(world))?.state.phase === 'connected');
     await world.cluster.updateWorkload(workload, (template) => ({ ...template, spec: { ...template.spec, initContainers: [] } }));
     await world.until(async () => (await stored(world))?.state.reason?.code === 'OWNED_BY_CREATOR');
+    expect(await isAttached(world)).toMatchObject({ status: 'False', reason: 'OWNED_BY_CREATOR' });
     await world.run(120_000);
     expect(world.guard.names.filter((name) => /workloads\.(attach|detach)$/.test(name))).toEqual([]);
     expect(world.names('sidecar:drifted')).toHaveLength(1);
     await world.cluster.deleteWorkload(workload);
     await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 60_000 });
     expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
+  });
+
+  it('bug: taken out by its creator and put back under another manager, it is not told as attached again', async () => {
+    await using world = await openWorld();
+    const { manifest } = await world.manager.injectSidecar({ manifest: { ...JOB, apiVersion: 'apps/v1', kind: 'Deployment' }, ...WISH });
+    const workload = await world.cluster.createWorkload(podOf(manifest));
+    await world.until(async () => (await isAttached(world))?.status === 'True');
+    const whole = await world.cluster.readWorkload(workload);
+    await world.cluster.updateWorkload(workload, (template) => ({ ...template, spec: { ...template.spec, initContainers: [] } }));
+    await world.until(async () => (await isAttached(world))?.reason === 'OWNED_BY_CREATOR');
+    await world.restart();
+    await world.cluster.updateWorkload(workload, () => whole);
+    await world.until(async () => (await isAttached(world))?.status === 'True');
+    expect(world.names('sidecar:attached')).toHaveLength(1);
   });
 
   it('R2: whose workload never comes expires: told, and nothing is left', async () => {
@@ -131,12 +145,7 @@ describe('injectSidecar', () => {
   it('bug: for the successor of a Job that has ended: told to wait until the first is released, then registered anew', async () => {
     await using world = await openWorld();
     const { manifest } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
-    const { metadata, spec } = manifest.spec.template as never as {
-      metadata: { labels: Record<string, string>; annotations: Record<string, string> };
-      spec: never;
-    };
-    const pod = { podLabels: metadata.labels, podAnnotations: metadata.annotations, ...(spec as object) };
-    const job = await world.cluster.createWorkload({ kind: 'Job', namespace: 'acme-corp', name: 'nightly', ...pod });
+    const job = await world.cluster.createWorkload({ kind: 'Job', ...podOf(manifest) });
     await world.until(async () => (await stored(world))?.spec.workload.uid === job.uid);
     await world.manager.pauseTailnet(TAILNET); // so that it is not released at once
     world.cluster.endContainer(world.cluster.podsOf(job)[0]?.uid ?? '', 'book');

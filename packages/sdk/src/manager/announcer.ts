@@ -65,7 +65,7 @@ export class Announcer {
       this.#sidecars.set(sidecar.key, {
         ...sidecarTold(sidecar),
         version: '',
-        settled: sidecar.state.applied === true,
+        settled: sidecar.state.applied !== undefined, // false: it has been in before
         failedCode: failedCodeOf(sidecar),
       });
     }

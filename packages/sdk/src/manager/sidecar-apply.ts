@@ -97,5 +97,5 @@ function verified(context: Context, { sidecar, workload }: Attached, isIn: boole
     message: 'The workload no longer has the sidecar that was rendered for it: create it anew from what injectSidecar gives.',
   };
   if (sidecar.state.reason?.code !== reason.code) tellDrift(context, sidecar, { manager: workload.lastWriter ?? 'unknown', repaired: false });
-  return { ...inPlace(sidecar), reason };
+  return { sidecar, applied: { applied: false }, reason };
 }
