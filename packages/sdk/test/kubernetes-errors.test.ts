@@ -108,6 +108,20 @@ describe('errors of the API server', () => {
     expect(clusterError(problemOf(status, {}, undefined), 'x').code).toBe(code);
   });
 
+  it('bug: a refusal has the words of whoever refused, and none of the values', () => {
+    const webhook = { message: 'admission webhook "guard.example.org" denied the request: frozen until Monday' };
+    const policy = { reason: 'Invalid', message: 'ValidatingAdmissionPolicy denied it', details: { causes: [{ message: 'frozen until Monday' }] } };
+    for (const [status, body] of [
+      [400, webhook],
+      [422, webhook],
+      [422, policy],
+    ] as const) {
+      const { code, message } = clusterError(problemOf(status, body, undefined), 'detach');
+      expect([code, message]).toEqual(['CLUSTER_REJECTED', expect.stringContaining('frozen until Monday')]);
+    }
+    expect(clusterError(problemOf(422, RECORDED.invalid, undefined), 'attach').message).toContain('Invalid value: a lowercase RFC 1123 label');
+  });
+
   it('a lost race is CLUSTER_CONFLICT; a namespace that ends is CLUSTER_REJECTED', () => {
     expect(clusterError(problemOf(409, RECORDED.gone, undefined), 'x').code).toBe('CLUSTER_CONFLICT');
     const terminating = { reason: 'Forbidden', details: { causes: [{ reason: 'NamespaceTerminating', field: 'metadata.namespace' }] } };

@@ -103,6 +103,23 @@ describe('detach', () => {
       await expect(detach()).rejects.toMatchObject({ code: 'CLUSTER_CONFLICT' });
       await detach();
     }));
+
+  it.each([400, 403, 422])('bug: a webhook that refuses it with %i is no lost race', (code) =>
+    bench(async ({ server, cluster }) => {
+      serve(server, status(code, '', {}, 'admission webhook "guard.example.org" denied the request: frozen'));
+      const refused = { retry: 'never', message: expect.stringContaining('frozen') };
+      await expect(cluster.workloads.detach({ workload, form: 'apply', fragment }, call())).rejects.toMatchObject(refused);
+    }),
+  );
+
+  it('asks once, and patches nothing, where nothing of ours is left', () =>
+    bench(async ({ server, cluster }) => {
+      const { metadata, spec } = deployment('7');
+      const template = { metadata: {}, spec: { containers: spec.template.spec.containers } };
+      server.otherwise(json({ kind: 'Deployment', metadata: { ...metadata, managedFields: [] }, spec: { ...spec, template } }));
+      await cluster.workloads.detach({ workload, form: 'apply', fragment }, call());
+      expect(server.received.map(({ method }) => method)).toEqual(['GET']);
+    }));
 });
 
 describe('watch of workloads', () => {

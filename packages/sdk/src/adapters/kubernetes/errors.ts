@@ -28,8 +28,8 @@ export function problemOf(status: number, body: StatusBody, retryAfterHeader: st
 /** True when the object itself is not there. A 404 without a reason is the answer for a path that the server does not know at all. */
 export const isAbsent = (problem: ApiProblem): boolean => problem.status === 404 && problem.reason === 'NotFound';
 
-/** A JSON Patch whose `test` failed: the server says no more than "Invalid". */
-export const isFailedTest = (problem: ApiProblem): boolean => problem.status === 422 && problem.causes.length === 0;
+/** A JSON Patch whose `test` failed: the server says no more than "Invalid". A webhook that refuses with that status has a reason of its own, or none. */
+export const isFailedTest = ({ status, reason, causes }: ApiProblem): boolean => status === 422 && reason === 'Invalid' && causes.length === 0;
 
 const isManagerConflict = (cause: StatusCause): boolean => cause.reason === 'FieldManagerConflict';
 
@@ -61,11 +61,15 @@ function classify(problem: ApiProblem): { code: ErrorCode; advice: string } {
   if (status === 410) return { code: 'CLUSTER_UNAVAILABLE', advice: 'the list that was being read has expired; repeat' };
   if (status === 429) return { code: 'CLUSTER_UNAVAILABLE', advice: 'the API server asks us to slow down' };
   if (status >= 500) return { code: 'CLUSTER_UNAVAILABLE', advice: `the API server answered HTTP ${status}` };
+  const said = refusalIn(problem);
   return {
     code: 'CLUSTER_REJECTED',
-    advice: `the API server refused it with HTTP ${status}${problem.reason ? ` ${problem.reason}` : ''}; see issues`,
+    advice: `the API server refused it with HTTP ${status}${problem.reason ? ` ${problem.reason}` : ''}${said === '' ? '' : ` (${said})`}; see issues`,
   };
 }
+
+/** The words of whoever refused: an admission policy has them in its cause, a webhook in the message. Where there are causes the message has values in it. */
+const refusalIn = ({ causes: [first], message }: ApiProblem): string => (first === undefined ? message : wordsOf(first));
 
 function detailsOf({ status, reason }: ApiProblem): Record<string, string> {
   return reason === undefined ? { status: String(status) } : { status: String(status), reason };
@@ -106,8 +110,10 @@ export function conflictingManager(causeMessage: string): string | undefined {
 const fieldPath = (field: string): string => field.replace(/^\./, '');
 
 function issuesOf(causes: readonly StatusCause[]): readonly Issue[] {
-  return causes.map((cause) => ({ path: fieldPath(cause.field ?? ''), message: withoutValue(cause.message ?? cause.reason ?? 'refused') }));
+  return causes.map((cause) => ({ path: fieldPath(cause.field ?? ''), message: wordsOf(cause) }));
 }
+
+const wordsOf = ({ message, reason }: StatusCause): string => withoutValue(message ?? reason ?? 'refused');
 
 /** `Invalid value: "VALUE": why` -> `Invalid value: why`: what was refused may be somebody's secret. */
 function withoutValue(message: string): string {
