@@ -31,7 +31,7 @@ export interface TailnetSpec {
   readonly credentialSecretName: string;
   /** Nothing is changed outside for it and its sidecars. */
   readonly paused?: boolean;
-  /** When it is deleted: what the control plane does not let us take away is left there. */
+  /** When it is deleted: what cannot be taken away, of it and of its sidecars, is left. */
   readonly abandon?: boolean;
   /** What becomes of sidecars whose pods must restart for a changed configuration: `ask` waits for a call, `always` begins an upgrade. */
   readonly rollout?: RolloutRule;
@@ -110,7 +110,7 @@ export interface SidecarSpec {
   readonly origin?: AttachOrigin;
   /** Of one that is injected: when it was last registered; the time for its workload to come counts from there. Default: its creation. */
   readonly registeredAtMs?: number;
-  /** When it is detached: what the control plane does not let us take away is left there. */
+  /** When it is detached: what the control plane, the cluster, or pods that do not end hold back is left. */
   readonly abandon?: boolean;
 }
 
@@ -150,7 +150,7 @@ export interface SidecarState {
   readonly keys: readonly { readonly keyId: string; readonly expiresAtMs: number }[];
   /** Devices that joined for it and are not yet deleted. */
   readonly deviceIds: readonly string[];
-  /** True once the fragment is in the workload. */
+  /** True once the fragment is in the workload, false once it is out of it again. */
   readonly applied?: boolean;
   /** Hash of the fragment that was put in last: another one in `spec` is our own change, not drift. */
   readonly appliedFragment?: string;

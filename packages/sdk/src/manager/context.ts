@@ -4,6 +4,7 @@ import type { SidecarSpec, SidecarState, StoredSidecar, StoredTailnet, TailnetSt
 import type { AuditSink, Clock, Cluster, ControlCredential, ControlPlane, Logger, Store, TailnetControl } from '../ports/index.ts';
 import type { Announcer } from './announcer.ts';
 import type { EventBus } from './event-bus.ts';
+import type { Hindrances } from './hindrances.ts';
 import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { Observed } from './observed.ts';
@@ -32,8 +33,8 @@ export interface Context {
   readonly attaching: KeyedLock;
   /** Since when this manager hears reports and may act, and when a tailnet was last seen paused: see `judgedFromMs`. */
   readonly hearing: { sinceMs: number; readonly pausedAtMs: Map<string, number> };
-  /** Since when the control plane fails what is to be abandoned, by sidecar id or tailnet name: a trouble that passes is no reason to leave anything. */
-  readonly abandoning: Map<string, number>;
+  /** What stands in the way of what is taken away, and since when: a trouble that passes is no reason to leave anything. */
+  readonly hindrances: Hindrances;
   /** Since when the tailnet or the workload of a sidecar, by its key, is not found: see `secondLook`. */
   readonly missedSinceMs: Map<string, number>;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */

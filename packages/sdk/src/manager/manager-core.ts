@@ -5,6 +5,7 @@ import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
 import type { Call, Context } from './context.ts';
 import { EventBus } from './event-bus.ts';
+import { Hindrances } from './hindrances.ts';
 import { Hints } from './hints.ts';
 import { Instances } from './instances.ts';
 import { KeyedLock } from './keyed-lock.ts';
@@ -71,7 +72,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       instances: new Instances(),
       unstored: new Map(),
       attaching: new KeyedLock(),
-      abandoning: new Map(),
+      hindrances: new Hindrances(),
       missedSinceMs: new Map(),
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.

@@ -102,7 +102,7 @@ export class NetworkManager extends ManagerCore {
 
   /**
    * Deletes a tailnet; `cascade` detaches its sidecars first. The loop does the rest; `waitFor({ tailnetName, status: 'gone' })` waits for it.
-   * `abandon`: what the control plane does not let us take away is left there, and recorded; the way out when credentials are dead.
+   * `abandon`: what cannot be taken away, of it and of its sidecars, is left, and recorded; the way out when credentials are dead.
    *
    * @throws {BifrostError} `TAILNET_NOT_FOUND`; `TAILNET_IN_USE` — it has sidecars and `cascade` was not asked for
    */
@@ -181,7 +181,7 @@ export class NetworkManager extends ManagerCore {
 
   /**
    * Takes a sidecar away with all that was made for it. Returns at once; `waitFor({ sidecarId, status: 'gone' })` waits for it. `abandon`: what the
-   * control plane does not let us take away is left there, and recorded.
+   * control plane, the cluster, or pods that do not end hold back is left, and recorded; never because the API server is away.
    *
    * @throws {BifrostError} `SIDECAR_NOT_FOUND`; `ATTACHED_BY_ANNOTATION` — it would come back; `OWNED_BY_CREATOR` — it was injected
    */

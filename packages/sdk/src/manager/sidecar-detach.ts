@@ -1,18 +1,24 @@
-import { BifrostError } from '@bifrost/types/core';
 import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { TailnetControl } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar, sawSidecar, tailnetOf } from './context.ts';
-import { activePodsOf, belongsTo } from './sidecar-devices.ts';
+import { leaveAtControl } from './abandon.ts';
+import { type Call, type Context, controlOf, keepSidecar, sawSidecar } from './context.ts';
+import { belongsTo } from './sidecar-devices.ts';
 import { attachmentSecret, revokeKeys } from './sidecar-keys.ts';
+import { type Released, releaseWorkload } from './sidecar-release.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
+interface Found {
+  readonly sidecar: StoredSidecar;
+  readonly tailnet: StoredTailnet | undefined;
+}
+
 /** Takes everything away, and the stored sidecar last. */
-export async function detachSidecarFully(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
+export async function detachSidecarFully(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome> {
   const marked = await markDetaching(context, sidecar, call);
-  const unfinished = await releaseOutside(context, marked, call);
+  const unfinished = await releaseOutside(context, { sidecar: marked, tailnet }, call);
   if (unfinished !== undefined) return unfinished;
   await context.store.sidecars.finalize(marked, call);
-  context.abandoning.delete(sidecar.spec.sidecarId);
+  context.hindrances.forget(sidecar.key);
   context.instances.forget(marked.key);
   sawSidecar(context, marked.key, undefined);
   context.touch('tailnet', marked.spec.tailnetName);
@@ -22,17 +28,18 @@ export async function detachSidecarFully(context: Context, sidecar: StoredSideca
 }
 
 /** A failed attach: the workload is given back as it was. The stored sidecar stays and says why. */
-export async function takeBack(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome> {
+export async function takeBack(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome> {
   const { state } = sidecar;
-  const isClean = state.applied !== true && state.keys.length === 0 && state.deviceIds.length === 0 && state.instances.length === 0;
+  const isClean = state.applied === undefined && state.keys.length === 0 && state.deviceIds.length === 0 && state.instances.length === 0;
   if (isClean) {
     context.instances.forget(sidecar.key);
     return SETTLED;
   }
-  const unfinished = await releaseOutside(context, sidecar, call);
+  const unfinished = await releaseOutside(context, { sidecar, tailnet }, call);
   if (unfinished !== undefined) return unfinished;
   const { applied: _, appliedFragment: __, ...rest } = state;
   const clean: SidecarState = { ...rest, keys: [], deviceIds: [], instances: [] };
+  context.hindrances.forget(sidecar.key);
   context.instances.forget(sidecar.key);
   await keepSidecar(context, sidecar, { state: clean, ...call });
   return SETTLED;
@@ -40,64 +47,36 @@ export async function takeBack(context: Context, sidecar: StoredSidecar, call: C
 
 /**
  * What lies outside goes in the only order that leaves nothing: out of the pod template, wait until the pods are gone, revoke the key (a reusable one
- * would let a deleted device rejoin), delete the devices, look again, delete the Secret. Undefined: nothing is left.
+ * would let a deleted device rejoin), delete the devices, look again, delete the Secret. Undefined: nothing is left, or nothing that is not to be abandoned.
  */
-async function releaseOutside(context: Context, sidecar: StoredSidecar, call: Call): Promise<Outcome | undefined> {
-  const { workload, form, fragment, mode = 'apply' } = sidecar.spec;
-  // What its creator put in is not ours to take out: its pods stay, without a key.
-  if (mode === 'apply') {
-    await context.cluster.workloads.detach({ workload, form, fragment }, call);
-    const pods = await activePodsOf(context, sidecar, call);
-    if (pods.length > 0) return { kind: 'waiting', recheckMs: 1_000 };
-  }
-  const tailnet = await tailnetOf(context, sidecar, call);
-  if (tailnet !== undefined) {
-    const unfinished = await releaseControl(context, sidecar, { tailnet, ...call });
-    if (unfinished !== undefined) return unfinished;
-  }
+async function releaseOutside(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome | undefined> {
+  const isAbandoned = sidecar.spec.abandon === true || tailnet?.spec.abandon === true;
+  const unfinished =
+    (await releaseWorkload(context, { sidecar, isAbandoned }, call)) ??
+    (tailnet && (await releaseControl(context, { sidecar, isAbandoned }, { tailnet, ...call })));
+  if (unfinished !== undefined) return unfinished;
   await context.cluster.secrets.remove(attachmentSecret(sidecar), call);
   return undefined;
 }
 
-interface Release extends Call {
-  readonly tailnet: StoredTailnet;
-}
-
 /** Keys and devices at the control plane. With `abandon` what cannot be reached there is left, and that is recorded. */
-async function releaseControl(context: Context, sidecar: StoredSidecar, { tailnet, ...call }: Release): Promise<Outcome | undefined> {
+async function releaseControl(
+  context: Context,
+  { sidecar, isAbandoned }: Released,
+  { tailnet, ...call }: Call & { readonly tailnet: StoredTailnet },
+): Promise<Outcome | undefined> {
+  const { sidecarId, customerId } = sidecar.spec;
   try {
     const control = await controlOf(context, tailnet, call);
-    await revokeKeys(sidecar.spec.sidecarId, sidecar.state, { control, ...call });
+    await revokeKeys(sidecarId, sidecar.state, { control, ...call });
     await deleteDevices(context, sidecar, { control, ...call });
     const left = (await control.listDevices(call)).filter((device) => belongsTo(context, sidecar, device));
     return left.length > 0 ? { kind: 'waiting', recheckMs: 500 } : undefined;
   } catch (error) {
-    if (sidecar.spec.abandon !== true && tailnet.spec.abandon !== true) throw error;
-    await recordAbandoned(context, { error, subject: sidecar.spec.sidecarId, customerId: sidecar.spec.customerId }, call);
+    if (!isAbandoned) throw error;
+    await leaveAtControl(context, { error, key: sidecar.key, subject: sidecarId, customerId }, call);
     return undefined;
   }
-}
-
-/** So long a trouble that may pass is waited for, before it counts as one that stays. */
-const MAY_PASS_MS = 60_000;
-
-/**
- * Only what the control plane does not let us do may be abandoned: at once what it refuses, later what it does not answer. Ids of what may be left are in
- * the stored object until now.
- */
-export async function recordAbandoned(
-  context: Context,
-  { error, subject, customerId }: { readonly error: unknown; readonly subject: string; readonly customerId: string },
-  call: Call,
-): Promise<void> {
-  if (!BifrostError.is(error) || !error.code.startsWith('CONTROL_') || call.signal.aborted) throw error;
-  const { code, retry } = error;
-  const nowMs = context.clock.nowMs();
-  const sinceMs = context.abandoning.get(subject) ?? nowMs;
-  context.abandoning.set(subject, sinceMs);
-  if (retry === 'backoff' && nowMs - sinceMs < MAY_PASS_MS) throw error;
-  context.logger.log('warn', 'abandoned at the control plane: keys or devices may be left there', { subject, code });
-  await context.audit.append({ atMs: nowMs, actor: 'manager', action: 'abandon', subject, customerId, outcome: code }, call);
 }
 
 /** A reason that a failed round left stays until something changes: taking it out and putting it back would be two hints for the next round. */

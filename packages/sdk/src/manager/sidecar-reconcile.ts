@@ -19,6 +19,7 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
   if (sidecar === undefined) {
     context.instances.forget(key);
     context.missedSinceMs.delete(key);
+    context.hindrances.forget(key);
     // An annotation may ask for it again.
     context.touch('workload', key);
     return SETTLED;
@@ -30,7 +31,7 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
   try {
     const tailnet = await tailnetOf(context, sidecar, call);
     if (tailnet?.spec.paused === true) return await observe(context, sidecar, call);
-    if (sidecar.deleting) return await detachSidecarFully(context, sidecar, call);
+    if (sidecar.deleting) return await detachSidecarFully(context, { sidecar, tailnet }, call);
     return await keepAttached(context, { sidecar, tailnet }, call);
   } catch (error) {
     if (!BifrostError.is(error) || call.signal.aborted) throw error;
@@ -70,7 +71,7 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
     return secondLook(context, sidecar.key, { isToldGone: isToldGone(context, sidecar) }) ?? release(context, sidecar, call);
   if (workload.finished) return release(context, sidecar, call);
   if (workload.customerId !== sidecar.spec.customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
-  if (sidecar.state.rolledBack === true) return takeBack(context, sidecar, call);
+  if (sidecar.state.rolledBack === true) return takeBack(context, { sidecar, tailnet }, call);
   if (tailnet.state.phase !== 'active') return SETTLED; // its activation is a hint for its sidecars
   return settle(context, { sidecar, tailnet, workload }, call);
 }
@@ -87,6 +88,7 @@ interface Attached {
 }
 
 async function settle(context: Context, { sidecar, tailnet, workload }: Attached, call: Call): Promise<Outcome> {
+  context.hindrances.forget(sidecar.key); // of a failed attach that was being taken back when it was asked for again
   const stopped = await stopUnsupported(context, { sidecar, workload }, call); // first: it must not wait for the control plane
   const control = await controlOf(context, tailnet, call);
   const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });

@@ -1,9 +1,9 @@
 import { BifrostError, Secret } from '@bifrost/types/core';
-import type { StoredTailnet, TailnetState } from '../domain/model.ts';
+import type { StoredSidecar, StoredTailnet, TailnetState } from '../domain/model.ts';
 import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
+import { leaveAtControl } from './abandon.ts';
 import { type Call, type Context, CREDENTIAL_KEYS, controlOf, interruptSidecars, keepTailnet, sawTailnet } from './context.ts';
-import { recordAbandoned } from './sidecar-detach.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
 import { keepPolicy } from './tailnet-policy.ts';
@@ -114,7 +114,9 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
     const reason = { code: 'TAILNET_IN_USE', message: `Waits for ${sidecars.length} sidecars to be detached.`, path: 'tailnetName' };
     await keepTailnet(context, tailnet, { state: { ...tailnet.state, phase: 'deleting', reason }, ...call });
     // The call that deletes may have ended between its writes: a sidecar of a deleting tailnet removes itself.
-    for (const { key } of sidecars) context.touch('sidecar', key);
+    // One that waits for its pods hears of them, and is looked at less and less often, unless it is to be left now.
+    const isQuiet = ({ state }: StoredSidecar): boolean => tailnet.spec.abandon !== true && state.reason?.code === 'PODS_REMAIN';
+    for (const sidecar of sidecars) if (!isQuiet(sidecar)) context.touch('sidecar', sidecar.key);
     return { kind: 'waiting', recheckMs: 5_000 };
   }
   if (tailnet.spec.tenancy === 'organization') {
@@ -123,7 +125,7 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
     context.unstored.delete(tailnet.spec.tailnetId);
   }
   await context.store.tailnets.finalize(tailnet, call);
-  context.abandoning.delete(tailnet.key);
+  context.hindrances.forget(tailnet.key);
   sawTailnet(context, tailnet.key, undefined);
   return SETTLED;
 }
@@ -142,6 +144,6 @@ async function deleteMade(context: Context, tailnet: StoredTailnet, call: Call):
     await control.deleteTailnet(call);
   } catch (error) {
     if (tailnet.spec.abandon !== true) throw error;
-    await recordAbandoned(context, { error, subject: tailnet.key, customerId: tailnet.spec.customerId }, call);
+    await leaveAtControl(context, { error, key: tailnet.key, subject: tailnet.key, customerId: tailnet.spec.customerId }, call);
   }
 }

@@ -96,6 +96,7 @@ export class FakeAgents implements PodRuntime {
   readonly #agents = new Map<string, FakeAgent>();
   /** False: pods that start from now on say nothing. */
   speak = true;
+  #held: Promise<void> | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -110,6 +111,13 @@ export class FakeAgents implements PodRuntime {
     const [first, second] = this.all;
     if (first === undefined || second !== undefined) throw new BifrostError({ code: 'INTERNAL', message: `${this.#agents.size} agents, not one` });
     return first;
+  }
+
+  /** Until disposed no pod comes to its end: a long grace, or a node that is dead. */
+  holdPods(): Disposable {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held = promise;
+    return { [Symbol.dispose]: resolve };
   }
 
   /** A heartbeat of every agent that speaks; refusals are left alone, as an agent would try again. */
@@ -133,6 +141,7 @@ export class FakeAgents implements PodRuntime {
     return {
       ...running,
       [Symbol.asyncDispose]: async () => {
+        await this.#held;
         this.#agents.delete(pod.uid);
         if (this.#parts.control.device(device.deviceId) !== undefined) this.#parts.control.setConnected(device.deviceId, false);
         await running[Symbol.asyncDispose]();

@@ -74,7 +74,7 @@ export const sidecarSpecSchema = z
       .boolean()
       .exactOptional()
       .describe(
-        'The way out when credentials are dead: true and deleted, what the control plane does not let us take away is left there and the object goes.',
+        'The way out when it does not go: true and deleted, what the control plane, the cluster or pods that do not end hold back is left, and the object goes.',
       ),
   })
   .readonly()
@@ -109,7 +109,7 @@ export const sidecarStateSchema = z
       .readonly()
       .describe('Keys minted for it and not yet revoked; ids, never values.'),
     deviceIds: z.array(text()).default([]).readonly().describe('Devices that joined for it and are not yet deleted.'),
-    applied: z.boolean().exactOptional().describe('True once the fragment is in the workload.'),
+    applied: z.boolean().exactOptional().describe('True once the fragment is in the workload, false once it is out of it again.'),
     appliedFragment: text(128).exactOptional().describe('Hash of the fragment that was put in last.'),
     waitingSinceMs: millisecondsSince1970
       .exactOptional()

@@ -78,7 +78,7 @@ export const tailnetSpecSchema = z
       .boolean()
       .exactOptional()
       .describe(
-        'The way out when credentials are dead: true and deleted, what the control plane does not let us take away is left there and the object goes.',
+        'The way out when it does not go: true and deleted, what cannot be taken away, of it and of its sidecars, is left, and the object goes.',
       ),
     rollout: z
       .enum(ROLLOUT_RULES)
