@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tenancy } from './support/books.ts';
 import type { Side } from './support/exchange.ts';
-import { FAULTS, type Fault, isOfWatches } from './support/faults.ts';
-import { MOST_CALLS_PER_MINUTE, MOST_DELAY_MS, RECOVERS_WITHIN_MS, SHORT_LIMITS } from './support/limits.ts';
+import { FAULTS, faultNamed, isOfWatches } from './support/faults.ts';
+import { LEAST_FAULTED_CALLS, MOST_CALLS_PER_MINUTE, MOST_DELAY_MS, RECOVERS_WITHIN_MS, SHORT_LIMITS } from './support/limits.ts';
 import { newLife } from './support/lives.ts';
 import { outage } from './support/outage.ts';
 import { playFault, playSteps } from './support/scenario.ts';
@@ -11,11 +11,6 @@ import { World } from './support/world.ts';
 
 const SIDES: readonly Side[] = ['kubernetes', 'control'];
 const say = (text: string): void => void process.stderr.write(`faults: ${text}\n`);
-const named = (name: string): Fault => {
-  const fault = FAULTS.find((each) => each.name === name);
-  if (fault === undefined) throw new RangeError(`no fault "${name}"`);
-  return fault;
-};
 
 let world: World;
 beforeAll(async () => {
@@ -31,6 +26,7 @@ describe.each(SIDES)('one customer’s answers go wrong: %s', (side) => {
     const tenancy: Tenancy = index % 2 === 0 ? 'customer-owned' : 'organization';
     const seen = await playFault(world, fault, { side, tenancy });
     say(`${side}: ${name}: ${JSON.stringify({ ...seen, codes: [...seen.codes] })}`);
+    expect(seen.faultedCalls).toBeGreaterThanOrEqual(LEAST_FAULTED_CALLS);
     expect(seen.callsPerMinute).toBeLessThanOrEqual(MOST_CALLS_PER_MINUTE);
     expect(seen.attachMeanwhileMs).toBeLessThanOrEqual(seen.attachBeforeMs * 2 + MOST_DELAY_MS);
     expect(seen.recoveredMs).toBeLessThanOrEqual(RECOVERS_WITHIN_MS);
@@ -56,10 +52,11 @@ describe('nobody’s requests go through for a while', () => {
     ['control', 'hang'],
     ['control', '500'],
   ] as const)('%s: %s: books stay as they are, and all is well afterwards', async (side, name) => {
-    const seen = await outage(world, { fault: named(name), side, lives });
+    const seen = await outage(world, { fault: faultNamed(name), side, lives });
     say(`outage of ${side}: ${name}: ${JSON.stringify(seen)}`);
     expect(seen.podsAfter).toEqual(seen.podsBefore);
     expect(seen.phases).toEqual(['connected', 'connected']);
+    expect(seen.faultedCalls).toBeGreaterThanOrEqual(LEAST_FAULTED_CALLS);
     expect(seen.callsPerMinute).toBeLessThanOrEqual(MOST_CALLS_PER_MINUTE * 2);
     expect(seen.recoveredMs).toBeLessThanOrEqual(RECOVERS_WITHIN_MS);
   });

@@ -19,6 +19,8 @@ export interface Exchange {
   readonly process: number;
   /** As the manager got it; 0: no answer. */
   status: number;
+  /** It was answered otherwise than the server would have, or not at all. */
+  isFaulted: boolean;
 }
 
 /** Every request, and when each customer was last asked for. */

@@ -147,5 +147,12 @@ export const FAULTS: readonly Fault[] = [
   ofWatches('watches expired', 'expired'),
 ];
 
+/** @throws {RangeError} no fault is called so */
+export function faultNamed(name: string): Fault {
+  const fault = FAULTS.find((each) => each.name === name);
+  if (fault === undefined) throw new RangeError(`no fault "${name}"`);
+  return fault;
+}
+
 /** Those that nobody's single request can have: watches are everybody's. */
 export const isOfWatches = ({ name }: Fault): boolean => name.startsWith('watch');

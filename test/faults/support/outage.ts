@@ -12,6 +12,8 @@ const LASTS_MS = 6_000;
 export interface Outage {
   /** All requests of the manager on that side, per minute, while nothing went through. */
   readonly callsPerMinute: number;
+  /** Those that the fault met: without any, nothing was tried. */
+  readonly faultedCalls: number;
   readonly recoveredMs: number;
   /** Pods of the books before and after: the same, when nobody touched them. */
   readonly podsBefore: readonly string[];
@@ -39,11 +41,13 @@ export async function outage(world: World, { fault, side, lives }: { fault: Faul
       await pause(1_000);
     }
   }
-  const asked = world.exchanges.slice(begunAt).filter((exchange) => exchange.side === side).length;
+  const asked = world.exchanges.slice(begunAt).filter((exchange) => exchange.side === side);
+  const faultedCalls = asked.filter(({ isFaulted }) => isFaulted).length;
   const phases = lives.map(({ customer }) => String(world.mirror.list('attachments', customer.id)[0]?.['status']?.phase));
   const begunMs = performance.now();
   if (side === 'kubernetes') world.breakWatches();
   for (const life of lives) await converge(world, life);
   const recoveredMs = Math.round(performance.now() - begunMs);
-  return { callsPerMinute: Math.round((asked * 60_000) / LASTS_MS), recoveredMs, podsBefore, podsAfter: await pods(), phases };
+  const callsPerMinute = Math.round((asked.length * 60_000) / LASTS_MS);
+  return { callsPerMinute, faultedCalls, recoveredMs, podsBefore, podsAfter: await pods(), phases };
 }

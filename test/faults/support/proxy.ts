@@ -72,7 +72,9 @@ export class FaultProxy implements AsyncDisposable {
       const given = { exchange, response, forward: this.#forwarding(exchange, gone.signal) };
       for (const treat of this.treats) {
         const treatment = treat(exchange);
-        if (treatment !== undefined) return await treatment(given);
+        if (treatment === undefined) continue;
+        exchange.isFaulted = true;
+        return await treatment(given);
       }
       await passOn(given);
     } catch {
@@ -88,7 +90,7 @@ export class FaultProxy implements AsyncDisposable {
     const operation = /\(([\w.]+)\)/.exec(request.headers['user-agent'] ?? '')?.[1] ?? '';
     const exchange: Exchange = {
       ...{ side, operation, method: request.method ?? 'GET', ...seen, customer: attribution.customerOf(seen) },
-      ...{ atMs: performance.now(), process: process(), status: 0 },
+      ...{ atMs: performance.now(), process: process(), status: 0, isFaulted: false },
     };
     attribution.learn(exchange, '');
     return exchange;

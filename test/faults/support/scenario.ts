@@ -19,6 +19,8 @@ export const EVERY = 19;
 export interface Seen {
   /** Requests of the faulted customer on the faulted side, per minute, while nothing went through. */
   readonly callsPerMinute: number;
+  /** Those that the fault met meanwhile; of stale reads those whose answer was older than what the server had. */
+  readonly faultedCalls: number;
   /** Attaching another customer's book before the fault and while it lasted, milliseconds. */
   readonly attachBeforeMs: number;
   readonly attachMeanwhileMs: number;
@@ -94,13 +96,14 @@ async function outlast(world: World, { life, other, fault, side }: Cast): Promis
     await work;
   }
   const lastedMs = performance.now() - begun.ms;
-  const asked = world.exchanges.slice(begun.at).filter((exchange: Exchange) => exchange.customer === id && exchange.side === side).length;
+  const asked = world.exchanges.slice(begun.at).filter((exchange: Exchange) => exchange.customer === id && exchange.side === side);
+  const faultedCalls = asked.filter(({ isFaulted }) => isFaulted).length;
   const recoveredMs = await timed(() => converge(world, life));
   await converge(world, { ...other, state: 'attached', keys: 1 });
   other.state = 'attached';
   for (const line of world.manager.linesSince(begun.lines))
     if (line.includes(id)) for (const [code] of line.matchAll(/(?<="code":")[A-Z_]+/g)) codes.add(code);
-  return { callsPerMinute: Math.round((asked * 60_000) / lastedMs), attachMeanwhileMs, recoveredMs, codes };
+  return { callsPerMinute: Math.round((asked.length * 60_000) / lastedMs), faultedCalls, attachMeanwhileMs, recoveredMs, codes };
 }
 
 /** Gives the loop reasons to work on the customer, and looks at what can be seen of it. */

@@ -9,18 +9,29 @@ interface Version {
 
 /**
  * Reads answer with what the same request was answered before: an older version of the object, or of the list. A request that is new is answered, and
- * what it was answered is what later ones get.
+ * what it was answered is what later ones get. Only an answer that the server would not give any more counts as a fault.
  */
 export function stale(): (exchange: Exchange) => Treatment | undefined {
   const first = new Map<string, Version>();
   return (exchange) => {
     if (exchange.method !== 'GET' || exchange.operation.endsWith('.watch')) return undefined;
+    // The same object whole and its metadata only are two answers.
+    const request = `${exchange.headers.accept} ${exchange.target}`;
     return async ({ forward, response }) => {
-      const known = first.get(exchange.target);
-      const version = known ?? (await wholeAnswer(forward));
-      // "There is none" is no older version of anything.
-      if (version.status === 200) first.set(exchange.target, version);
+      exchange.isFaulted = false;
+      const now = await wholeAnswer(forward);
+      const version = first.get(request) ?? now;
+      // "There is none" is no older version of anything here: absence has a test of its own.
+      if (version.status === 200) first.set(request, version);
+      exchange.isFaulted = contentOf(version) !== contentOf(now);
       response.writeHead(version.status, version.headers).end(version.text);
     };
   };
+}
+
+/** What it says of objects: the version of a list moves with every write to anything. */
+function contentOf({ status, text }: Version): string {
+  if (status !== 200 || !text.startsWith('{')) return `${status} ${text}`;
+  const body = JSON.parse(text) as { readonly items?: unknown };
+  return JSON.stringify(body.items ?? body);
 }
