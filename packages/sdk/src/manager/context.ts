@@ -9,6 +9,7 @@ import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
+import type { Outdated } from './outdated.ts';
 import { sameJson } from './same-json.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
 
@@ -37,6 +38,8 @@ export interface Context {
   readonly hindrances: Hindrances;
   /** Since when the tailnet or the workload of a sidecar, by its key, is not found: see `secondLook`. */
   readonly missedSinceMs: Map<string, number>;
+  /** What the loop does not go by any more. */
+  readonly outdated: Outdated;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */
   readonly touch: (kind: WorkKind, key: string) => void;
   /** Has what a watch told of an object looked at, soon. */
@@ -113,7 +116,7 @@ export async function keepSidecar(
   const { spec, generation } = sidecar;
   const told: SidecarState = { ...state, conditions: sidecarConditions(state, { spec, generation, nowMs: context.clock.nowMs() }) };
   if (sameJson(told, sidecar.state)) return sidecar;
-  const written = await context.store.sidecars.replaceState(sidecar, told, { signal });
+  const written = await context.outdated.replacing('sidecar', sidecar, () => context.store.sidecars.replaceState(sidecar, told, { signal }));
   sawSidecar(context, written.key, written);
   return written;
 }
@@ -124,7 +127,7 @@ export async function respecSidecar(
   sidecar: StoredSidecar,
   { spec, signal }: { readonly spec: SidecarSpec } & Call,
 ): Promise<StoredSidecar> {
-  const written = await context.store.sidecars.replaceSpec(sidecar, spec, { signal });
+  const written = await context.outdated.replacing('sidecar', sidecar, () => context.store.sidecars.replaceSpec(sidecar, spec, { signal }));
   sawSidecar(context, written.key, written);
   return written;
 }
@@ -139,7 +142,7 @@ export async function keepTailnet(
   const look = { spec, refused: refusalOf(tailnet), outdated, generation, nowMs: context.clock.nowMs() };
   const told: TailnetState = { ...state, conditions: tailnetConditions(state, look) };
   if (sameJson(told, tailnet.state)) return tailnet;
-  const written = await context.store.tailnets.replaceState(tailnet, told, { signal });
+  const written = await context.outdated.replacing('tailnet', tailnet, () => context.store.tailnets.replaceState(tailnet, told, { signal }));
   sawTailnet(context, written.key, written);
   return written;
 }

@@ -12,6 +12,7 @@ import { KeyedLock } from './keyed-lock.ts';
 import { resync, runLoops } from './loops.ts';
 import { Observed } from './observed.ts';
 import { type NetworkManagerOptions, resolveSettings } from './options.ts';
+import { Outdated } from './outdated.ts';
 import { reconcileSidecar } from './sidecar-reconcile.ts';
 import { reconcileTailnet } from './tailnet-reconcile.ts';
 import { describeError } from './unexpected.ts';
@@ -74,6 +75,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
       missedSinceMs: new Map(),
+      outdated: new Outdated(clock),
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.
       touch: (kind, key) => this.#running && this.#queue.add(`${kind}:${key}`),

@@ -15,6 +15,7 @@ import { type Outcome, SETTLED } from './work-queue.ts';
 /** Brings workload, keys and devices of one attachment to what is wanted. Level-triggered: reads both sides every time. */
 export async function reconcileSidecar(context: Context, key: string, call: Call): Promise<Outcome> {
   const sidecar = await context.store.sidecars.get(key, call);
+  context.outdated.refuse('sidecar', sidecar);
   context.announcer.sawSidecar(key, sidecar);
   if (sidecar === undefined) {
     context.instances.forget(key);

@@ -16,6 +16,7 @@ export const displayNameOf = (tailnet: StoredTailnet): string => `${tailnet.key.
 /** Brings the control plane to what the stored tailnet wants. Level-triggered: reads both sides every time. */
 export async function reconcileTailnet(context: Context, key: string, call: Call): Promise<Outcome> {
   const tailnet = await context.store.tailnets.get(key, call);
+  context.outdated.refuse('tailnet', tailnet);
   sawTailnet(context, key, tailnet);
   if (tailnet === undefined) context.hearing.pausedAtMs.delete(key);
   if (tailnet === undefined || context.readOnly()) return SETTLED;
