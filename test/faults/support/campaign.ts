@@ -27,8 +27,9 @@ export interface Result {
   readonly hit: readonly Point[];
   /** Points that no request came to again, although it did in the clean lives of new customers and in those of known ones. */
   readonly missed: readonly Point[];
-  /** How many more were not come to again, whose request only one of the two has recorded. */
-  readonly uncertain: number;
+  /** Those more that were not come to again, whose request only one of the two has recorded. */
+  readonly uncertain: readonly Point[];
+  /** Those for which there was no time. */
   readonly untried: readonly Point[];
   readonly failures: readonly string[];
   /** Every operation that was asked for, in any life. */
@@ -88,17 +89,9 @@ export async function runCampaign({ chance, worlds: count, livesPerWorld, limitM
   await Promise.all(worlds.map((world) => playWorld(world, pool, livesPerWorld)));
   const reached = new Set(worlds.flatMap(({ exchanges }) => exchanges.map(({ side, operation }) => `${side} ${operation}`)));
   const deaths = worlds.reduce((sum, { manager }) => sum + manager.number - 1, 0);
-  const missed = pool.missed.filter(isCertain);
-  return {
-    calls,
-    hit: pool.hit,
-    missed,
-    uncertain: pool.missed.length - missed.length,
-    untried: pool.untried,
-    failures: pool.failures,
-    reached,
-    deaths,
-  };
+  const { hit, untried, failures } = pool;
+  const [missed, uncertain] = [pool.missed.filter(isCertain), pool.missed.filter((point) => !isCertain(point))];
+  return { calls, hit, missed, uncertain, untried, failures, reached, deaths };
 }
 
 /** What is left to try, shared by all worlds. */
@@ -125,6 +118,11 @@ class Pool {
   /** Points for which there was no time. */
   get untried(): readonly Point[] {
     return this.#rest.flatMap(({ points }) => points);
+  }
+
+  /** Nothing is left that some world could take. */
+  get isEmpty(): boolean {
+    return this.#left.length === 0;
   }
 
   has(tenancy: Tenancy, step: string): boolean {
@@ -172,19 +170,24 @@ interface Target {
 }
 
 async function playWorld(world: World, pool: Pool, livesPerWorld: number): Promise<void> {
-  for (let target = pool.take('customer-owned', START); target !== undefined; target = pool.take('customer-owned', START)) {
-    pool.settle(target, await playStart(world, target.points));
-  }
   let lives: Life[] = [];
   for (;;) {
+    if (lives.length === 0) await playStarts(world, pool);
     lives = await refilled(world, lives, { pool, livesPerWorld });
-    if (lives.length === 0) return;
+    if (lives.length === 0 && pool.isEmpty) return;
+    if (lives.length === 0) continue; // starts of a manager: there is no life in them
     const chosen = lives.map((life) => next(life, pool));
     const plans = chosen.map(({ plan }) => plan);
     const outcomes = await playRound(world, plans);
     for (const [index, outcome] of outcomes.entries()) pool.settle(chosen[index]?.target, outcome);
     const broken = new Set(outcomes.filter(({ failure }) => failure !== undefined).map(({ life }) => life));
     lives = lives.filter((life) => !broken.has(life)); // it goes on without: the next life is another customer's
+  }
+}
+
+async function playStarts(world: World, pool: Pool): Promise<void> {
+  for (let target = pool.take('customer-owned', START); target !== undefined; target = pool.take('customer-owned', START)) {
+    pool.settle(target, await playStart(world, target.points));
   }
 }
 
