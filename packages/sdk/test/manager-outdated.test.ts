@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BOOK, openWorld, type World } from './support/world.ts';
 
 /** Attached and quiet, and then its pods change: there is something to record. */
-async function openAttached(): Promise<World> {
+async function openAttached() {
   const world = await openWorld();
   await world.manager.attachSidecar(BOOK);
   await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');

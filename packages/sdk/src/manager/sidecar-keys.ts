@@ -1,4 +1,4 @@
-import { Secret } from '@bifrost/types/core';
+import { BifrostError, Secret } from '@bifrost/types/core';
 import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { attachmentSecretName, keyDescription, LABELS } from '../domain/names.ts';
 import { planKey } from '../domain/reconcile-plan.ts';
@@ -65,7 +65,13 @@ async function mintKey(context: Context, sidecar: StoredSidecar, work: KeyWork):
     { description, tags: deviceTags, reusable: true, ephemeral: true, lifetimeSeconds: keyLifetimeSeconds },
     { signal },
   );
-  await putSecret(context, sidecar, { ...work, key: made.key, keyId: made.keyId });
+  try {
+    await putSecret(context, sidecar, { ...work, key: made.key, keyId: made.keyId });
+  } catch (error) {
+    // For certain it was not written, and the Secret may hold a key already that an older answer did not tell: then nobody would come to revoke this one.
+    if (BifrostError.is(error) && error.code === 'CLUSTER_CONFLICT') await control.revokeKey(made.keyId, { signal });
+    throw error;
+  }
   const keys = [...sidecar.state.keys, { keyId: made.keyId, expiresAtMs: made.expiresAtMs }];
   return keepSidecar(context, sidecar, { state: { ...sidecar.state, keys }, signal });
 }

@@ -24,7 +24,7 @@ export interface KubernetesClusterOptions {
  * await cluster.start({ signal: AbortSignal.timeout(30_000) });
  */
 export function kubernetesCluster({ connection, nowMs = () => performance.now() }: KubernetesClusterOptions): Cluster {
-  const pods = new KubernetesPods(connection);
+  const pods = new KubernetesPods(connection, nowMs);
   const workloads = new KubernetesWorkloads(connection);
   const use = connection.retain();
   return {

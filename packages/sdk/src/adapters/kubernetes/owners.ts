@@ -5,7 +5,10 @@ import { BoundedMap } from './bounded-map.ts';
 import { type KubernetesConnection, untilAborted } from './connection.ts';
 import { clusterError, isAbsent } from './errors.ts';
 
-/** `settled: false`: the API server could not be asked now; ask again later. */
+/** So long an owner is missed before it counts as gone: one answer may be older than what it does not find, and what is known is kept for ever. */
+const MISSED_FOR_MS = 2_000;
+
+/** `settled: false`: the API server could not be asked now, or did not find the owner for the first time; ask again later. */
 export interface OwnerAnswer {
   readonly uid: string | undefined;
   readonly settled: boolean;
@@ -23,16 +26,21 @@ const keyOf = (namespace: string, { uid }: OwnerReference): string => `${namespa
 export const controllerOf = (references: readonly OwnerReference[] | undefined): OwnerReference | undefined =>
   references?.find(({ controller }) => controller === true);
 
-/** Pod -> ReplicaSet -> Deployment and pod -> Job -> CronJob, by uid. The owner of what stands between never changes, so each is asked for once. */
+/** Pod -> ReplicaSet -> Deployment and pod -> Job -> CronJob, by uid. The owner of what stands between never changes, so each is asked for until it has told. */
 export class OwnerWalk implements AsyncDisposable {
   readonly #connection: KubernetesConnection;
   readonly #known: BoundedMap<string, { readonly uid: string | undefined }>;
+  /** Since when an owner is not found. */
+  readonly #missedSinceMs: BoundedMap<string, number>;
+  readonly #nowMs: () => number;
   readonly #asking = new Map<string, Promise<OwnerAnswer>>();
   readonly #stop = new AbortController();
 
-  constructor(connection: KubernetesConnection, capacity = 20_000) {
+  constructor(connection: KubernetesConnection, nowMs: () => number, capacity = 20_000) {
     this.#connection = connection;
+    this.#nowMs = nowMs;
     this.#known = new BoundedMap(capacity);
+    this.#missedSinceMs = new BoundedMap(capacity);
   }
 
   /** The workload behind a pod's controller, if that is known already. */
@@ -75,7 +83,9 @@ export class OwnerWalk implements AsyncDisposable {
         signal: this.#stop.signal,
       });
       if (!answer.ok && !isAbsent(answer.problem)) throw clusterError(answer.problem, `read a ${between.kind}`);
+      if (!answer.ok && !this.#isMissedForLong(key)) return { uid: undefined, settled: false };
       const metadata = answer.ok ? answer.body.metadata : undefined;
+      this.#missedSinceMs.delete(key);
       // Gone, or a successor of its name: whose it was can no longer be told. Without an owner it is the workload itself.
       const uid = metadata?.uid === between.uid ? (controllerOf(metadata.ownerReferences)?.uid ?? between.uid) : undefined;
       this.#known.set(key, { uid });
@@ -85,5 +95,12 @@ export class OwnerWalk implements AsyncDisposable {
       this.#connection.logger.log('warn', 'the owner of a pod cannot be read', { namespace, kind: between.kind, code });
       return { uid: undefined, settled: false };
     }
+  }
+
+  #isMissedForLong(key: string): boolean {
+    const nowMs = this.#nowMs();
+    const sinceMs = this.#missedSinceMs.get(key) ?? nowMs;
+    this.#missedSinceMs.set(key, sinceMs);
+    return nowMs - sinceMs >= MISSED_FOR_MS;
   }
 }

@@ -38,7 +38,7 @@ interface PodHint {
   readonly isAsked?: boolean;
 }
 
-/** After this time a pod whose owner could not be read is told again. */
+/** After this time a pod whose owner could not be told is told again. */
 const ASK_AGAIN_MS = 2_000;
 
 /** Pods with our label in all namespaces, from a cache that follows the API server. */
@@ -46,7 +46,7 @@ export class KubernetesPods implements Pods, AsyncDisposable {
   readonly #watch: ListWatch<PodObject, PodRecord>;
   readonly #owners: OwnerWalk;
 
-  constructor(connection: KubernetesConnection) {
+  constructor(connection: KubernetesConnection, nowMs: () => number) {
     this.#watch = new ListWatch({
       connection,
       operations: { list: 'pods.list', watch: 'pods.watch' },
@@ -55,7 +55,7 @@ export class KubernetesPods implements Pods, AsyncDisposable {
       labelSelector: LABELS.sidecarId,
       project: toRecord,
     });
-    this.#owners = new OwnerWalk(connection);
+    this.#owners = new OwnerWalk(connection, nowMs);
   }
 
   /** Resolves when the cache is in sync; rejects with what hinders it. */

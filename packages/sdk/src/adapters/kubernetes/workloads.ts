@@ -55,8 +55,12 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
 
   async get(workload: WorkloadReference, options: CallOptions): Promise<Workload | undefined> {
     options.signal.throwIfAborted();
-    const [object, customerId] = await Promise.all([this.#current(workload, options), this.#customerOf(workload.namespace, options)]);
-    return object === undefined ? undefined : this.#shown({ kind: workload.kind, object }, customerId);
+    const [object, namespace] = await Promise.all([this.#current(workload, options), this.#namespace(workload.namespace, options)]);
+    if (object === undefined) return undefined;
+    // One of the two answers is older than the other. Taken for a namespace that is nobody's, it would end the sidecar's enrolment.
+    if (namespace === undefined)
+      throw new BifrostError({ code: 'CLUSTER_UNAVAILABLE', message: `${subjectOf(workload)} is there and its namespace is not found; read again` });
+    return this.#shown({ kind: workload.kind, object }, customerIn(namespace));
   }
 
   async attach(change: WorkloadChange, options: AttachOptions): Promise<Workload> {
@@ -207,8 +211,12 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
     return workload.uid === '' || object?.metadata.uid === workload.uid ? object : undefined;
   }
 
+  async #customerOf(namespace: string, options: CallOptions): Promise<string | undefined> {
+    return customerIn(await this.#namespace(namespace, options));
+  }
+
   /** Read each time: whose namespace it is decides who may reach what, so it is never remembered. */
-  async #customerOf(namespace: string, { signal }: CallOptions): Promise<string | undefined> {
+  async #namespace(namespace: string, { signal }: CallOptions): Promise<ApiObject | undefined> {
     const path = `/api/v1/namespaces/${segment(namespace)}`;
     const answer = await this.#connection.send<ApiObject>({
       operation: 'namespaces.get',
@@ -218,11 +226,13 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
       accept: METADATA_ONLY.object,
       signal,
     });
-    if (answer.ok) return answer.body.metadata.labels?.[LABELS.customerId] || undefined;
+    if (answer.ok) return answer.body;
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read namespace ${namespace}`);
   }
 }
+
+const customerIn = (namespace: ApiObject | undefined): string | undefined => namespace?.metadata.labels?.[LABELS.customerId] || undefined;
 
 const patchSubject = ({ metadata, spec }: WorkloadObject): PatchSubject => ({
   uid: metadata.uid,
