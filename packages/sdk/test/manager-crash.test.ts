@@ -39,7 +39,7 @@ async function wholeLife(world: World, tenancy: Tenancy, lost: () => boolean): P
   await insist(world, () => world.manager.deleteTailnet('acme-corp-production')).catch(expectGone);
   await world.until(async () => (await world.tailnet()) === undefined);
   expect(await world.outside()).toEqual(NOTHING);
-  await world.run(1_000);
+  await world.run(3_000); // what went with a reply that was lost is missed for a while before it is told
 }
 
 /** A repeated call whose first try went through after all. */

@@ -36,7 +36,7 @@ export interface Context {
   readonly hearing: { sinceMs: number; readonly pausedAtMs: Map<string, number> };
   /** What stands in the way of what is taken away, and since when: a trouble that passes is no reason to leave anything. */
   readonly hindrances: Hindrances;
-  /** Since when the tailnet or the workload of a sidecar, by its key, is not found: see `secondLook`. */
+  /** Since when something is not found: the tailnet or the workload of a sidecar by its key, a tailnet or sidecar itself by its kind and key. See `secondLook`. */
   readonly missedSinceMs: Map<string, number>;
   /** What the loop does not go by any more. */
   readonly outdated: Outdated;

@@ -47,7 +47,9 @@ async function lookAtSidecar({ store, announcer, observed, touch }: Context, { k
   if (version !== undefined && version === observed.versionOf(key) && announcer.hasSeen('sidecar', key, version)) return;
   try {
     const sidecar = await store.sidecars.get(key, call);
-    observed.sawSidecar(key, sidecar);
+    // One that was known and is not found is for the round to miss, unless its watch says so too: until then its pods' reports are taken.
+    const isGone = version === undefined || announcer.customerOf('sidecar', key) === undefined;
+    if (sidecar !== undefined || isGone) observed.sawSidecar(key, sidecar);
     if (announcer.hasSeen('sidecar', key, sidecar?.version)) return;
   } catch (error) {
     if (!BifrostError.is(error)) throw error;

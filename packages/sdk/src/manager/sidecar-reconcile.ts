@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Pod, Workload } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar, tailnetOf } from './context.ts';
+import { type Call, type Context, controlOf, keepSidecar, sawSidecar, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
 import { secondLook } from './second-look.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
@@ -12,11 +12,21 @@ import { recordFailure, recordInstances, recordState } from './sidecar-record.ts
 import { judgeTrial } from './sidecar-trial.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
+/** What is missed: the sidecar, not what it is for. */
+const itself = (key: string): string => `sidecar ${key}`;
+
 /** Brings workload, keys and devices of one attachment to what is wanted. Level-triggered: reads both sides every time. */
 export async function reconcileSidecar(context: Context, key: string, call: Call): Promise<Outcome> {
   const sidecar = await context.store.sidecars.get(key, call);
   context.outdated.refuse('sidecar', sidecar);
-  context.announcer.sawSidecar(key, sidecar);
+  if (sidecar === undefined) {
+    // What we end ourselves is told gone already.
+    const isKnown = context.announcer.customerOf('sidecar', key) !== undefined;
+    const again = isKnown ? secondLook(context, itself(key)) : undefined;
+    if (again !== undefined) return again;
+  }
+  context.missedSinceMs.delete(itself(key));
+  sawSidecar(context, key, sidecar);
   if (sidecar === undefined) {
     context.instances.forget(key);
     context.missedSinceMs.delete(key);
