@@ -94,7 +94,8 @@ async function wander(world: World, life: Life, { chance, over }: { readonly cha
   }
 }
 
-async function insist(world: World, life: Life, { step, over }: { readonly step: Step; readonly over: AbortSignal }): Promise<void> {
+/** One step of a caller who repeats what is refused, until long after it is `over`. */
+export async function insist(world: World, life: Life, { step, over }: { readonly step: Step; readonly over: AbortSignal }): Promise<void> {
   const before = { ...life };
   for (let overSinceMs = Number.POSITIVE_INFINITY; ; ) {
     if (over.aborted) overSinceMs = Math.min(overSinceMs, performance.now());
