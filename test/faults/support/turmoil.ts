@@ -41,11 +41,11 @@ export function schedule(chance: Chance, { lastsMs, customers }: { readonly last
   return entries;
 }
 
-/** Customers who live their lives through all that, and what is true when it is over. */
+/** Customers who live their lives through all that, and what is true when it is over. Gives how many steps they took meanwhile. */
 export async function live(
   world: World,
   { entries, chance, customers }: { entries: readonly Entry[]; chance: Chance; customers: number },
-): Promise<void> {
+): Promise<number> {
   const lives = await Promise.all(
     Array.from({ length: customers }, (_, index) => newLife(world, index % 2 === 0 ? 'customer-owned' : 'organization')),
   );
@@ -53,9 +53,10 @@ export async function live(
   const living = lives.map((life) => wander(world, life, { chance, over: over.signal }));
   await play(world, { entries, chance, lives });
   over.abort();
-  await Promise.all(living);
+  const steps = await Promise.all(living);
   for (const life of lives) await converge(world, life);
   await Promise.all(lives.map((life) => goHome(world, life)));
+  return steps.reduce((sum, count) => sum + count, 0);
 }
 
 async function play(world: World, { entries, chance, lives }: { entries: readonly Entry[]; chance: Chance; lives: readonly Life[] }): Promise<void> {
@@ -81,17 +82,19 @@ function treatOf({ fault, side, share }: Entry, { chance, customer }: { readonly
 }
 
 /** From step to step, by chance. While answers may be wrong a refusal may be as well: the same again, as long as it lasts. */
-async function wander(world: World, life: Life, { chance, over }: { readonly chance: Chance; readonly over: AbortSignal }): Promise<void> {
-  while (!over.aborted) {
+async function wander(world: World, life: Life, { chance, over }: { readonly chance: Chance; readonly over: AbortSignal }): Promise<number> {
+  let steps = 0;
+  for (; !over.aborted; steps += 1) {
     const open = stepsOf(life.customer.tenancy).filter((step) => step.from === life.state && step.name !== 'look for leftovers');
     const step = open[chance.below(open.length)];
-    if (step === undefined) return;
+    if (step === undefined) return steps;
     await insist(world, life, { step, over });
     life.state = step.to;
     await converge(world, life, over).catch((error: unknown) => {
       if (!over.aborted) throw error; // it goes on after the end of all faults
     });
   }
+  return steps;
 }
 
 /** One step of a caller who repeats what is refused, until long after it is `over`. */
