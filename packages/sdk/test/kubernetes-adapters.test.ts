@@ -178,7 +178,10 @@ describe('owner walk', () => {
     await using walk = new OwnerWalk(connection, () => nowMs);
     const { signal } = call();
     const ownerReferences = [{ kind: 'Deployment', name: 'd', uid: 'd-1', controller: true }];
-    server.next(status(404, 'NotFound'), json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', resourceVersion: '1', ownerReferences } }));
+    server.next(
+      status(404, 'NotFound'),
+      json({ kind: 'PartialObjectMetadata', metadata: { name: 'rs', uid: 'rs-1', resourceVersion: '1', ownerReferences } }),
+    );
     expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: undefined, settled: false });
     expect(await walk.workloadUid('n', replicaSet, signal)).toEqual({ uid: 'd-1', settled: true });
     const gone = { ...replicaSet, uid: 'rs-2' };

@@ -174,7 +174,7 @@ describe('the cluster', () => {
   it('bug: the owner of a pod is asked for again after an object of another kind', async () => {
     await using server = await startFakeServer();
     await using connection = kubernetes({ kubeconfig: server.kubeconfig() });
-    await using walk = new OwnerWalk(connection);
+    await using walk = new OwnerWalk(connection, () => 0);
     const replicaSet = { kind: 'ReplicaSet', name: 'a', uid: 'u', controller: true };
     server.next(another, right);
     expect(await walk.workloadUid('shop', replicaSet, signal)).toEqual({ uid: undefined, settled: false });
