@@ -57,6 +57,7 @@ describe('SIGKILL at every outside call, before it and after its effect', () => 
     const all = [...hit, ...missed, ...uncertain, ...untried];
     expect(all).toHaveLength(calls.length * MOMENTS.length);
     expect(new Set(all).size, 'each once').toBe(all.length);
+    expect(untried.filter((point) => OPERATIONS.get(nameOf(point)) !== 'read')).toEqual([]);
   });
 
   /** It is never left for want of time. What only one of the two recorded lives has asked for, by chance of when hints came, explains the others. */

@@ -49,6 +49,7 @@ describe('nobody’s requests go through for a while', () => {
     ['kubernetes', '429 with Retry-After'],
     ['kubernetes', '410'],
     ['kubernetes', '200 with an error body'],
+    ['kubernetes', 'truncated JSON'],
     ['control', 'hang'],
     ['control', '500'],
   ] as const)('%s: %s: books stay as they are, and all is well afterwards', async (side, name) => {

@@ -9,6 +9,8 @@ export interface Fault {
   readonly sides: readonly Side[];
   /** A treatment for one run of the fault: some remember what they have seen. */
   readonly begin: () => (exchange: Exchange) => Treatment | undefined;
+  /** The same for every request, also one that opens a watch; undefined: it needs to know what was before, or is of watches only. */
+  readonly treatment?: Treatment;
   /** What a call answers while the API server is so; undefined: it is answered. */
   readonly kubernetes: string | undefined;
   /** What the sidecar's reason says while the control plane is so. */
@@ -113,7 +115,7 @@ const BOTH: readonly Side[] = ['kubernetes', 'control'];
 /** To every request but watches: they have faults of their own. */
 const always = (treatment: Treatment) => () => (exchange: Exchange) => (exchange.operation.endsWith('.watch') ? undefined : treatment);
 const plain = (name: string, treatment: Treatment, codes: Pick<Fault, 'kubernetes' | 'control'>): Fault => ({
-  ...{ name, sides: BOTH, begin: always(treatment), ...codes },
+  ...{ name, sides: BOTH, treatment, begin: always(treatment), ...codes },
 });
 const ofWatches = (name: string, kind: WatchFault): Fault => ({
   ...{ name, sides: ['kubernetes'], begin: watchFault(kind), kubernetes: undefined, control: undefined },

@@ -24,7 +24,7 @@ export interface Outage {
   readonly phases: readonly string[];
 }
 
-/** Nothing on one side goes through, for anybody. */
+/** Nothing on one side goes through, for anybody; no watch can be opened. */
 export async function outage(world: World, { fault, side, lives }: { fault: Fault; side: Side; lives: readonly Life[] }): Promise<Outage> {
   const pods = async (): Promise<string[]> => {
     const ledgers = await Promise.all(lives.map(({ customer }) => readLedger(world, customer)));
@@ -34,7 +34,7 @@ export async function outage(world: World, { fault, side, lives }: { fault: Faul
   const begunAt = world.exchanges.length;
   {
     const treatmentOf = fault.begin();
-    const treat: Treat = (exchange) => (exchange.side === side ? treatmentOf(exchange) : undefined);
+    const treat: Treat = (exchange) => (exchange.side === side ? (fault.treatment ?? treatmentOf(exchange)) : undefined);
     using _lasting = world.treat(treat);
     if (side === 'kubernetes') world.breakWatches();
     for (const endsMs = performance.now() + LASTS_MS; performance.now() < endsMs; ) {

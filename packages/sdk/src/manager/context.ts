@@ -7,6 +7,7 @@ import type { EventBus } from './event-bus.ts';
 import type { Hindrances } from './hindrances.ts';
 import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
+import type { Missing } from './missing.ts';
 import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
 import type { Outdated } from './outdated.ts';
@@ -36,8 +37,7 @@ export interface Context {
   readonly hearing: { sinceMs: number; readonly pausedAtMs: Map<string, number> };
   /** What stands in the way of what is taken away, and since when: a trouble that passes is no reason to leave anything. */
   readonly hindrances: Hindrances;
-  /** Since when something is not found: the tailnet or the workload of a sidecar by its key, a tailnet or sidecar itself by its kind and key. See `secondLook`. */
-  readonly missedSinceMs: Map<string, number>;
+  readonly missing: Missing;
   /** What the loop does not go by any more. */
   readonly outdated: Outdated;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */

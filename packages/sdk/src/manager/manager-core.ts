@@ -10,6 +10,7 @@ import { Hints } from './hints.ts';
 import { Instances } from './instances.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { resync, runLoops } from './loops.ts';
+import { Missing } from './missing.ts';
 import { Observed } from './observed.ts';
 import { type NetworkManagerOptions, resolveSettings } from './options.ts';
 import { Outdated } from './outdated.ts';
@@ -74,7 +75,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       unstored: new Map(),
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
-      missedSinceMs: new Map(),
+      missing: new Missing(clock),
       outdated: new Outdated(clock),
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.

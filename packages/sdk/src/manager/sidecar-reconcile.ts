@@ -3,7 +3,6 @@ import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Pod, Workload } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar, sawSidecar, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
-import { secondLook } from './second-look.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
 import { isFinished, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
@@ -12,8 +11,8 @@ import { recordFailure, recordInstances, recordState } from './sidecar-record.ts
 import { judgeTrial } from './sidecar-trial.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
-/** What is missed: the sidecar, not what it is for. */
-const itself = (key: string): string => `sidecar ${key}`;
+/** What may be missed of a sidecar: itself, its tailnet, its workload. */
+const parts = (key: string) => ({ itself: `sidecar ${key}`, tailnet: `tailnet of ${key}`, workload: `workload of ${key}` });
 
 /** Brings workload, keys and devices of one attachment to what is wanted. Level-triggered: reads both sides every time. */
 export async function reconcileSidecar(context: Context, key: string, call: Call): Promise<Outcome> {
@@ -22,14 +21,14 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
   if (sidecar === undefined) {
     // What we end ourselves is told gone already.
     const isKnown = context.announcer.customerOf('sidecar', key) !== undefined;
-    const again = isKnown ? secondLook(context, itself(key)) : undefined;
+    const again = isKnown ? context.missing.secondLook(parts(key).itself) : undefined;
     if (again !== undefined) return again;
   }
-  context.missedSinceMs.delete(itself(key));
+  context.missing.forget(parts(key).itself);
   sawSidecar(context, key, sidecar);
   if (sidecar === undefined) {
     context.instances.forget(key);
-    context.missedSinceMs.delete(key);
+    for (const part of Object.values(parts(key))) context.missing.forget(part);
     context.hindrances.forget(key);
     // An annotation may ask for it again.
     context.touch('workload', key);
@@ -64,11 +63,13 @@ interface Found {
 }
 
 async function keepAttached(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome> {
-  if (tailnet === undefined) return secondLook(context, sidecar.key) ?? release(context, sidecar, call);
+  const { tailnet: itsTailnet, workload: itsWorkload } = parts(sidecar.key);
+  if (tailnet === undefined) return context.missing.secondLook(itsTailnet) ?? release(context, sidecar, call);
+  context.missing.forget(itsTailnet);
   if (tailnet.deleting) return release(context, sidecar, call);
   const workload = await context.cluster.workloads.get(sidecar.spec.workload, call);
   const isAwaited = sidecar.spec.workload.uid === '';
-  if (workload !== undefined || isAwaited) context.missedSinceMs.delete(sidecar.key);
+  if (workload !== undefined || isAwaited) context.missing.forget(itsWorkload);
   if (isAwaited) {
     const unbound = await bindInjected(context, { sidecar, workload }, call);
     if (unbound === 'expired') return expire(context, sidecar, call);
@@ -79,7 +80,7 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
   }
   // The workload is gone, another of its name has come, or the Job has ended: everything made for it is released.
   if (workload === undefined)
-    return secondLook(context, sidecar.key, { isToldGone: isToldGone(context, sidecar) }) ?? release(context, sidecar, call);
+    return context.missing.secondLook(itsWorkload, { isToldGone: isToldGone(context, sidecar) }) ?? release(context, sidecar, call);
   if (workload.finished) return release(context, sidecar, call);
   if (workload.customerId !== sidecar.spec.customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
   if (sidecar.state.rolledBack === true) return takeBack(context, { sidecar, tailnet }, call);

@@ -4,7 +4,6 @@ import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
 import { leaveAtControl } from './abandon.ts';
 import { type Call, type Context, CREDENTIAL_KEYS, controlOf, interruptSidecars, keepTailnet, sawTailnet } from './context.ts';
-import { secondLook } from './second-look.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
 import { keepPolicy } from './tailnet-policy.ts';
@@ -20,10 +19,10 @@ export async function reconcileTailnet(context: Context, key: string, call: Call
   context.outdated.refuse('tailnet', tailnet);
   const missed = `tailnet ${key}`;
   if (tailnet === undefined && context.announcer.customerOf('tailnet', key) !== undefined) {
-    const again = secondLook(context, missed);
+    const again = context.missing.secondLook(missed);
     if (again !== undefined) return again;
   }
-  context.missedSinceMs.delete(missed);
+  context.missing.forget(missed);
   sawTailnet(context, key, tailnet);
   if (tailnet === undefined) context.hearing.pausedAtMs.delete(key);
   if (tailnet === undefined || context.readOnly()) return SETTLED;
