@@ -8,6 +8,7 @@ import { type Answer, segment } from './answers.ts';
 import { type ApiObject, METADATA_ONLY } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { clusterError } from './errors.ts';
+import { readNamespace } from './namespaces.ts';
 
 const ENFORCE_LABEL = 'pod-security.kubernetes.io/enforce';
 
@@ -77,14 +78,6 @@ function mountNames({ initContainers = [], containers }: PodTemplateShape['spec'
 }
 
 async function enforcedLevel(connection: KubernetesConnection, namespace: string, { signal }: CallOptions): Promise<string | undefined> {
-  const path = `/api/v1/namespaces/${segment(namespace)}`;
-  const answer = await connection.send<ApiObject>({
-    operation: 'namespaces.get',
-    kind: 'Namespace',
-    method: 'GET',
-    path,
-    accept: METADATA_ONLY.object,
-    signal,
-  });
+  const answer = await readNamespace(connection, namespace, signal);
   return answer.ok ? answer.body.metadata.labels?.[ENFORCE_LABEL] : undefined;
 }

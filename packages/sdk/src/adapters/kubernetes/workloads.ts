@@ -5,11 +5,12 @@ import type { SidecarFragment } from '../../domain/pod-shape.ts';
 import type { Workload, WorkloadChange, WorkloadHint, Workloads } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { admitPod } from './admission.ts';
-import { type Answer, segment } from './answers.ts';
-import { type ApiObject, CONTENT, METADATA_ONLY } from './api-types.ts';
+import type { Answer } from './answers.ts';
+import { type ApiObject, CONTENT } from './api-types.ts';
 import { BoundedMap } from './bounded-map.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { type ApiProblem, clusterError, conflictsIn, isAbsent, isFailedTest, ownedByOther } from './errors.ts';
+import { readNamespace } from './namespaces.ts';
 import type { KubernetesOperation } from './operations.ts';
 import { appliedBody, identityBody } from './workload-apply.ts';
 import { holdersOf, ownWriteIn } from './workload-fields.ts';
@@ -215,17 +216,8 @@ export class KubernetesWorkloads implements Workloads, AsyncDisposable {
     return customerIn(await this.#namespace(namespace, options));
   }
 
-  /** Read each time: whose namespace it is decides who may reach what, so it is never remembered. */
   async #namespace(namespace: string, { signal }: CallOptions): Promise<ApiObject | undefined> {
-    const path = `/api/v1/namespaces/${segment(namespace)}`;
-    const answer = await this.#connection.send<ApiObject>({
-      operation: 'namespaces.get',
-      kind: 'Namespace',
-      method: 'GET',
-      path,
-      accept: METADATA_ONLY.object,
-      signal,
-    });
+    const answer = await readNamespace(this.#connection, namespace, signal);
     if (answer.ok) return answer.body;
     if (isAbsent(answer.problem)) return undefined;
     throw clusterError(answer.problem, `read namespace ${namespace}`);
