@@ -6,7 +6,7 @@ import { stepsOf } from './support/steps.ts';
 
 const seed = seedOf(process.env['BIFROST_FAULTS_SEED']);
 /** So long, in seconds, goes on what need not be tried each time. */
-const seconds = Number(process.env['BIFROST_FAULTS_SECONDS'] ?? 240);
+const seconds = Number(process.env['BIFROST_FAULTS_SECONDS'] ?? 180);
 const say = (text: string): void => void process.stderr.write(`faults: crash (seed ${seed}): ${text}\n`);
 
 const byOperation = (points: readonly Point[]): string =>
