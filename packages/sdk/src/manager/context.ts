@@ -13,6 +13,7 @@ import type { Settings } from './options.ts';
 import type { Outdated } from './outdated.ts';
 import { sameJson } from './same-json.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
+import type { Outcome } from './work-queue.ts';
 
 export type WorkKind = 'tailnet' | 'sidecar' | 'workload';
 
@@ -151,6 +152,18 @@ export async function keepTailnet(
 export function sawTailnet(context: Context, key: string, tailnet: StoredTailnet | undefined): void {
   if (!context.announcer.sawTailnet(key, tailnet)) return;
   for (const sidecarKey of context.announcer.sidecarsOf(key)) context.touch('sidecar', sidecarKey);
+}
+
+/** For a stored object that a round reads: gives when to look again if it was known and is not found. What we end ourselves is told gone already. */
+export function secondLookAt(
+  { announcer, missing }: Context,
+  kind: 'tailnet' | 'sidecar',
+  { key, found }: { readonly key: string; readonly found: StoredTailnet | StoredSidecar | undefined },
+): Outcome | undefined {
+  const what = `${kind} ${key}`;
+  const again = found === undefined && announcer.customerOf(kind, key) !== undefined ? missing.secondLook(what) : undefined;
+  if (again === undefined) missing.forget(what);
+  return again;
 }
 
 /** Keeps what is stored now for whoever looks it up, and tells listeners what is new in it. */

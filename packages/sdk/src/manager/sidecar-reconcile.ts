@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Pod, Workload } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar, sawSidecar, tailnetOf } from './context.ts';
+import { type Call, type Context, controlOf, keepSidecar, sawSidecar, secondLookAt, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
@@ -11,20 +11,15 @@ import { recordFailure, recordInstances, recordState } from './sidecar-record.ts
 import { judgeTrial } from './sidecar-trial.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
-/** What may be missed of a sidecar: itself, its tailnet, its workload. */
-const parts = (key: string) => ({ itself: `sidecar ${key}`, tailnet: `tailnet of ${key}`, workload: `workload of ${key}` });
+/** What a sidecar may miss. */
+const parts = (key: string) => ({ tailnet: `tailnet of ${key}`, workload: `workload of ${key}` });
 
 /** Brings workload, keys and devices of one attachment to what is wanted. Level-triggered: reads both sides every time. */
 export async function reconcileSidecar(context: Context, key: string, call: Call): Promise<Outcome> {
   const sidecar = await context.store.sidecars.get(key, call);
   context.outdated.refuse('sidecar', sidecar);
-  if (sidecar === undefined) {
-    // What we end ourselves is told gone already.
-    const isKnown = context.announcer.customerOf('sidecar', key) !== undefined;
-    const again = isKnown ? context.missing.secondLook(parts(key).itself) : undefined;
-    if (again !== undefined) return again;
-  }
-  context.missing.forget(parts(key).itself);
+  const again = secondLookAt(context, 'sidecar', { key, found: sidecar });
+  if (again !== undefined) return again;
   sawSidecar(context, key, sidecar);
   if (sidecar === undefined) {
     context.instances.forget(key);

@@ -3,7 +3,7 @@ import type { StoredSidecar, StoredTailnet, TailnetState } from '../domain/model
 import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
 import { leaveAtControl } from './abandon.ts';
-import { type Call, type Context, CREDENTIAL_KEYS, controlOf, interruptSidecars, keepTailnet, sawTailnet } from './context.ts';
+import { type Call, type Context, CREDENTIAL_KEYS, controlOf, interruptSidecars, keepTailnet, sawTailnet, secondLookAt } from './context.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
 import { keepPolicy } from './tailnet-policy.ts';
@@ -17,12 +17,8 @@ export const displayNameOf = (tailnet: StoredTailnet): string => `${tailnet.key.
 export async function reconcileTailnet(context: Context, key: string, call: Call): Promise<Outcome> {
   const tailnet = await context.store.tailnets.get(key, call);
   context.outdated.refuse('tailnet', tailnet);
-  const missed = `tailnet ${key}`;
-  if (tailnet === undefined && context.announcer.customerOf('tailnet', key) !== undefined) {
-    const again = context.missing.secondLook(missed);
-    if (again !== undefined) return again;
-  }
-  context.missing.forget(missed);
+  const again = secondLookAt(context, 'tailnet', { key, found: tailnet });
+  if (again !== undefined) return again;
   sawTailnet(context, key, tailnet);
   if (tailnet === undefined) context.hearing.pausedAtMs.delete(key);
   if (tailnet === undefined || context.readOnly()) return SETTLED;
