@@ -9,6 +9,7 @@ export default defineConfig({
     // Tests read the sources of all packages: no stale build can pass.
     alias: [
       { find: /^@bifrost\/types\/core$/, replacement: source('packages/types/src/core/index.ts') },
+      { find: /^@bifrost\/types\/proto$/, replacement: source('packages/types/src/proto.ts') },
       { find: /^@bifrost\/types$/, replacement: source('packages/types/src/index.ts') },
       { find: /^@bifrost\/sdk$/, replacement: source('packages/sdk/src/index.ts') },
       { find: /^@bifrost\/sdk\/kubernetes$/, replacement: source('packages/sdk/src/kubernetes.ts') },

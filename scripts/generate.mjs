@@ -1,10 +1,11 @@
 // Writes what is generated and committed. `--check` writes nothing and fails when a file is not what would be written.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { resourceDefinitions } from '../packages/sdk/src/adapters/kubernetes/store-definitions.ts';
 import { ERROR_CODES } from '../packages/types/src/core/errors.ts';
+import { BASELINE, generateProto } from './proto.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -42,15 +43,25 @@ const files = [
   },
 ];
 
+const proto = generateProto();
+files.push(...proto.files);
+// A release: from now on what this form says stays readable.
+if (process.argv.includes('--baseline')) files.push({ path: BASELINE, bytes: proto.files.find(({ path }) => path.endsWith('.binpb')).bytes });
+
 const check = process.argv.includes('--check');
-for (const { path, text } of files) {
+for (const fault of proto.faults) {
+  process.stdout.write(`${fault}\n`);
+  process.exitCode = 1;
+}
+for (const { path, text, bytes = Buffer.from(text) } of files) {
   const file = join(root, path);
-  if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
+  if (existsSync(file) && readFileSync(file).equals(bytes)) continue;
   if (check) {
     process.stdout.write(`${path} is not what \`npm run generate\` writes\n`);
     process.exitCode = 1;
   } else {
-    writeFileSync(file, text);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, bytes);
     process.stdout.write(`${path} written\n`);
   }
 }

@@ -91,6 +91,7 @@ export const LAYERS: readonly Layer[] = [
 export const ENTRIES: Readonly<Record<string, string>> = {
   '@bifrost/types': 'types',
   '@bifrost/types/core': 'types/core',
+  '@bifrost/types/proto': 'types',
   '@bifrost/sdk': 'sdk entry',
   '@bifrost/sdk/kubernetes': 'sdk kubernetes',
   '@bifrost/sdk/tailscale': 'sdk tailscale',
@@ -102,6 +103,9 @@ export const ENTRIES: Readonly<Record<string, string>> = {
 /** Where a library may be used: nowhere else. A new place, or a new library, needs a page in docs/decisions/. */
 export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   zod: /^packages\/(types\/src\/schemas|sdk\/src\/(adapters|manager|server|testing))\//,
+  '@bufbuild/protobuf': /^packages\/(types\/src\/gen|sdk\/src\/(server|cli))\//,
+  '@connectrpc/connect': /^packages\/sdk\/src\/(server|cli)\//,
+  '@connectrpc/connect-node': /^packages\/sdk\/src\/(server|cli)\//,
   undici: /^packages\/sdk\/src\/adapters\/(kubernetes|tailscale)\//,
   '@kubernetes/client-node': /^(packages\/sdk\/src\/adapters\/kubernetes|examples\/book-controller\/src)\//,
   eventemitter3: /^packages\/sdk\/src\/manager\/event-bus\.ts$/,

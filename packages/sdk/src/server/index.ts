@@ -1,6 +1,8 @@
 /**
- * Doors: what takes reports from agents over HTTP.
+ * Doors of a hosted manager: reports from agents, and the network API.
  *
  * @module @bifrost/sdk/server
  */
+export { ApiServer, type ApiServerOptions } from './api/api-server.ts';
+export type { Caller, Peer } from './api/caller.ts';
 export { createReportHandler, type ReportHandlerOptions } from './report-handler.ts';
