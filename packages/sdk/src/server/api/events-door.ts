@@ -1,0 +1,51 @@
+import { once } from 'node:events';
+import { type ConnectivityEvent, ConnectivityEventSchema } from '@bifrost/types/proto';
+import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
+import { statusJson, told } from './errors.ts';
+import type { HttpResponse } from './rest-door.ts';
+
+/** How a stream of events is written. */
+export interface EventForm {
+  readonly contentType: string;
+  readonly event: (event: ConnectivityEvent) => string;
+  /** The last thing that is said of a stream that failed. */
+  readonly failure: (status: unknown) => string;
+}
+
+const jsonOf = (event: ConnectivityEvent): string =>
+  JSON.stringify(toJson(ConnectivityEventSchema, event, { useProtoFieldName: true, alwaysEmitImplicit: true }));
+
+/** Server-sent events: `id` is the resume token, which browsers send back as `Last-Event-ID`. A heartbeat moves it and says nothing. */
+const SERVER_SENT: EventForm = {
+  contentType: 'text/event-stream',
+  event: (event) => (event.eventType === '' ? `: heartbeat\nid: ${event.resumeToken}\n\n` : `id: ${event.resumeToken}\ndata: ${jsonOf(event)}\n\n`),
+  failure: (status) => `event: error\ndata: ${JSON.stringify(status)}\n\n`,
+};
+
+/** One JSON document per line. */
+const LINES: EventForm = {
+  contentType: 'application/x-ndjson',
+  event: (event) => `${jsonOf(event)}\n`,
+  failure: (status) => `${JSON.stringify({ error: status })}\n`,
+};
+
+export const formFor = (accept: string | undefined): EventForm => (accept?.includes('text/event-stream') ? SERVER_SENT : LINES);
+
+/** Writes events until the reader leaves or the stream fails; a reader that does not read is waited for, never written over. */
+export async function writeEvents(
+  response: HttpResponse,
+  events: AsyncIterable<MessageShape<DescMessage>>,
+  { form, signal }: { readonly form: EventForm; readonly signal: AbortSignal },
+): Promise<void> {
+  const write = async (text: string): Promise<void> => {
+    // Both kinds of response are streams; their types do not agree on `write`.
+    if (!(response as NodeJS.WritableStream).write(text)) await once(response, 'drain', { signal });
+  };
+  try {
+    for await (const event of events) await write(form.event(event as ConnectivityEvent));
+  } catch (error) {
+    if (signal.aborted) return;
+    await write(form.failure(statusJson(told(error))));
+  }
+  response.end();
+}
