@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { resourceDefinitions } from '../packages/sdk/src/adapters/kubernetes/store-definitions.ts';
 import { ERROR_CODES } from '../packages/types/src/core/errors.ts';
+import { openApi } from './openapi.mjs';
 import { BASELINE, generateProto } from './proto.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -45,8 +46,10 @@ const files = [
 
 const proto = generateProto();
 files.push(...proto.files);
+const descriptors = proto.files.find(({ path }) => path.endsWith('.binpb'))?.bytes;
+if (descriptors !== undefined) files.push({ path: 'packages/types/proto/openapi.json', text: `${JSON.stringify(openApi(descriptors), undefined, 2)}\n` });
 // A release: from now on what this form says stays readable.
-if (process.argv.includes('--baseline')) files.push({ path: BASELINE, bytes: proto.files.find(({ path }) => path.endsWith('.binpb')).bytes });
+if (process.argv.includes('--baseline')) files.push({ path: BASELINE, bytes: descriptors });
 
 const check = process.argv.includes('--check');
 for (const fault of proto.faults) {
