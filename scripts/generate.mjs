@@ -47,7 +47,8 @@ const files = [
 const proto = generateProto();
 files.push(...proto.files);
 const descriptors = proto.files.find(({ path }) => path.endsWith('.binpb'))?.bytes;
-if (descriptors !== undefined) files.push({ path: 'packages/types/proto/openapi.json', text: `${JSON.stringify(openApi(descriptors), undefined, 2)}\n` });
+if (descriptors !== undefined)
+  files.push({ path: 'packages/types/proto/openapi.json', text: `${JSON.stringify(openApi(descriptors), undefined, 2)}\n` });
 // A release: from now on what this form says stays readable.
 if (process.argv.includes('--baseline')) files.push({ path: BASELINE, bytes: descriptors });
 

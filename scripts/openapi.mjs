@@ -44,21 +44,20 @@ function commentsOf(set) {
     );
     const message = (proto, path, name) => {
       comments.set(name, byPath.get(path.join()) ?? '');
-      proto.field.forEach((field, index) => comments.set(`${name}.${field.name}`, byPath.get([...path, 2, index].join()) ?? ''));
-      proto.nestedType.forEach((nested, index) => message(nested, [...path, 3, index], `${name}.${nested.name}`));
-      proto.enumType.forEach((nested, index) => choices(nested, [...path, 4, index], `${name}.${nested.name}`));
+      for (const [index, field] of proto.field.entries()) comments.set(`${name}.${field.name}`, byPath.get([...path, 2, index].join()) ?? '');
+      for (const [index, nested] of proto.nestedType.entries()) message(nested, [...path, 3, index], `${name}.${nested.name}`);
+      for (const [index, nested] of proto.enumType.entries()) choices(nested, [...path, 4, index], `${name}.${nested.name}`);
     };
     const choices = (proto, path, name) => {
       comments.set(name, byPath.get(path.join()) ?? '');
-      proto.value.forEach((value, index) => comments.set(`${name}.${value.name}`, byPath.get([...path, 2, index].join()) ?? ''));
+      for (const [index, value] of proto.value.entries()) comments.set(`${name}.${value.name}`, byPath.get([...path, 2, index].join()) ?? '');
     };
-    file.messageType.forEach((each, index) => message(each, [4, index], `${file.package}.${each.name}`));
-    file.enumType.forEach((each, index) => choices(each, [5, index], `${file.package}.${each.name}`));
-    file.service.forEach((service, at) =>
-      service.method.forEach((method, index) =>
-        comments.set(`${file.package}.${service.name}.${method.name}`, byPath.get([6, at, 2, index].join()) ?? ''),
-      ),
-    );
+    for (const [index, each] of file.messageType.entries()) message(each, [4, index], `${file.package}.${each.name}`);
+    for (const [index, each] of file.enumType.entries()) choices(each, [5, index], `${file.package}.${each.name}`);
+    for (const [at, service] of file.service.entries()) {
+      for (const [index, method] of service.method.entries())
+        comments.set(`${file.package}.${service.name}.${method.name}`, byPath.get([6, at, 2, index].join()) ?? '');
+    }
   }
   return comments;
 }
@@ -144,11 +143,14 @@ export function openApi(descriptorSet) {
   const answers = (method, rule) => {
     if (method.methodKind === 'server_streaming') {
       const schema = ref(method.output, messageSchema);
-      return { 200: { description: 'Events, until the reader leaves.', content: { 'text/event-stream': { schema }, 'application/x-ndjson': { schema } } } };
+      return {
+        200: { description: 'Events, until the reader leaves.', content: { 'text/event-stream': { schema }, 'application/x-ndjson': { schema } } },
+      };
     }
     const member = method.output.fields.find(({ name }) => name === rule.responseBody);
     const body = json(member === undefined ? ref(method.output, messageSchema) : fieldSchema(member));
-    if (CREATES.has(method.name)) return { 201: { description: 'It was not there before.', ...body }, 200: { description: 'It was there already.', ...body } };
+    if (CREATES.has(method.name))
+      return { 201: { description: 'It was not there before.', ...body }, 200: { description: 'It was there already.', ...body } };
     if (REMOVES.has(method.name)) return { 202: { description: 'Asked for: it is gone when it is not found any more.', ...body } };
     return { 200: { description: 'As asked for.', ...body } };
   };
@@ -159,8 +161,12 @@ export function openApi(descriptorSet) {
     const bounds = boundsOf(method.input).properties ?? {};
     const parts = method.input.fields.map((field) => [field, bound.includes(field.name) ? 'path' : 'query']);
     const hasBody = rule.body === '*';
-    const parameters = parts.filter(([, place]) => place === 'path' || !hasBody).map(([field, place]) => parameter(field, place, bounds[field.localName]));
-    const headers = changes(rule) ? ['IdempotencyKey', ...(bound.length > 0 ? ['IfMatch'] : [])].map((name) => ({ $ref: `#/components/parameters/${name}` })) : [];
+    const parameters = parts
+      .filter(([, place]) => place === 'path' || !hasBody)
+      .map(([field, place]) => parameter(field, place, bounds[field.localName]));
+    const headers = changes(rule)
+      ? ['IdempotencyKey', ...(bound.length > 0 ? ['IfMatch'] : [])].map((name) => ({ $ref: `#/components/parameters/${name}` }))
+      : [];
     const body = messageSchema(method.input, { except: bound });
     return {
       operationId: index === 0 ? method.name : `${method.name}${index + 1}`,
