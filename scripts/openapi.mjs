@@ -140,15 +140,14 @@ export function openApi(descriptorSet) {
     schema: fieldSchema(field, bounds),
   });
   const json = (schema) => ({ content: { 'application/json': { schema } } });
-  const answers = (method, rule) => {
+  const answers = (method) => {
     if (method.methodKind === 'server_streaming') {
       const schema = ref(method.output, messageSchema);
       return {
         200: { description: 'Events, until the reader leaves.', content: { 'text/event-stream': { schema }, 'application/x-ndjson': { schema } } },
       };
     }
-    const member = method.output.fields.find(({ name }) => name === rule.responseBody);
-    const body = json(member === undefined ? ref(method.output, messageSchema) : fieldSchema(member));
+    const body = json(ref(method.output, messageSchema));
     if (CREATES.has(method.name))
       return { 201: { description: 'It was not there before.', ...body }, 200: { description: 'It was there already.', ...body } };
     if (REMOVES.has(method.name)) return { 202: { description: 'Asked for: it is gone when it is not found any more.', ...body } };
@@ -173,7 +172,7 @@ export function openApi(descriptorSet) {
       ...said(`${SERVICE}.${method.name}`),
       parameters: [...parameters, ...headers],
       ...(hasBody ? { requestBody: { required: Object.keys(body.properties).length > 0, ...json(body) } } : {}),
-      responses: { ...answers(method, rule), default: { $ref: '#/components/responses/Error' } },
+      responses: { ...answers(method), default: { $ref: '#/components/responses/Error' } },
     };
   };
 

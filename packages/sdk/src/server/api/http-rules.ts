@@ -12,8 +12,6 @@ export interface Binding {
   readonly custom: string | undefined;
   /** The whole body is the request. */
   readonly hasBody: boolean;
-  /** The member that is the answer's body; empty: all of it. */
-  readonly responseBody: string;
 }
 
 /** A request's path that leads somewhere. */
@@ -29,7 +27,7 @@ function bindingOf(method: DescMethod, rule: HttpRule): Binding {
   const verb = VERBS.find((name) => rule.pattern.case === name);
   const template = verb === undefined ? '' : String(rule.pattern.value);
   const [, path = '', custom] = /^(\/[^:]+)(?::(\w+))?$/.exec(template) ?? [];
-  if (verb === undefined || path === '' || /\*|=/.test(path) || !['', '*'].includes(rule.body))
+  if (verb === undefined || path === '' || /\*|=/.test(path) || !['', '*'].includes(rule.body) || rule.responseBody !== '')
     throw new BifrostError({ code: 'INVALID_OPTIONS', message: `${method.name}: this form of google.api.http is not served.` });
   return {
     method,
@@ -37,7 +35,6 @@ function bindingOf(method: DescMethod, rule: HttpRule): Binding {
     segments: path.slice(1).split('/'),
     custom,
     hasBody: rule.body === '*',
-    responseBody: rule.responseBody,
   };
 }
 

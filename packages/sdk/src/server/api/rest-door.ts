@@ -64,9 +64,8 @@ export class RestDoor {
     const caller: Caller = { header: (name) => headerOf(request, name), peer: { address: request.socket?.remoteAddress ?? '' }, signal };
     const method = found.binding.method as DescMethodUnary;
     const answer = await this.#options.api.call(method, message, caller);
-    const json = toJson(method.output, answer.message, { useProtoFieldName: true, alwaysEmitImplicit: true }) as Record<string, unknown>;
-    const { responseBody } = found.binding;
-    send(response, { status: answer.httpStatus, body: responseBody === '' ? json : json[responseBody], headers: answer.headers });
+    const json = toJson(method.output, answer.message, { useProtoFieldName: true, alwaysEmitImplicit: true });
+    send(response, { status: answer.httpStatus, body: json, headers: answer.headers });
   }
 }
 

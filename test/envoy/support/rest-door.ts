@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs';
+import { Agent, request as send } from 'node:http';
+import type { Door, Headers, Json, Verdict } from './door.ts';
+import { refusal } from './door.ts';
+
+interface Operation {
+  readonly operationId: string;
+  readonly parameters: readonly { readonly name?: string; readonly in?: string }[];
+  readonly requestBody?: unknown;
+}
+interface Route {
+  readonly verb: string;
+  readonly path: string;
+  readonly operation: Operation;
+}
+
+/** As a generated client has it: from the published document, not from the server's code. */
+const document = JSON.parse(readFileSync(new URL('../../../packages/types/proto/openapi.json', import.meta.url), 'utf8')) as {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+};
+export const ROUTES: ReadonlyMap<string, Route> = new Map(
+  Object.entries(document.paths).flatMap(([path, verbs]) =>
+    Object.entries(verbs).map(([verb, operation]): [string, Route] => [operation.operationId, { verb: verb.toUpperCase(), path, operation }]),
+  ),
+);
+
+export interface Sent {
+  readonly method: string;
+  readonly path: string;
+  readonly headers?: Headers;
+  readonly body?: string | Buffer;
+  readonly signal?: AbortSignal;
+}
+export interface Received {
+  readonly status: number;
+  readonly headers: ReadonlyMap<string, string>;
+  readonly text: string;
+}
+
+/** Where a call goes, and with what. */
+export function encode(method: string, request: Json): Pick<Sent, 'method' | 'path' | 'body'> {
+  const route = ROUTES.get(method);
+  if (route === undefined) throw new RangeError(`no REST path for ${method}`);
+  const left = new Map(Object.entries(request).filter(([, value]) => value !== undefined));
+  const path = route.path.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const value = String(left.get(name) ?? '');
+    left.delete(name);
+    return encodeURIComponent(value);
+  });
+  if (route.operation.requestBody !== undefined) return { method: route.verb, path, body: JSON.stringify(Object.fromEntries(left)) };
+  const query = new URLSearchParams([...left].flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((each): [string, string] => [name, String(each)])));
+  return { method: route.verb, path: left.size === 0 ? path : `${path}?${query}` };
+}
+
+const headersOf = (headers: Readonly<Record<string, string | string[] | undefined>>): ReadonlyMap<string, string> =>
+  new Map(Object.entries(headers).map(([name, value]) => [name, String(value)]));
+
+/** REST on a port of loopback. */
+export class RestDoor implements Door {
+  readonly kind = 'rest';
+  readonly name: string;
+  readonly port: number;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 });
+
+  constructor({ name, port }: { readonly name: string; readonly port: number }) {
+    this.name = name;
+    this.port = port;
+  }
+
+  /** Whatever bytes are given. */
+  send({ method, path, headers = {}, body, signal }: Sent): Promise<Received> {
+    return new Promise((resolve, reject) => {
+      const options = { host: '127.0.0.1', port: this.port, agent: this.#agent, method, path, headers, ...(signal === undefined ? {} : { signal }) };
+      const sent = send(options, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        response.on('error', reject);
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: headersOf(response.headers), text }));
+      });
+      sent.on('error', reject);
+      sent.end(body);
+    });
+  }
+
+  async call(method: string, request: Json, { headers = {}, signal }: { readonly headers?: Headers; readonly signal?: AbortSignal } = {}): Promise<Verdict> {
+    const encoded = encode(method, request);
+    const json = encoded.body === undefined ? {} : { 'content-type': 'application/json' };
+    return verdictOf(await this.send({ ...encoded, headers: { ...json, ...headers }, ...(signal === undefined ? {} : { signal }) }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#agent.destroy();
+  }
+}
+
+/** A body that is no JSON is told as such. */
+export function verdictOf({ status, headers, text }: Received): Verdict {
+  const body = parsed(text);
+  if (status < 300) return { code: 0, http: status, fields: [], body, headers };
+  return { ...refusal(body), http: status, body, headers };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { notJson: text.slice(0, 200) };
+  }
+}
