@@ -11,7 +11,7 @@ import {
   wirePath,
 } from '@bifrost/sdk';
 import { CHANGES } from './changes.ts';
-import { type Answer, isSet, ok, type Route, seen, wrong } from './route.ts';
+import { type Answer, isSet, made, ok, type Route, seen, wrong } from './route.ts';
 
 /** Says who holds a bearer token, or undefined. */
 export type Authenticate = (token: Secret, signal: AbortSignal) => Promise<string | undefined>;
@@ -21,10 +21,7 @@ const ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: /^\/tailnets$/,
-    run: async ({ manager, body, actor, signal }) => ({
-      status: 201,
-      body: await manager.createTailnet(body as CreateTailnetInput, { actor, signal }),
-    }),
+    run: async ({ manager, body, actor, signal }) => made(await manager.createTailnet(body as CreateTailnetInput, { actor, signal })),
   },
   { method: 'GET', path: /^\/tailnets$/, run: async ({ manager, signal }) => ok({ tailnets: (await manager.listTailnets({ signal })).map(seen) }) },
   {
@@ -48,10 +45,7 @@ const ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: /^\/sidecars$/,
-    run: async ({ manager, body, actor, signal }) => ({
-      status: 201,
-      body: await manager.attachSidecar(body as AttachSidecarInput, { actor, signal }),
-    }),
+    run: async ({ manager, body, actor, signal }) => made(await manager.attachSidecar(body as AttachSidecarInput, { actor, signal })),
   },
   {
     method: 'POST',
@@ -126,10 +120,11 @@ async function streamEvents(
   response: ServerResponse,
   { tailnetName, signal }: { tailnetName: string | undefined; signal: AbortSignal },
 ): Promise<void> {
+  const events = manager.monitorConnectivity({ signal, ...(tailnetName === undefined ? {} : { tailnetName }) });
   response.writeHead(200, { 'content-type': 'application/x-ndjson' });
   response.flushHeaders();
   try {
-    for await (const event of manager.monitorConnectivity({ signal, ...(tailnetName === undefined ? {} : { tailnetName }) })) {
+    for await (const event of events) {
       response.write(`${JSON.stringify(toWire(event))}\n`);
     }
   } catch (error) {

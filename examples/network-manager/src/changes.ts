@@ -1,5 +1,5 @@
 import type { InjectSidecarInput, UpdateSidecarInput, UpdateTailnetInput, UpgradeSidecarsInput, WorkloadManifest } from '@bifrost/sdk';
-import { ok, type Request, type Route, seen, wrong } from './route.ts';
+import { made, ok, type Request, type Route, seen, wrong } from './route.ts';
 
 /** A member of a body that says which object it is about may not contradict the path. */
 const named = <Body>({ body }: Request, name: string, value: string): Body => {
@@ -88,7 +88,7 @@ export const CHANGES: readonly Route[] = [
       const { manager, body, actor, signal } = request;
       const manifest = manifestOf(request);
       const injected = await manager.injectSidecar({ ...(body as InjectSidecarInput), manifest }, { actor, signal });
-      return { status: 201, body: { ...injected, manifest: JSON.stringify(injected.manifest) } };
+      return made({ ...injected, manifest: JSON.stringify(injected.manifest) });
     },
   },
 ];

@@ -14,6 +14,8 @@ export interface Answer {
 }
 
 export const ok = (body: unknown): Answer => ({ status: 200, body });
+/** The specification's answer, without what only callers in TypeScript are told. */
+export const made = <T extends { readonly created: boolean }>({ created: _, ...body }: T): Answer => ({ status: 201, body });
 export const isSet = (query: URLSearchParams, name: string): boolean => query.get(name) === 'true';
 
 /** With the path of its reason as callers write it. */

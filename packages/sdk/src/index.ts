@@ -7,6 +7,7 @@ export type {
   AttachSidecarInput,
   CreateTailnetInput,
   InjectSidecarInput,
+  MonitorConnectivityInput,
   UpdateSidecarInput,
   UpdateTailnetInput,
   UpgradeSidecarsInput,
@@ -20,7 +21,7 @@ export type { AttachForm, ClusterRanges } from './domain/model.ts';
 export type { PodTemplateShape, SidecarFragment } from './domain/pod-shape.ts';
 export { type RenderInput, renderSidecar } from './domain/render-sidecar.ts';
 export type { Injected } from './manager/inject-calls.ts';
-export type { CallerOptions } from './manager/manager-core.ts';
+export type { CallerOptions, ChangeOptions } from './manager/manager-core.ts';
 export { NetworkManager } from './manager/network-manager.ts';
 export type { NetworkManagerOptions } from './manager/options.ts';
 export type { AttachPlan } from './manager/sidecar-calls.ts';

@@ -64,7 +64,11 @@ describe('createTailnet refuses', () => {
     await using world = await openWorld();
     const before = await world.snapshot();
     const first = await world.manager.getTailnet('acme-corp-production');
-    expect(await world.manager.createTailnet(structuredClone(ACME))).toMatchObject({ tailnetId: first.tailnetId, createdAt: first.createdAt });
+    expect(await world.manager.createTailnet(structuredClone(ACME))).toMatchObject({
+      tailnetId: first.tailnetId,
+      createdAt: first.createdAt,
+      created: false,
+    });
     expect(await Promise.all([1, 2, 3].map(async () => (await world.manager.createTailnet(ACME)).tailnetId))).toEqual(Array(3).fill(first.tailnetId));
     await world.run(2_000);
     expect(await world.snapshot()).toEqual(before);
@@ -83,6 +87,7 @@ describe('createTailnet refuses', () => {
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected']);
     const ids = new Set(results.flatMap((result) => (result.status === 'fulfilled' ? [(result.value as { tailnetId: string }).tailnetId] : [])));
     expect(ids.size).toBe(1);
+    expect(results.filter((result) => result.status === 'fulfilled' && (result.value as { created: boolean }).created)).toHaveLength(1);
     expect(world.names('tailnet:created')).toHaveLength(1);
   });
 });

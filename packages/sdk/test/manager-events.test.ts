@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import type { CONNECTIVITY_WORDS, ConnectivityEvent, ManagerEventName, ManagerEvents } from '@bifrost/types/core';
+import type { CONNECTIVITY_WORDS, ConnectivityEvent, ConnectivityHeartbeat, ManagerEventName, ManagerEvents } from '@bifrost/types/core';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import type { NetworkManager } from '../src/manager/network-manager.ts';
 import { ACME, BOOK, type Opened, openWorld, World } from './support/world.ts';
@@ -131,6 +131,44 @@ describe('monitorConnectivity', () => {
     await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
     expect((await first).value).toMatchObject({ tailnetName: 'globex-production', eventType: 'connected' });
     stop.abort();
+  });
+
+  it('goes on where a stream broke, from a token of this manager; another has a history of its own', async () => {
+    await using world = await open();
+    const { events, stop } = listening(world);
+    await flap(world, 2);
+    const first = (await events.next()).value as ConnectivityEvent;
+    stop.abort();
+    await expect(events.next()).rejects.toBe(stop.signal.reason);
+    await flap(world, 1);
+    const resumeToken = first.resumeToken ?? '';
+    const rest: ConnectivityEvent[] = [];
+    for await (const event of world.manager.monitorConnectivity({ resumeToken, customerIds: ['acme-corp'] })) {
+      rest.push(event);
+      if (rest.length === 2) break;
+    }
+    expect([first, ...rest].map(({ eventType }) => eventType)).toEqual(['disconnected', 'connected', 'disconnected']);
+    const theirs = world.newManager();
+    expect(() => theirs.monitorConnectivity({ resumeToken })).toThrow(expect.objectContaining({ code: 'RESUME_TOKEN_EXPIRED' }));
+  });
+
+  it('keeps as many events as the option says', async () => {
+    await using world = await openWorld({ settings: { retainedEvents: 2 } });
+    await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+    const beats = world.manager.monitorConnectivity({ heartbeatMs: 1_000 })[Symbol.asyncIterator]();
+    const { resumeToken } = (await beats.next()).value as ConnectivityHeartbeat;
+    await flap(world, 2);
+    expect(() => world.manager.monitorConnectivity({ resumeToken })).not.toThrow();
+    await flap(world, 1);
+    expect(() => world.manager.monitorConnectivity({ resumeToken })).toThrow(expect.objectContaining({ code: 'RESUME_TOKEN_EXPIRED' }));
+    await beats.return?.();
+  });
+
+  it('gives heartbeats to those only who ask for them, held by types', async () => {
+    await using world = await open();
+    expectTypeOf(world.manager.monitorConnectivity({ tailnetName: TAILNET })).toEqualTypeOf<AsyncIterable<ConnectivityEvent>>();
+    expectTypeOf(world.manager.monitorConnectivity({ heartbeatMs: 1_000 })).toEqualTypeOf<AsyncIterable<ConnectivityEvent | ConnectivityHeartbeat>>();
   });
 });
 

@@ -23,7 +23,8 @@ describe('injectSidecar', () => {
   it('gives the manifest with its sidecar in it, registers it, and has its key ready before any pod', async () => {
     await using world = await openWorld();
     const before = structuredClone(JOB);
-    const { manifest, sidecarId, status } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    const { manifest, sidecarId, status, created } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    expect(created).toBe(true);
     expect(JOB).toEqual(before);
     expect(status).toBe('attaching');
     const { initContainers } = manifest.spec.template.spec as unknown as { initContainers: { name: string }[] };
@@ -31,7 +32,7 @@ describe('injectSidecar', () => {
     await world.until(async () => (await world.ourSecrets()).includes(`acme-corp/bifrost-${sidecarId}`), { limitMs: 5_000 });
     expect((await stored(world))?.spec).toMatchObject({ mode: 'inject', workload: { kind: 'Job', name: 'nightly', uid: '' } });
     const again = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
-    expect(again).toEqual({ manifest, sidecarId, status });
+    expect(again).toEqual({ manifest, sidecarId, status, created: false });
   });
 
   it('bug: a registration in a namespace that changes hands keeps no key and no Secret', async () => {

@@ -33,6 +33,7 @@ const calls = (world: World): Readonly<Record<string, (options: { readonly signa
     attachSidecar: (options) => manager.attachSidecar(BOOK, options),
     planAttach: (options) => manager.planAttach(BOOK, options),
     detachSidecar: (options) => manager.detachSidecar(SIDECAR, options),
+    getSidecar: (options) => manager.getSidecar(SIDECAR, options),
     listSidecars: (options) => manager.listSidecars(options),
     getNetworkStatus: (options) => manager.getNetworkStatus(TAILNET, options),
     getConnectionMetrics: (options) => manager.getConnectionMetrics(options),

@@ -40,7 +40,8 @@ describe('an attach that does not connect before its deadline', () => {
     await using world = await failing();
     await world.until(async () => (await stored(world))?.state.applied === undefined && (await stored(world))?.state.rolledBack === true);
     world.agents.speak = true;
-    expect(await world.manager.attachSidecar(BOOK)).toMatchObject({ status: 'attaching' });
+    expect(await world.manager.attachSidecar(BOOK)).toMatchObject({ status: 'attaching', created: true });
+    expect(await world.manager.attachSidecar(BOOK)).toMatchObject({ created: false });
     await world.until(is(world, 'connected'));
     expect(await world.outside()).toEqual({ devices: 1, keys: 1, secrets: 1, tailnets: 0 });
     expect((await stored(world))?.state).not.toHaveProperty('rolledBack');

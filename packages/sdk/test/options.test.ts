@@ -47,6 +47,7 @@ describe('options of the manager', () => {
     [{ heartbeatMs: 99, resyncMs: 1.5 }, ['heartbeatMs', 'resyncMs']],
     [{ silenceMs: 9_000 }, ['silenceMs']],
     [{ concurrency: 0 }, ['concurrency']],
+    [{ retainedEvents: 0 }, ['retainedEvents']],
     [{ keyLifetimeSeconds: 7_776_001 }, ['keyLifetimeSeconds']],
     [{ systemNamespace: 'Bifrost' }, ['systemNamespace']],
     [{ loginServer: 'https://x --ssh' }, ['loginServer']],

@@ -15,6 +15,8 @@ import type {
   connectivityEventSchema,
   createTailnetRequestSchema,
   createTailnetResponseSchema,
+  MonitorConnectivityRequest,
+  monitorConnectivityRequestSchema,
   NetworkConfiguration,
   NetworkStatus,
   networkConfigurationSchema,
@@ -47,6 +49,7 @@ it('the output of each schema is exactly the interface of core', () => {
   expectTypeOf<Output<typeof networkStatusSchema>>().toEqualTypeOf<NetworkStatus>();
   expectTypeOf<Output<typeof connectionMetricSchema>>().toEqualTypeOf<ConnectionMetric>();
   expectTypeOf<Output<typeof connectivityEventSchema>>().toEqualTypeOf<ConnectivityEvent>();
+  expectTypeOf<Output<typeof monitorConnectivityRequestSchema>>().toEqualTypeOf<MonitorConnectivityRequest>();
   expectTypeOf<Output<typeof updateTailnetRequestSchema>>().toEqualTypeOf<UpdateTailnetRequest>();
   expectTypeOf<Output<typeof updateSidecarRequestSchema>>().toEqualTypeOf<UpdateSidecarRequest>();
   expectTypeOf<Output<typeof upgradeSidecarsRequestSchema>>().toEqualTypeOf<UpgradeSidecarsRequest>();

@@ -21,7 +21,7 @@ const readOnly = (): BifrostError =>
 
 /**
  * Runs the checks of a call, records what comes of them, then writes. Nothing is written unrecorded: the record of an accepted call comes first.
- * A refusal is recorded with its code and thrown on; when it cannot be recorded the log says so.
+ * A refusal is recorded with its code and thrown on; when it cannot be recorded the log says so. One that only the write could know comes after `accepted`.
  */
 export async function audited<Checked, Result>(
   context: Context,
@@ -30,18 +30,26 @@ export async function audited<Checked, Result>(
 ): Promise<Result> {
   const record = (outcome: string): Promise<void> =>
     context.audit.append({ atMs: context.clock.nowMs(), actor, action, subject, outcome, ...(customerId ? { customerId } : {}) }, { signal });
+  const refused = async (error: unknown): Promise<never> => {
+    if (BifrostError.is(error) && !signal.aborted) {
+      const { code } = error;
+      await record(code).catch(() => context.logger.log('error', 'a refusal could not be recorded', { action, code }));
+    }
+    throw error;
+  };
   let checked: Checked;
   try {
     if (context.readOnly()) throw readOnly();
     checked = await check();
     if (context.readOnly()) throw readOnly(); // since a moment ago
   } catch (error) {
-    if (BifrostError.is(error) && !signal.aborted) {
-      const { code } = error;
-      await record(code).catch(() => context.logger.log('error', 'a refusal could not be recorded', { action, code }));
-    }
-    throw error;
+    return refused(error);
   }
   await record('accepted');
-  return write(checked);
+  try {
+    return await write(checked);
+  } catch (error) {
+    if (BifrostError.is(error) && error.code === 'ETAG_MISMATCH') return refused(error);
+    throw error;
+  }
 }

@@ -3,6 +3,7 @@ import { sidecarConditions, tailnetConditions } from '../domain/conditions.ts';
 import type { SidecarSpec, SidecarState, StoredSidecar, StoredTailnet, TailnetState } from '../domain/model.ts';
 import type { AuditSink, Clock, Cluster, ControlCredential, ControlPlane, Logger, Store, TailnetControl } from '../ports/index.ts';
 import type { Announcer } from './announcer.ts';
+import type { ConnectivityHistory } from './connectivity-history.ts';
 import type { EventBus } from './event-bus.ts';
 import type { Hindrances } from './hindrances.ts';
 import type { Instances } from './instances.ts';
@@ -27,6 +28,7 @@ export interface Context {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly events: EventBus;
+  readonly history: ConnectivityHistory;
   readonly announcer: Announcer;
   readonly observed: Observed;
   readonly instances: Instances;
@@ -53,6 +55,12 @@ export interface Context {
 
 export interface Call {
   readonly signal: AbortSignal;
+}
+
+/** What a call that makes something answers with: what it made, or what was there. */
+export interface Found<Object> {
+  readonly stored: Object;
+  readonly created: boolean;
 }
 
 /** The credential Secret's two keys. */

@@ -23,6 +23,9 @@ export const policyHash = (text: string): string => sha256(text);
 /** Tells one configuration of a sidecar from another, whatever the order of its members. */
 export const configHash = (config: SidecarSpec['config']): string => sha256(JSON.stringify(sorted(config)));
 
+/** Tells one wish from another, whatever the order of its members. */
+export const wishHash = (wish: object): string => sha256(JSON.stringify(sorted(wish))).slice(0, 32);
+
 /** Tells one fragment from another, whatever the order of its members. */
 export const fragmentHash = (fragment: SidecarFragment): string => sha256(JSON.stringify(sorted(fragment))).slice(0, 16);
 

@@ -6,7 +6,7 @@ import { attachmentKey } from '../domain/names.ts';
 import type { PodTemplateShape } from '../domain/pod-shape.ts';
 import type { Workload } from '../ports/index.ts';
 import { audited, nameForRecord } from './audited.ts';
-import { type Call, type Context, respecSidecar, sawSidecar } from './context.ts';
+import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
 import { networkHash } from './hashes.ts';
 import { registrationLeftMs } from './inject-binding.ts';
 import { sameJson } from './same-json.ts';
@@ -19,6 +19,8 @@ import { DEFAULT_ACTOR } from './tailnet-calls.ts';
 export interface Injected<Manifest> {
   readonly sidecarId: string;
   readonly status: SidecarStatus;
+  /** False: it was registered already; at most its time to wait began anew. */
+  readonly created: boolean;
   /** The caller's manifest with the sidecar in it; the caller's own object is unchanged. */
   readonly manifest: Manifest;
 }
@@ -32,22 +34,23 @@ export async function injectSidecar<Manifest extends WorkloadManifest>(
   call: Call & { readonly actor?: string },
 ): Promise<Injected<Manifest>> {
   const subject = nameForRecord(`${manifest?.metadata?.namespace}/${manifest?.metadata?.name}`);
-  const register = (): Promise<StoredSidecar> =>
+  const register = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
       { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, signal: call.signal },
       {
         check: () => check(context, { manifest, input }, call),
         write: async (spec) => {
-          const sidecar = await renewed(context, await createOrFind(context, spec, call), call);
-          sawSidecar(context, sidecar.key, sidecar);
-          return sidecar;
+          const { stored: found, created } = await createOrFind(context, spec, call);
+          const stored = await renewed(context, found, call);
+          sawSidecar(context, stored.key, stored);
+          return { stored, created };
         },
       },
     );
-  const sidecar = await context.attaching.run(await hostnameLock(context, input, call), call, register);
+  const { stored: sidecar, created } = await context.attaching.run(await hostnameLock(context, input, call), call, register);
   context.touch('sidecar', sidecar.key);
-  return { sidecarId: sidecar.spec.sidecarId, status: sidecar.state.phase, manifest: inject(manifest, sidecar.spec.fragment) };
+  return { sidecarId: sidecar.spec.sidecarId, status: sidecar.state.phase, created, manifest: inject(manifest, sidecar.spec.fragment) };
 }
 
 async function check(

@@ -3,7 +3,9 @@ import { systemClock } from '../adapters/system/clock.ts';
 import type { AuditSink, Logger } from '../ports/index.ts';
 import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
+import { ConnectivityHistory } from './connectivity-history.ts';
 import type { Call, Context } from './context.ts';
+import type { Change } from './etags.ts';
 import { EventBus } from './event-bus.ts';
 import { Hindrances } from './hindrances.ts';
 import { Hints } from './hints.ts';
@@ -23,6 +25,14 @@ import { type Outcome, WorkQueue } from './work-queue.ts';
 export interface CallerOptions {
   readonly signal?: AbortSignal;
   readonly actor?: string;
+}
+
+/**
+ * Options of calls that change what is there. `ifMatch`: the `etag` that the caller has read; when what is wanted is another by the moment of writing, the
+ * call answers `ETAG_MISMATCH`, and nothing is written.
+ */
+export interface ChangeOptions extends CallerOptions {
+  readonly ifMatch?: string;
 }
 
 const silent: Logger = { log: () => {} };
@@ -69,6 +79,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       logger,
       clock,
       events,
+      history: new ConnectivityHistory({ events, retained: settings.retainedEvents }),
       announcer: new Announcer(events, clock),
       observed: new Observed(),
       instances: new Instances(),
@@ -192,9 +203,10 @@ export abstract class ManagerCore implements AsyncDisposable {
   }
 
   /** A signal for one call: the caller's, and the manager's own end. */
-  protected call({ signal, actor }: CallerOptions = {}): Call & { readonly actor?: string } {
+  protected call({ signal, actor, ifMatch }: ChangeOptions = {}): Change {
     this.open();
     const { stopping } = this;
-    return { signal: signal ? AbortSignal.any([signal, stopping]) : stopping, ...(actor === undefined ? {} : { actor }) };
+    const given = { ...(actor === undefined ? {} : { actor }), ...(ifMatch === undefined ? {} : { ifMatch }) };
+    return { signal: signal ? AbortSignal.any([signal, stopping]) : stopping, ...given };
   }
 }

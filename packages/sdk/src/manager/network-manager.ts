@@ -2,6 +2,7 @@ import type {
   AttachSidecarInput,
   CreateTailnetInput,
   InjectSidecarInput,
+  MonitorConnectivityInput,
   UpdateSidecarInput,
   UpdateTailnetInput,
   UpgradeSidecarsInput,
@@ -11,8 +12,10 @@ import type {
   ChangePlan,
   ConnectionMetric,
   ConnectivityEvent,
+  ConnectivityHeartbeat,
   CreateTailnetResponse,
   Leftover,
+  Made,
   ManagerEventName,
   ManagerEvents,
   NetworkStatus,
@@ -27,10 +30,10 @@ import { ingestReport } from './ingest.ts';
 import { type Injected, injectSidecar } from './inject-calls.ts';
 import { listLeftovers } from './leftovers.ts';
 import { linkedSignal } from './linked-signal.ts';
-import { type CallerOptions, ManagerCore } from './manager-core.ts';
+import { type CallerOptions, type ChangeOptions, ManagerCore } from './manager-core.ts';
 import { monitorConnectivity } from './monitor.ts';
 import { getConnectionMetrics, getNetworkStatus } from './reads.ts';
-import { type AttachPlan, attachSidecar, detachSidecar, planAttach } from './sidecar-calls.ts';
+import { type AttachPlan, attachSidecar, detachSidecar, planAttach, requireSidecar } from './sidecar-calls.ts';
 import { planUpdateSidecar, repairSidecar, updateSidecar } from './sidecar-update-calls.ts';
 import { sidecarView } from './sidecar-view.ts';
 import { createTailnet, deleteTailnet, requireTailnet, tailnetView } from './tailnet-calls.ts';
@@ -60,7 +63,7 @@ export class NetworkManager extends ManagerCore {
    *
    * @throws {BifrostError} `INVALID_ARGUMENT` with one issue per wrong field; `TAILNET_EXISTS` — the name is taken (it does not say by whom)
    */
-  async createTailnet(request: CreateTailnetInput, options?: CallerOptions): Promise<CreateTailnetResponse> {
+  async createTailnet(request: CreateTailnetInput, options?: CallerOptions): Promise<Made<CreateTailnetResponse>> {
     return createTailnet(this.context, request, this.call(options));
   }
 
@@ -81,7 +84,7 @@ export class NetworkManager extends ManagerCore {
    *
    * @throws {BifrostError} `INVALID_ARGUMENT`, `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `ROLLOUT_REQUIRED`: nothing was written
    */
-  async updateTailnet(request: UpdateTailnetInput & { readonly allowRollout?: boolean }, options?: CallerOptions): Promise<Tailnet> {
+  async updateTailnet(request: UpdateTailnetInput & { readonly allowRollout?: boolean }, options?: ChangeOptions): Promise<Tailnet> {
     return updateTailnet(this.context, request, this.call(options));
   }
 
@@ -91,12 +94,12 @@ export class NetworkManager extends ManagerCore {
   }
 
   /** From now on nothing is changed outside for this tailnet and its sidecars; reports and events go on. @throws {BifrostError} `TAILNET_NOT_FOUND` */
-  async pauseTailnet(tailnetName: string, options?: CallerOptions): Promise<Tailnet> {
+  async pauseTailnet(tailnetName: string, options?: ChangeOptions): Promise<Tailnet> {
     return pauseTailnet(this.context, { tailnetName, paused: true }, this.call(options));
   }
 
   /** Ends a pause: everything is looked at again. @throws {BifrostError} `TAILNET_NOT_FOUND` */
-  async resumeTailnet(tailnetName: string, options?: CallerOptions): Promise<Tailnet> {
+  async resumeTailnet(tailnetName: string, options?: ChangeOptions): Promise<Tailnet> {
     return pauseTailnet(this.context, { tailnetName, paused: false }, this.call(options));
   }
 
@@ -108,7 +111,7 @@ export class NetworkManager extends ManagerCore {
    */
   async deleteTailnet(
     tailnetName: string,
-    { cascade = false, abandon = false, ...options }: CallerOptions & { readonly cascade?: boolean; readonly abandon?: boolean } = {},
+    { cascade = false, abandon = false, ...options }: ChangeOptions & { readonly cascade?: boolean; readonly abandon?: boolean } = {},
   ): Promise<void> {
     return deleteTailnet(this.context, { tailnetName, cascade, abandon }, this.call(options));
   }
@@ -119,7 +122,7 @@ export class NetworkManager extends ManagerCore {
    * @throws {BifrostError} `INVALID_ARGUMENT`, `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED`,
    * `CUSTOMER_MISMATCH`, `SIDECAR_EXISTS`, `HOSTNAME_TAKEN`, `FIELD_CONFLICT`, `POD_SECURITY_FORBIDDEN`, `CLUSTER_RANGES_UNKNOWN`: nothing was written
    */
-  async attachSidecar(request: AttachSidecarInput, options?: CallerOptions): Promise<AttachSidecarResponse> {
+  async attachSidecar(request: AttachSidecarInput, options?: CallerOptions): Promise<Made<AttachSidecarResponse>> {
     return attachSidecar(this.context, request, this.call(options));
   }
 
@@ -150,7 +153,7 @@ export class NetworkManager extends ManagerCore {
    *
    * @throws {BifrostError} `INVALID_ARGUMENT`, `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR`, `ROLLOUT_REQUIRED`, and what `attachSidecar` refuses: nothing was written
    */
-  async updateSidecar(request: UpdateSidecarInput & { readonly allowRollout?: boolean }, options?: CallerOptions): Promise<Sidecar> {
+  async updateSidecar(request: UpdateSidecarInput & { readonly allowRollout?: boolean }, options?: ChangeOptions): Promise<Sidecar> {
     return updateSidecar(this.context, request, this.call(options));
   }
 
@@ -160,7 +163,7 @@ export class NetworkManager extends ManagerCore {
   }
 
   /** Puts right once more what somebody else keeps changing (`DRIFT_REPEATED`). @throws {BifrostError} `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR` */
-  async repairSidecar(sidecarId: string, options?: CallerOptions): Promise<Sidecar> {
+  async repairSidecar(sidecarId: string, options?: ChangeOptions): Promise<Sidecar> {
     return repairSidecar(this.context, sidecarId, this.call(options));
   }
 
@@ -170,7 +173,7 @@ export class NetworkManager extends ManagerCore {
    *
    * @throws {BifrostError} `INVALID_ARGUMENT`, `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `TAILNET_NOT_ACCEPTED`, `POD_SECURITY_FORBIDDEN`: nothing was written
    */
-  async upgradeSidecars(request: UpgradeSidecarsInput, options?: CallerOptions): Promise<UpgradeProgress> {
+  async upgradeSidecars(request: UpgradeSidecarsInput, options?: ChangeOptions): Promise<UpgradeProgress> {
     return upgradeSidecars(this.context, request, this.call(options));
   }
 
@@ -185,8 +188,13 @@ export class NetworkManager extends ManagerCore {
    *
    * @throws {BifrostError} `SIDECAR_NOT_FOUND`; `ATTACHED_BY_ANNOTATION` — it would come back; `OWNED_BY_CREATOR` — it was injected
    */
-  async detachSidecar(sidecarId: string, { abandon = false, ...options }: CallerOptions & { readonly abandon?: boolean } = {}): Promise<void> {
+  async detachSidecar(sidecarId: string, { abandon = false, ...options }: ChangeOptions & { readonly abandon?: boolean } = {}): Promise<void> {
     return detachSidecar(this.context, { sidecarId, abandon }, this.call(options));
+  }
+
+  /** @throws {BifrostError} `SIDECAR_NOT_FOUND` */
+  async getSidecar(sidecarId: string, options?: CallerOptions): Promise<Sidecar> {
+    return sidecarView(this.context, await requireSidecar(this.context, sidecarId, this.call(options)));
   }
 
   /** All sidecars; `tailnetName` narrows it to one tailnet's. */
@@ -211,11 +219,22 @@ export class NetworkManager extends ManagerCore {
   }
 
   /**
-   * Connectivity events from now on, in order. Subscribes at the first `next()`; `break` ends it. A reader more than 1024 events behind gets
-   * `STREAM_OVERFLOW`, never a silent gap. Cancel: the iteration rejects with `signal.reason` itself.
+   * Connectivity events that pass the filters, in order: after `resumeToken`, or from this call on. Reads at the first `next()`; `break` ends it. A reader
+   * more than 1024 events behind, or further than what is kept, gets `STREAM_OVERFLOW`, never a silent gap; `details.resumeToken` goes on where it was.
+   * With `heartbeatMs` a heartbeat when nothing has passed for so long. Events are shared and frozen. Cancel: the iteration rejects with `signal.reason`.
+   *
+   * @throws {BifrostError} `INVALID_ARGUMENT`; `RESUME_TOKEN_EXPIRED` — read the status anew and open without a token
    */
-  monitorConnectivity({ tailnetName, ...options }: CallerOptions & { readonly tailnetName?: string } = {}): AsyncIterable<ConnectivityEvent> {
-    return monitorConnectivity(this.context, { tailnetName, ...this.call(options) });
+  monitorConnectivity(
+    options: CallerOptions & MonitorConnectivityInput & { readonly heartbeatMs: number },
+  ): AsyncIterable<ConnectivityEvent | ConnectivityHeartbeat>;
+  monitorConnectivity(options?: CallerOptions & Omit<MonitorConnectivityInput, 'heartbeatMs'>): AsyncIterable<ConnectivityEvent>;
+  monitorConnectivity({
+    signal,
+    actor: _,
+    ...request
+  }: CallerOptions & MonitorConnectivityInput = {}): AsyncIterable<ConnectivityEvent | ConnectivityHeartbeat> {
+    return monitorConnectivity(this.context, request, this.call(signal === undefined ? {} : { signal }));
   }
 
   /** Subscribes to one event. Events inform; a listener that throws is logged and stops nobody. Dispose to unsubscribe. */

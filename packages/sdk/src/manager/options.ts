@@ -50,6 +50,8 @@ export interface NetworkManagerOptions {
   readonly registrationMs?: number;
   /** Within this time drift by the same field manager is put right once, milliseconds. @default 3600000 */
   readonly driftWindowMs?: number;
+  /** Connectivity events that are kept, so that a reader whose stream broke can go on where it was. @default 10000 */
+  readonly retainedEvents?: number;
   /** Starts in read-only mode: see `NetworkManager.setReadOnly`. @default false */
   readonly readOnly?: boolean;
 }
@@ -74,6 +76,7 @@ export interface Settings {
   readonly networkPolicyEnforced: boolean;
   readonly registrationMs: number;
   readonly driftWindowMs: number;
+  readonly retainedEvents: number;
   readonly readOnly: boolean;
 }
 
@@ -122,6 +125,7 @@ const schema = z.object({
   networkPolicyEnforced: z.boolean().default(false),
   registrationMs: z.int().min(1_000).default(3_600_000),
   driftWindowMs: z.int().min(0).default(3_600_000),
+  retainedEvents: z.int().min(1).max(1_000_000).default(10_000),
   readOnly: z.boolean().default(false),
 });
 

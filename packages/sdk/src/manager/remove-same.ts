@@ -9,15 +9,21 @@ const MOST_CONFLICTS = 10;
 /**
  * Marks for removal what was looked at, however it has changed since; never a successor that has come under its key. One that is gone is success.
  *
+ * @throws what `check` does, of each version before it is removed
  * @throws {BifrostError} `STORE_CONFLICT` — it changes faster than it can be removed
  */
 export async function removeSame<Spec, State>(
   collection: Collection<Spec, State>,
   looked: Stored<Spec, State>,
-  { isSame, signal }: Call & { readonly isSame: (found: Stored<Spec, State>) => boolean },
+  {
+    isSame,
+    check = () => {},
+    signal,
+  }: Call & { readonly isSame: (found: Stored<Spec, State>) => boolean; readonly check?: (found: Stored<Spec, State>) => void },
 ): Promise<void> {
   let current: Stored<Spec, State> | undefined = looked;
   for (let conflicts = 0; current !== undefined && isSame(current); conflicts += 1) {
+    check(current);
     try {
       await collection.remove(looked.key, { current, signal });
       return;

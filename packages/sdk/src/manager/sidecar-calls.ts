@@ -1,11 +1,12 @@
 import type { AttachSidecarInput } from '@bifrost/types';
-import { type AttachSidecarResponse, BifrostError, type WorkloadReference } from '@bifrost/types/core';
+import { type AttachSidecarResponse, BifrostError, type Made, type WorkloadReference } from '@bifrost/types/core';
 import { withFragment } from '../domain/attach-plan.ts';
 import type { AttachForm, SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import { attachmentKey, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
 import { audited, nameForRecord } from './audited.ts';
-import { type Call, type Context, respecSidecar, sawSidecar } from './context.ts';
+import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
+import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
 import { attachResponse } from './sidecar-view.ts';
@@ -36,10 +37,10 @@ export async function planAttach(context: Context, input: AttachSidecarInput, ca
 }
 
 /** @see NetworkManager.attachSidecar */
-export async function attachSidecar(context: Context, input: AttachSidecarInput, call: Caller & AttachCall): Promise<AttachSidecarResponse> {
+export async function attachSidecar(context: Context, input: AttachSidecarInput, call: Caller & AttachCall): Promise<Made<AttachSidecarResponse>> {
   const subject = nameForRecord(input?.bookDeploymentId);
   const hostname = await hostnameLock(context, input, call);
-  const attach = (): Promise<StoredSidecar> =>
+  const attach = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
       { actor: call.actor ?? DEFAULT_ACTOR, action: 'attachSidecar', subject, signal: call.signal },
@@ -47,38 +48,42 @@ export async function attachSidecar(context: Context, input: AttachSidecarInput,
         check: () => checkAttach(context, input, call),
         write: async ({ spec, present }) => {
           // Also where one was found: it may be an old version of what is gone, and a call that wrote nothing would be answered as done.
-          const sidecar = present?.state.rolledBack ? await tryAnew(context, present, { spec, ...call }) : await createOrFind(context, spec, call);
-          sawSidecar(context, sidecar.key, sidecar); // before the next attach looks for this hostname
-          return sidecar;
+          const found = present?.state.rolledBack ? await tryAnew(context, present, { spec, ...call }) : await createOrFind(context, spec, call);
+          sawSidecar(context, found.stored.key, found.stored); // before the next attach looks for this hostname
+          return found;
         },
       },
     );
-  const sidecar = await context.attaching.run(hostname, call, attach);
-  context.touch('sidecar', sidecar.key);
-  return attachResponse(context, sidecar);
+  const found = await context.attaching.run(hostname, call, attach);
+  context.touch('sidecar', found.stored.key);
+  return attachResponse(context, found);
 }
 
 const NEW = { phase: 'attaching', instances: [], keys: [], deviceIds: [] } as const;
 
 /** Stores what is wanted; somebody who was quicker with the same wish is as good. @throws {BifrostError} `SIDECAR_EXISTS` */
-export async function createOrFind(context: Context, spec: SidecarSpec, call: Call): Promise<StoredSidecar> {
+export async function createOrFind(context: Context, spec: SidecarSpec, call: Call): Promise<Found<StoredSidecar>> {
   const key = attachmentKey(spec.workload);
   try {
-    return await context.store.sidecars.create(key, { spec, state: NEW }, call);
+    return { stored: await context.store.sidecars.create(key, { spec, state: NEW }, call), created: true };
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'STORE_EXISTS') throw error;
     const winner = await context.store.sidecars.get(key, call);
     if (winner === undefined) throw gone(error);
-    return agreeing(winner, spec);
+    return { stored: agreeing(winner, spec), created: false };
   }
 }
 
 /** One that failed and was taken back begins again with what is rendered now; its ledger stays. */
-async function tryAnew(context: Context, present: StoredSidecar, { spec, signal }: { readonly spec: SidecarSpec } & Call): Promise<StoredSidecar> {
+async function tryAnew(
+  context: Context,
+  present: StoredSidecar,
+  { spec, signal }: { readonly spec: SidecarSpec } & Call,
+): Promise<Found<StoredSidecar>> {
   const { conditions, keys, deviceIds } = present.state;
   const respecified = await respecSidecar(context, present, { spec, signal });
   const state = { ...NEW, keys, deviceIds, ...(conditions === undefined ? {} : { conditions }) };
-  return context.store.sidecars.replaceState(respecified, state, { signal });
+  return { stored: await context.store.sidecars.replaceState(respecified, state, { signal }), created: true };
 }
 
 /** The stored sidecar of that id: by what the watches have seen, else by looking through all. */
@@ -104,7 +109,7 @@ export async function requireSidecar(context: Context, sidecarId: string, call: 
 export async function detachSidecar(
   context: Context,
   { sidecarId, abandon = false }: { readonly sidecarId: string; readonly abandon?: boolean },
-  call: Caller,
+  call: Change,
 ): Promise<void> {
   await audited(
     context,
@@ -112,18 +117,35 @@ export async function detachSidecar(
     {
       check: async () => {
         const sidecar = await requireSidecar(context, sidecarId, call);
+        requireMatch(sidecar, call);
         await requireDetachable(context, sidecar, call);
         return sidecar;
       },
       write: async (sidecar) => {
-        // The wish to abandon first: once it is being removed the loop acts.
-        if (abandon && sidecar.spec.abandon !== true)
-          await respecSidecar(context, sidecar, { spec: { ...sidecar.spec, abandon }, signal: call.signal });
-        await removeSame(context.store.sidecars, sidecar, { ...call, isSame: ({ spec }) => spec.sidecarId === sidecarId });
+        await removeSidecar(context, { sidecar, abandon }, call);
         context.touch('sidecar', sidecar.key);
       },
     },
   );
+}
+
+async function removeSidecar(
+  context: Context,
+  { sidecar, abandon }: { readonly sidecar: StoredSidecar; readonly abandon: boolean },
+  call: Change,
+): Promise<void> {
+  const { signal } = call;
+  const { sidecars } = context.store;
+  const isSame = ({ spec }: StoredSidecar): boolean => spec.sidecarId === sidecar.spec.sidecarId;
+  if (!abandon || sidecar.spec.abandon === true) {
+    await removeSame(sidecars, sidecar, { signal, isSame, check: (found) => requireMatch(found, call) });
+    return;
+  }
+  // The wish to abandon first: once it is being removed the loop acts.
+  const write = (): Promise<StoredSidecar> => respecSidecar(context, sidecar, { spec: { ...sidecar.spec, abandon }, signal });
+  const abandoned = await writeMatched(sidecars, sidecar.key, { ...call, write });
+  // That write matched: what comes after it comes too late to be asked for.
+  await removeSame(sidecars, abandoned, { signal, isSame });
 }
 
 /** @throws {BifrostError} `ATTACHED_BY_ANNOTATION`, `OWNED_BY_CREATOR` — what would come back at once, or what is not ours to take out */

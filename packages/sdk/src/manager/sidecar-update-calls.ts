@@ -4,6 +4,7 @@ import { withoutSidecar } from '../domain/attach-plan.ts';
 import type { SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import { audited, nameForRecord } from './audited.ts';
 import { type Call, type Context, keepSidecar, respecSidecar } from './context.ts';
+import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { networkHash } from './hashes.ts';
 import { differencesOf, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
@@ -15,8 +16,6 @@ import { DEFAULT_ACTOR } from './tailnet-calls.ts';
 import { requireAllowed } from './tailnet-update-calls.ts';
 import { previousOf, trialOf } from './tailnet-upgrade.ts';
 
-type Caller = Call & { readonly actor?: string };
-
 interface Planned {
   readonly sidecar: StoredSidecar;
   readonly spec: SidecarSpec;
@@ -24,9 +23,10 @@ interface Planned {
 }
 
 /** What the update leads to, with the checks of an attach. Writes nothing. */
-async function planned(context: Context, input: UpdateSidecarInput, call: Call): Promise<Planned> {
+async function planned(context: Context, input: UpdateSidecarInput, call: Change): Promise<Planned> {
   const request: UpdateSidecarRequest = parseOrThrow(updateSidecarRequestSchema, input, 'INVALID_ARGUMENT');
   const sidecar = await requireSidecar(context, request.sidecarId, call);
+  requireMatch(sidecar, call);
   requireChangeable(sidecar);
   const config = { ...sidecar.spec.config, ...request.config };
   const changes = Object.keys(request.config)
@@ -83,7 +83,7 @@ export async function planUpdateSidecar(context: Context, input: UpdateSidecarIn
 export async function updateSidecar(
   context: Context,
   { allowRollout = false, ...input }: UpdateSidecarInput & { readonly allowRollout?: boolean },
-  call: Caller,
+  call: Change,
 ): Promise<Sidecar> {
   const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'updateSidecar', subject: nameForRecord(input.sidecarId), signal: call.signal };
   return audited(context, subject, {
@@ -94,7 +94,8 @@ export async function updateSidecar(
     },
     write: async ({ sidecar, spec, plan }) => {
       if (plan.changes.length === 0) return sidecarView(context, sidecar);
-      const written = await respecSidecar(context, sidecar, { spec, ...call });
+      const write = (): Promise<StoredSidecar> => respecSidecar(context, sidecar, { spec, ...call });
+      const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
       context.touch('sidecar', written.key);
       return sidecarView(context, written);
     },
@@ -102,17 +103,19 @@ export async function updateSidecar(
 }
 
 /** @see NetworkManager.repairSidecar */
-export async function repairSidecar(context: Context, sidecarId: string, call: Caller): Promise<Sidecar> {
+export async function repairSidecar(context: Context, sidecarId: string, call: Change): Promise<Sidecar> {
   const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'repairSidecar', subject: nameForRecord(sidecarId), signal: call.signal };
   return audited(context, subject, {
     check: async () => {
       const sidecar = await requireSidecar(context, sidecarId, call);
+      requireMatch(sidecar, call);
       if (sidecar.spec.mode === 'inject') throw ownedByCreator(sidecar.spec, 'Create it anew with this fragment in it.');
       return sidecar;
     },
     write: async (sidecar) => {
       const { repairs: _, ...state } = sidecar.state;
-      const written = await keepSidecar(context, sidecar, { state, ...call });
+      const write = (): Promise<StoredSidecar> => keepSidecar(context, sidecar, { state, ...call });
+      const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
       context.touch('sidecar', written.key);
       return sidecarView(context, written);
     },

@@ -1,7 +1,8 @@
-import type { AttachSidecarResponse, Sidecar, SidecarInstance, SidecarStatus } from '@bifrost/types/core';
+import type { AttachSidecarResponse, Made, Sidecar, SidecarInstance, SidecarStatus } from '@bifrost/types/core';
 import { statusOfInstances } from '../domain/connectivity.ts';
 import type { InstanceState, StoredSidecar } from '../domain/model.ts';
-import type { Context } from './context.ts';
+import type { Context, Found } from './context.ts';
+import { etagOf } from './etags.ts';
 import { instanceState } from './instances.ts';
 
 /** What the loop has yet to store is shown all the same: who looks after an event must not see what was before it. */
@@ -28,10 +29,12 @@ export function sidecarView(context: Context, sidecar: StoredSidecar): Sidecar {
     sidecarId: spec.sidecarId,
     status: shownStatus(sidecar, instances),
     tailnetName: spec.tailnetName,
+    customerId: spec.customerId,
     createdAt: new Date(sidecar.createdAtMs),
     bookDeploymentId: spec.bookDeploymentId,
     workload: spec.workload,
     config: spec.config,
+    etag: etagOf(sidecar),
     ...(oldest?.ipAddress === undefined ? {} : { ipAddress: oldest.ipAddress }),
     instances: instances.map((instance) => instanceView(context, instance)),
     mode: spec.mode ?? 'apply',
@@ -55,8 +58,8 @@ function instanceView(context: Context, { podName, podUid, status, cause, ipAddr
   };
 }
 
-/** The specification's answer to an attach. */
-export const attachResponse = (context: Context, sidecar: StoredSidecar): AttachSidecarResponse => {
-  const { sidecarId, status, tailnetName, createdAt } = sidecarView(context, sidecar);
-  return { sidecarId, status, tailnetName, createdAt };
+/** The specification's answer to an attach, and whether it was one. */
+export const attachResponse = (context: Context, { stored, created }: Found<StoredSidecar>): Made<AttachSidecarResponse> => {
+  const { sidecarId, status, tailnetName, createdAt } = sidecarView(context, stored);
+  return { sidecarId, status, tailnetName, createdAt, created };
 };

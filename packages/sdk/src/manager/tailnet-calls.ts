@@ -1,9 +1,17 @@
 import { type CreateTailnetInput, createTailnetRequestSchema, parseOrThrow } from '@bifrost/types';
-import { BifrostError, type CreateTailnetRequest, type CreateTailnetResponse, type Tailnet, type UpgradeProgress } from '@bifrost/types/core';
+import {
+  BifrostError,
+  type CreateTailnetRequest,
+  type CreateTailnetResponse,
+  type Made,
+  type Tailnet,
+  type UpgradeProgress,
+} from '@bifrost/types/core';
 import type { StoredTailnet, TailnetSpec, UpgradeState } from '../domain/model.ts';
 import { customerSecretName, tailnetSecretName } from '../domain/names.ts';
 import { audited, nameForRecord } from './audited.ts';
-import type { Call, Context } from './context.ts';
+import type { Call, Context, Found } from './context.ts';
+import { type Change, etagOf, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { sameJson } from './same-json.ts';
 import { refuseCredentialOfOurs } from './tailnet-acceptance.ts';
@@ -50,15 +58,16 @@ export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
   config: tailnet.spec.config,
   tags: tailnet.spec.tags,
   tenancy: tailnet.spec.tenancy,
+  etag: etagOf(tailnet),
   paused: tailnet.spec.paused ?? false,
   conditions: tailnet.state.conditions ?? [],
   ...shownUpgrade(tailnet),
   ...(tailnet.state.reason === undefined ? {} : { reason: tailnet.state.reason }),
 });
 
-const response = (tailnet: StoredTailnet): CreateTailnetResponse => {
-  const { tailnetId, tailnetName, status, createdAt } = tailnetView(tailnet);
-  return { tailnetId, tailnetName, status, createdAt };
+const response = ({ stored, created }: Found<StoredTailnet>): Made<CreateTailnetResponse> => {
+  const { tailnetId, tailnetName, status, createdAt } = tailnetView(stored);
+  return { tailnetId, tailnetName, status, createdAt, created };
 };
 
 function specOf(context: Context, request: CreateTailnetRequest): TailnetSpec {
@@ -117,14 +126,14 @@ export const gone = (cause: BifrostError): BifrostError =>
   new BifrostError({ code: 'STORE_CONFLICT', message: 'What had this name has just gone: call again.', cause });
 
 /** Asked for also where one was found already: what a read told may be an old version of something that is gone. */
-async function createOrFind(context: Context, { tailnetName, spec }: Wish, call: Call): Promise<StoredTailnet> {
+async function createOrFind(context: Context, { tailnetName, spec }: Wish, call: Call): Promise<Found<StoredTailnet>> {
   try {
-    return await context.store.tailnets.create(tailnetName, { spec, state: { phase: 'creating' } }, call);
+    return { stored: await context.store.tailnets.create(tailnetName, { spec, state: { phase: 'creating' } }, call), created: true };
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'STORE_EXISTS') throw error;
     const winner = await sameTailnet(context, { tailnetName, spec }, call); // somebody else was quicker; the same wish gets the same answer
     if (winner === undefined) throw gone(error);
-    return winner;
+    return { stored: winner, created: false };
   }
 }
 
@@ -133,7 +142,7 @@ export async function createTailnet(
   context: Context,
   input: CreateTailnetInput,
   call: Call & { readonly actor?: string },
-): Promise<CreateTailnetResponse> {
+): Promise<Made<CreateTailnetResponse>> {
   const subject = {
     actor: call.actor ?? DEFAULT_ACTOR,
     action: 'createTailnet',
@@ -149,10 +158,10 @@ export async function createTailnet(
       return wish;
     },
     write: async (wish) => {
-      const tailnet = await createOrFind(context, wish, call);
-      context.announcer.sawTailnet(tailnet.key, tailnet);
-      context.touch('tailnet', tailnet.key);
-      return response(tailnet);
+      const found = await createOrFind(context, wish, call);
+      context.announcer.sawTailnet(found.stored.key, found.stored);
+      context.touch('tailnet', found.stored.key);
+      return response(found);
     },
   });
 }
@@ -161,12 +170,13 @@ export async function createTailnet(
 export async function deleteTailnet(
   context: Context,
   { tailnetName, cascade = false, abandon = false }: { readonly tailnetName: string; readonly cascade?: boolean; readonly abandon?: boolean },
-  call: Call & { readonly actor?: string },
+  call: Change,
 ): Promise<void> {
   const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'deleteTailnet', subject: nameForRecord(tailnetName), signal: call.signal };
   await audited(context, subject, {
     check: async () => {
       const tailnet = await requireTailnet(context, tailnetName, call);
+      requireMatch(tailnet, call);
       const sidecars = (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnetName);
       if (sidecars.length > 0 && !cascade) {
         throw new BifrostError({
@@ -179,10 +189,8 @@ export async function deleteTailnet(
       return { tailnet, sidecars };
     },
     write: async ({ tailnet, sidecars }) => {
-      if (abandon && tailnet.spec.abandon !== true) await context.store.tailnets.replaceSpec(tailnet, { ...tailnet.spec, abandon }, call);
       // The tailnet first: from then on nothing can be attached to it.
-      const { tailnetId } = tailnet.spec;
-      await removeSame(context.store.tailnets, tailnet, { ...call, isSame: ({ spec }) => spec.tailnetId === tailnetId });
+      await removeTailnet(context, { tailnet, abandon }, call);
       for (const sidecar of sidecars) {
         const { sidecarId } = sidecar.spec;
         await removeSame(context.store.sidecars, sidecar, { ...call, isSame: ({ spec }) => spec.sidecarId === sidecarId });
@@ -191,4 +199,29 @@ export async function deleteTailnet(
       context.touch('tailnet', tailnetName);
     },
   });
+}
+
+async function removeTailnet(
+  context: Context,
+  { tailnet, abandon }: { readonly tailnet: StoredTailnet; readonly abandon: boolean },
+  call: Change,
+): Promise<void> {
+  const { tailnetId } = tailnet.spec;
+  const isSame = ({ spec }: StoredTailnet): boolean => spec.tailnetId === tailnetId;
+  if (!abandon || tailnet.spec.abandon === true) {
+    await removeSame(context.store.tailnets, tailnet, { signal: call.signal, isSame, check: (found) => requireMatch(found, call) });
+    return;
+  }
+  const abandoned = await writeTailnet(context, tailnet, { spec: { ...tailnet.spec, abandon }, ...call });
+  // That write matched: what comes after it comes too late to be asked for.
+  await removeSame(context.store.tailnets, abandoned, { signal: call.signal, isSame });
+}
+
+/** Changes what is wanted of a tailnet that matched. @throws {BifrostError} `ETAG_MISMATCH`, `STORE_CONFLICT`, `STORE_NOT_FOUND` */
+export async function writeTailnet(
+  { store }: Context,
+  tailnet: StoredTailnet,
+  { spec, ...call }: Change & { readonly spec: TailnetSpec },
+): Promise<StoredTailnet> {
+  return writeMatched(store.tailnets, tailnet.key, { ...call, write: () => store.tailnets.replaceSpec(tailnet, spec, call) });
 }

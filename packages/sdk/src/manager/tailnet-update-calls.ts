@@ -2,14 +2,13 @@ import { parseOrThrow, type UpdateTailnetInput, updateTailnetRequestSchema } fro
 import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateTailnetRequest } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { audited, nameForRecord } from './audited.ts';
-import { type Call, type Context, interruptPaused } from './context.ts';
+import { type Context, interruptPaused } from './context.ts';
+import { type Change, requireMatch } from './etags.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
-import { DEFAULT_ACTOR, requireTailnet, tailnetView } from './tailnet-calls.ts';
+import { DEFAULT_ACTOR, requireTailnet, tailnetView, writeTailnet } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade } from './tailnet-upgrade.ts';
-
-type Caller = Call & { readonly actor?: string };
 
 interface Planned {
   readonly tailnet: StoredTailnet;
@@ -18,9 +17,10 @@ interface Planned {
 }
 
 /** What the update leads to. Writes nothing. */
-async function planned(context: Context, input: UpdateTailnetInput, call: Call): Promise<Planned> {
+async function planned(context: Context, input: UpdateTailnetInput, call: Change): Promise<Planned> {
   const request: UpdateTailnetRequest = parseOrThrow(updateTailnetRequestSchema, input, 'INVALID_ARGUMENT');
   const tailnet = await requireTailnet(context, request.tailnetName, call);
+  requireMatch(tailnet, call);
   if (tailnet.deleting)
     throw new BifrostError({
       code: 'TAILNET_DELETING',
@@ -51,7 +51,7 @@ function needsNewPods(
 }
 
 /** @see NetworkManager.planUpdateTailnet */
-export async function planUpdateTailnet(context: Context, input: UpdateTailnetInput, call: Call): Promise<ChangePlan> {
+export async function planUpdateTailnet(context: Context, input: UpdateTailnetInput, call: Change): Promise<ChangePlan> {
   return (await planned(context, input, call)).plan;
 }
 
@@ -59,7 +59,7 @@ export async function planUpdateTailnet(context: Context, input: UpdateTailnetIn
 export async function updateTailnet(
   context: Context,
   { allowRollout = false, ...input }: UpdateTailnetInput & { readonly allowRollout?: boolean },
-  call: Caller,
+  call: Change,
 ): Promise<Tailnet> {
   const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'updateTailnet', subject: nameForRecord(input.tailnetName), signal: call.signal };
   return audited(context, subject, {
@@ -72,7 +72,7 @@ export async function updateTailnet(
       const upgrade = plan.rollouts.length > 0 ? { upgrade: newUpgrade(context, { spec }) } : {};
       if (plan.changes.length === 0 && plan.rollouts.length === 0) return tailnetView(tailnet);
       // One write holds both: a configuration whose sidecars are to follow, and that they are.
-      return written(context, await context.store.tailnets.replaceSpec(tailnet, { ...spec, ...upgrade }, call));
+      return written(context, await writeTailnet(context, tailnet, { spec: { ...spec, ...upgrade }, ...call }));
     },
   });
 }
@@ -101,17 +101,21 @@ function written(context: Context, tailnet: StoredTailnet): Tailnet {
 export async function pauseTailnet(
   context: Context,
   { tailnetName, paused }: { readonly tailnetName: string; readonly paused: boolean },
-  call: Caller,
+  call: Change,
 ): Promise<Tailnet> {
   const action = paused ? 'pauseTailnet' : 'resumeTailnet';
   const subject = { actor: call.actor ?? DEFAULT_ACTOR, action, subject: nameForRecord(tailnetName), signal: call.signal };
   return audited(context, subject, {
-    check: () => requireTailnet(context, tailnetName, call),
+    check: async () => {
+      const tailnet = await requireTailnet(context, tailnetName, call);
+      requireMatch(tailnet, call);
+      return tailnet;
+    },
     write: async (tailnet) => {
       const { paused: before = false, ...spec } = tailnet.spec;
       if (before === paused) return tailnetView(tailnet);
       context.hearing.pausedAtMs.set(tailnetName, context.clock.nowMs());
-      const replaced = await context.store.tailnets.replaceSpec(tailnet, paused ? { ...spec, paused } : spec, call);
+      const replaced = await writeTailnet(context, tailnet, { spec: paused ? { ...spec, paused } : spec, ...call });
       if (paused) interruptPaused(context, tailnetName);
       return written(context, replaced);
     },

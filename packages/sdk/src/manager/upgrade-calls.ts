@@ -3,9 +3,10 @@ import type { ChangePlan, Rollout, UpgradeProgress, UpgradeSidecarsRequest } fro
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { audited, nameForRecord } from './audited.ts';
 import type { Call, Context } from './context.ts';
+import { type Change, requireMatch } from './etags.ts';
 import { differencesOf, rolloutOf } from './rollouts.ts';
 import { requireUsableTailnet } from './sidecar-check.ts';
-import { DEFAULT_ACTOR } from './tailnet-calls.ts';
+import { DEFAULT_ACTOR, writeTailnet } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade, rerendered } from './tailnet-upgrade.ts';
 
 interface Planned {
@@ -14,9 +15,10 @@ interface Planned {
   readonly plan: ChangePlan;
 }
 
-async function planned(context: Context, input: UpgradeSidecarsInput, call: Call): Promise<Planned> {
+async function planned(context: Context, input: UpgradeSidecarsInput, call: Change): Promise<Planned> {
   const request: UpgradeSidecarsRequest = parseOrThrow(upgradeSidecarsRequestSchema, input, 'INVALID_ARGUMENT');
   const tailnet = await requireUsableTailnet(context, request.tailnetName, call);
+  requireMatch(tailnet, call);
   const sidecars = (await context.store.sidecars.list(call)).filter(({ spec, deleting }) => spec.tailnetName === tailnet.key && !deleting);
   const rollouts: Rollout[] = [];
   for (const sidecar of sidecars.filter(isUpgradable)) rollouts.push(...(await rolloutFor(context, { tailnet, sidecar }, call)));
@@ -41,11 +43,7 @@ export async function planUpgrade(context: Context, input: UpgradeSidecarsInput,
 }
 
 /** @see NetworkManager.upgradeSidecars */
-export async function upgradeSidecars(
-  context: Context,
-  input: UpgradeSidecarsInput,
-  call: Call & { readonly actor?: string },
-): Promise<UpgradeProgress> {
+export async function upgradeSidecars(context: Context, input: UpgradeSidecarsInput, call: Change): Promise<UpgradeProgress> {
   const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'upgradeSidecars', subject: nameForRecord(input?.tailnetName), signal: call.signal };
   return audited(context, subject, {
     check: () => planned(context, input, call),
@@ -54,7 +52,7 @@ export async function upgradeSidecars(
         ...(waveSize === undefined ? {} : { waveSize }),
         ...(trialMs === undefined ? {} : { trialMs }),
       });
-      const written = await context.store.tailnets.replaceSpec(tailnet, { ...tailnet.spec, upgrade: wish }, call);
+      const written = await writeTailnet(context, tailnet, { spec: { ...tailnet.spec, upgrade: wish }, ...call });
       context.announcer.sawTailnet(written.key, written);
       context.touch('tailnet', written.key);
       return { upgradeId: wish.upgradeId, total: context.observed.sidecarsOf(written.key).filter(isUpgradable).length, done: 0, finished: false };

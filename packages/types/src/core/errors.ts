@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   DRIFT_REPEATED: { retry: 'never', http: 409, grpc: 9 },
   PODS_REMAIN: { retry: 'backoff', http: 409, grpc: 9 },
   REGISTRATION_EXPIRED: { retry: 'never', http: 409, grpc: 9 },
+  ETAG_MISMATCH: { retry: 'never', http: 412, grpc: 10 },
   MANAGER_READ_ONLY: { retry: 'never', http: 503, grpc: 9 },
   // Callers at a door.
   UNAUTHENTICATED: { retry: 'never', http: 401, grpc: 16 },
@@ -79,6 +80,7 @@ export const ERROR_CODES = {
   // The manager and its streams.
   MANAGER_STOPPED: { retry: 'never', http: 503, grpc: 9 },
   STREAM_OVERFLOW: { retry: 'backoff', http: 503, grpc: 8 },
+  RESUME_TOKEN_EXPIRED: { retry: 'never', http: 410, grpc: 11 },
   WAIT_FAILED: { retry: 'never', http: 409, grpc: 9 },
 } as const satisfies Record<string, CodeEntry>;
 

@@ -24,6 +24,12 @@ export interface CreateTailnetResponse {
   readonly createdAt: Date;
 }
 
+/**
+ * What a call that makes something gives in TypeScript: the specification's answer, and whether this call made it. `false`: what was asked for was there
+ * already, and nothing was written. A door that answers as the specification has it leaves `created` out.
+ */
+export type Made<Response> = Response & { readonly created: boolean };
+
 /** What is to change of a tailnet; what is left out stays as it is. */
 export interface UpdateTailnetRequest {
   readonly tailnetName: string;
@@ -81,6 +87,10 @@ export interface Tailnet extends CreateTailnetResponse {
   readonly config: NetworkConfiguration;
   readonly tags: readonly string[];
   readonly tenancy: Tenancy;
+  /**
+   * Another one when what is wanted has changed, a deletion among it, and only then: never with the status. For `ifMatch`. The same from every manager.
+   */
+  readonly etag: string;
   /** True: nothing is changed outside for it and its sidecars until `resumeTailnet`. */
   readonly paused: boolean;
   readonly conditions: readonly Condition[];
@@ -175,9 +185,12 @@ export interface SidecarInstance {
 
 /** A sidecar as read back. */
 export interface Sidecar extends AttachSidecarResponse {
+  readonly customerId: string;
   readonly bookDeploymentId: string;
   readonly workload: WorkloadReference;
   readonly config: SidecarConfiguration;
+  /** As that of {@link Tailnet}. A roll-back changes it too: it puts another configuration back. */
+  readonly etag: string;
   /** Its oldest connected instance's address. */
   readonly ipAddress?: string;
   readonly instances: readonly SidecarInstance[];
@@ -223,6 +236,31 @@ export interface ConnectivityEvent {
   readonly eventType: ConnectivityEventType;
   readonly timestamp: Date;
   readonly details: Readonly<Record<string, string>>;
+  /** Ours: where a stream goes on that is opened with it. Opaque; of the manager that gave it. */
+  readonly resumeToken?: string;
+}
+
+/** Nothing has happened that passes the filters; a stream that is opened with this token goes on here. Only for readers that ask for `heartbeatMs`. */
+export interface ConnectivityHeartbeat {
+  readonly heartbeat: true;
+  readonly timestamp: Date;
+  readonly resumeToken: string;
+}
+
+/** Which connectivity events a reader wants, and from where on. What is left out lets everything through. */
+export interface MonitorConnectivityRequest {
+  readonly tailnetName?: string;
+  /** Of these customers only; of nobody when it is empty. */
+  readonly customerIds?: readonly string[];
+  readonly sidecarId?: string;
+  readonly eventTypes?: readonly ConnectivityEventType[];
+  /** The `resumeToken` of the last item of an earlier stream: what came after it comes first. */
+  readonly resumeToken?: string;
+  /**
+   * A {@link ConnectivityHeartbeat} each time that so long nothing has passed the filters, milliseconds, and at once when there is nothing to give yet:
+   * so that even a reader of quiet events can resume.
+   */
+  readonly heartbeatMs?: number;
 }
 
 /** Something made outside that no object of ours owns any more. */

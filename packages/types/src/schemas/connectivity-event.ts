@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { CONNECTIVITY_EVENT_TYPES, type ConnectivityEvent } from '../core/messages.ts';
-import { dnsLabel, time } from './fields.ts';
+import { boundedId, dnsLabel, time } from './fields.ts';
 
 /** One change of a connection, in the specification's words. Unknown keys are ignored. */
 export const connectivityEventSchema = z
@@ -9,5 +9,6 @@ export const connectivityEventSchema = z
     eventType: z.enum(CONNECTIVITY_EVENT_TYPES),
     timestamp: time,
     details: z.record(z.string(), z.string()).readonly(),
+    resumeToken: boundedId(64).exactOptional(),
   })
   .readonly() satisfies z.ZodType<ConnectivityEvent>;

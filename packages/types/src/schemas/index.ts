@@ -3,6 +3,7 @@ export * from './connection-metric.ts';
 export * from './connectivity-event.ts';
 export * from './create-tailnet-request.ts';
 export { type Input, REQUEST_LIMITS } from './fields.ts';
+export * from './monitor-connectivity-request.ts';
 export * from './network-configuration.ts';
 export * from './network-status.ts';
 export * from './parse.ts';
