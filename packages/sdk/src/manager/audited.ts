@@ -1,4 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
+import type { AuditedRequest } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 
 export interface Audited extends Call {
@@ -6,6 +7,8 @@ export interface Audited extends Call {
   readonly action: string;
   readonly subject: string;
   readonly customerId?: string | undefined;
+  /** What a door took. */
+  readonly request?: AuditedRequest | undefined;
 }
 
 /** A name as callers give it, for the record; empty for what cannot be one: rejected input, and keys put where names belong, are not written down. */
@@ -25,11 +28,14 @@ const readOnly = (): BifrostError =>
  */
 export async function audited<Checked, Result>(
   context: Context,
-  { actor, action, subject, customerId, signal }: Audited,
+  { actor, action, subject, customerId, request, signal }: Audited,
   { check, write }: { readonly check: () => Promise<Checked>; readonly write: (checked: Checked) => Promise<Result> },
 ): Promise<Result> {
   const record = (outcome: string): Promise<void> =>
-    context.audit.append({ atMs: context.clock.nowMs(), actor, action, subject, outcome, ...(customerId ? { customerId } : {}) }, { signal });
+    context.audit.append(
+      { atMs: context.clock.nowMs(), actor, action, subject, outcome, ...(customerId ? { customerId } : {}), ...(request ? { request } : {}) },
+      { signal },
+    );
   const refused = async (error: unknown): Promise<never> => {
     if (BifrostError.is(error) && !signal.aborted) {
       const { code } = error;

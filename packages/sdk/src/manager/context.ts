@@ -13,6 +13,7 @@ import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
 import type { Outdated } from './outdated.ts';
 import { sameJson } from './same-json.ts';
+import type { CallerScope } from './scope.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
 import type { Outcome } from './work-queue.ts';
 
@@ -55,6 +56,8 @@ export interface Context {
 
 export interface Call {
   readonly signal: AbortSignal;
+  /** Unset: everything. */
+  readonly scope?: CallerScope;
 }
 
 /** What a call that makes something answers with: what it made, or what was there. */

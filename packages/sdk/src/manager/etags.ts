@@ -1,5 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import type { AuditedRequest } from '../ports/index.ts';
 import type { Call } from './context.ts';
 import { wishHash } from './hashes.ts';
 
@@ -19,6 +20,7 @@ export const etagOf = (stored: StoredTailnet | StoredSidecar): string => wishHas
 export interface Change extends Call {
   readonly actor?: string;
   readonly ifMatch?: string;
+  readonly request?: AuditedRequest;
 }
 
 /** For the very version that is then written or removed. @throws {BifrostError} `ETAG_MISMATCH` */

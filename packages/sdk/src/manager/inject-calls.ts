@@ -31,13 +31,13 @@ const KINDS: readonly WorkloadKind[] = ['Deployment', 'StatefulSet', 'DaemonSet'
 export async function injectSidecar<Manifest extends WorkloadManifest>(
   context: Context,
   { manifest, ...input }: InjectSidecarInput & { readonly manifest: Manifest },
-  call: Call & { readonly actor?: string },
+  call: Change,
 ): Promise<Injected<Manifest>> {
   const subject = nameForRecord(`${manifest?.metadata?.namespace}/${manifest?.metadata?.name}`);
   const register = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
-      { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, signal: call.signal },
+      { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, request: call.request, signal: call.signal },
       {
         check: () => check(context, { manifest, input }, call),
         write: async (spec) => {
@@ -62,7 +62,7 @@ async function check(
   const reference = referenceOf(manifest);
   const tailnet = await requireUsableTailnet(context, request.tailnetName, call);
   const workload = await unborn(context, { manifest, reference }, call);
-  requireSameCustomer(workload, tailnet);
+  requireSameCustomer(workload, tailnet, call);
   const present = await context.store.sidecars.get(attachmentKey(reference), call);
   const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
   if (present !== undefined && present.spec.sidecarId === sidecarId && !present.deleting && sameJson(present.spec.config, request.config)) {

@@ -1,6 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import { systemClock } from '../adapters/system/clock.ts';
-import type { AuditSink, Logger } from '../ports/index.ts';
+import type { AuditedRequest, AuditSink, Logger } from '../ports/index.ts';
+import type { CallerScope } from './scope.ts';
 import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
 import { ConnectivityHistory } from './connectivity-history.ts';
@@ -21,10 +22,15 @@ import { reconcileTailnet } from './tailnet-reconcile.ts';
 import { describeError } from './unexpected.ts';
 import { type Outcome, WorkQueue } from './work-queue.ts';
 
-/** Options of every call: `signal` ends the waiting (the call then rejects with `signal.reason` itself); `actor` goes into the audit record. */
+/**
+ * Options of every call: `signal` ends the waiting (the call then rejects with `signal.reason` itself); `actor` and `request` go into the audit record.
+ * `scope`: whose objects the caller may see and work with; unset: everybody's.
+ */
 export interface CallerOptions {
   readonly signal?: AbortSignal;
   readonly actor?: string;
+  readonly request?: AuditedRequest;
+  readonly scope?: CallerScope;
 }
 
 /**
@@ -203,10 +209,15 @@ export abstract class ManagerCore implements AsyncDisposable {
   }
 
   /** A signal for one call: the caller's, and the manager's own end. */
-  protected call({ signal, actor, ifMatch }: ChangeOptions = {}): Change {
+  protected call({ signal, actor, ifMatch, request, scope }: ChangeOptions = {}): Change {
     this.open();
     const { stopping } = this;
-    const given = { ...(actor === undefined ? {} : { actor }), ...(ifMatch === undefined ? {} : { ifMatch }) };
+    const given = {
+      ...(actor === undefined ? {} : { actor }),
+      ...(ifMatch === undefined ? {} : { ifMatch }),
+      ...(request === undefined ? {} : { request }),
+      ...(scope === undefined ? {} : { scope }),
+    };
     return { signal: signal ? AbortSignal.any([signal, stopping]) : stopping, ...given };
   }
 }

@@ -33,6 +33,7 @@ import { linkedSignal } from './linked-signal.ts';
 import { type CallerOptions, type ChangeOptions, ManagerCore } from './manager-core.ts';
 import { monitorConnectivity } from './monitor.ts';
 import { getConnectionMetrics, getNetworkStatus } from './reads.ts';
+import { isVisible } from './scope.ts';
 import { type AttachPlan, attachSidecar, detachSidecar, planAttach, requireSidecar } from './sidecar-calls.ts';
 import { planUpdateSidecar, repairSidecar, updateSidecar } from './sidecar-update-calls.ts';
 import { sidecarView } from './sidecar-view.ts';
@@ -75,7 +76,8 @@ export class NetworkManager extends ManagerCore {
   /** All tailnets, by name; `customerId` narrows it to one customer's. */
   async listTailnets({ customerId, ...options }: CallerOptions & { readonly customerId?: string } = {}): Promise<readonly Tailnet[]> {
     const tailnets = await this.context.store.tailnets.list(this.call(options));
-    return tailnets.map(tailnetView).filter((tailnet) => customerId === undefined || tailnet.customerId === customerId);
+    const seen = tailnets.filter(({ spec }) => isVisible(spec.customerId, options.scope));
+    return seen.map(tailnetView).filter((tailnet) => customerId === undefined || tailnet.customerId === customerId);
   }
 
   /**
@@ -201,7 +203,7 @@ export class NetworkManager extends ManagerCore {
   async listSidecars({ tailnetName, ...options }: CallerOptions & { readonly tailnetName?: string } = {}): Promise<readonly Sidecar[]> {
     const sidecars = await this.context.store.sidecars.list(this.call(options));
     return sidecars
-      .filter(({ spec }) => tailnetName === undefined || spec.tailnetName === tailnetName)
+      .filter(({ spec }) => isVisible(spec.customerId, options.scope) && (tailnetName === undefined || spec.tailnetName === tailnetName))
       .map((sidecar) => sidecarView(this.context, sidecar));
   }
 

@@ -3,6 +3,7 @@ import { mean } from '../domain/mean.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Call, Context } from './context.ts';
 import type { Instance } from './instances.ts';
+import { isVisible } from './scope.ts';
 import { sidecarView } from './sidecar-view.ts';
 import { requireTailnet, tailnetView } from './tailnet-calls.ts';
 
@@ -54,7 +55,9 @@ export async function getNetworkStatus(context: Context, tailnetName: string, ca
 /** @see NetworkManager.getConnectionMetrics */
 export async function getConnectionMetrics(context: Context, tailnetName: string | undefined, call: Call): Promise<readonly ConnectionMetric[]> {
   const tailnets: readonly StoredTailnet[] =
-    tailnetName === undefined ? await context.store.tailnets.list(call) : [await requireTailnet(context, tailnetName, call)];
+    tailnetName === undefined
+      ? (await context.store.tailnets.list(call)).filter(({ spec }) => isVisible(spec.customerId, call.scope))
+      : [await requireTailnet(context, tailnetName, call)];
   const all = await context.store.sidecars.list(call);
   return tailnets.map((tailnet) => {
     const sums = sum(

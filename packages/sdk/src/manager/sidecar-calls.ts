@@ -8,6 +8,7 @@ import { audited, nameForRecord } from './audited.ts';
 import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
+import { inScope } from './scope.ts';
 import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
 import { attachResponse } from './sidecar-view.ts';
 import { DEFAULT_ACTOR, gone } from './tailnet-calls.ts';
@@ -26,7 +27,7 @@ export interface AttachPlan {
   readonly attached: boolean;
 }
 
-type Caller = Call & { readonly actor?: string };
+type Caller = Change;
 
 /** @see NetworkManager.planAttach */
 export async function planAttach(context: Context, input: AttachSidecarInput, call: Call): Promise<AttachPlan> {
@@ -43,7 +44,7 @@ export async function attachSidecar(context: Context, input: AttachSidecarInput,
   const attach = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
-      { actor: call.actor ?? DEFAULT_ACTOR, action: 'attachSidecar', subject, signal: call.signal },
+      { actor: call.actor ?? DEFAULT_ACTOR, action: 'attachSidecar', subject, request: call.request, signal: call.signal },
       {
         check: () => checkAttach(context, input, call),
         write: async ({ spec, present }) => {
@@ -96,8 +97,11 @@ export async function findSidecar(context: Context, sidecarId: string, call: Cal
 
 /** @throws {BifrostError} `SIDECAR_NOT_FOUND` */
 export async function requireSidecar(context: Context, sidecarId: string, call: Call): Promise<StoredSidecar> {
-  const sidecar = await findSidecar(context, sidecarId, call);
+  const found = await findSidecar(context, sidecarId, call);
+  const sidecar = inScope(found, call.scope);
   if (sidecar !== undefined) return sidecar;
+  // One that is not there is looked for among all: one that must look so takes as long.
+  if (found !== undefined) await context.store.sidecars.list(call);
   throw new BifrostError({
     code: 'SIDECAR_NOT_FOUND',
     message: 'No sidecar of this id: look at listSidecars().',
@@ -113,7 +117,7 @@ export async function detachSidecar(
 ): Promise<void> {
   await audited(
     context,
-    { actor: call.actor ?? DEFAULT_ACTOR, action: 'detachSidecar', subject: nameForRecord(sidecarId), signal: call.signal },
+    { actor: call.actor ?? DEFAULT_ACTOR, action: 'detachSidecar', subject: nameForRecord(sidecarId), request: call.request, signal: call.signal },
     {
       check: async () => {
         const sidecar = await requireSidecar(context, sidecarId, call);

@@ -7,6 +7,7 @@ import type { Workload } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { networkHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
+import { isVisible, unknownWorkload } from './scope.ts';
 import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
 import { findTailnet, requireTailnet } from './tailnet-calls.ts';
@@ -28,7 +29,7 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
   const request: AttachSidecarRequest = parseOrThrow(attachSidecarRequestSchema, input, 'INVALID_ARGUMENT');
   const tailnet = await requireUsableTailnet(context, request.tailnetName, call);
   const workload = await theWorkload(context, { request, tailnet }, call);
-  requireSameCustomer(workload, tailnet);
+  requireSameCustomer(workload, tailnet, call);
   const { reference } = workload;
   const present = await context.store.sidecars.get(attachmentKey(reference), call);
   if (present !== undefined) {
@@ -61,10 +62,17 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
 async function theWorkload(
   context: Context,
   { request, tailnet }: { readonly request: AttachSidecarRequest; readonly tailnet: StoredTailnet },
-  { workload, signal }: AttachCall,
+  { workload, signal, scope }: AttachCall,
 ): Promise<Workload> {
   const { workloads } = context.cluster;
-  if (workload === undefined) return workloads.find(request.bookDeploymentId, { signal, customerId: tailnet.spec.customerId });
+  if (workload === undefined) {
+    try {
+      return await workloads.find(request.bookDeploymentId, { signal, customerId: tailnet.spec.customerId });
+    } catch (error) {
+      if (scope !== undefined && BifrostError.is(error) && error.code === 'WORKLOAD_NOT_FOUND') throw unknownWorkload();
+      throw error;
+    }
+  }
   const found = await workloads.get(workload, { signal });
   if (found !== undefined) return found;
   throw new BifrostError({
@@ -94,9 +102,10 @@ export async function requireUsableTailnet(context: Context, tailnetName: string
   return tailnet;
 }
 
-/** @throws {BifrostError} `CUSTOMER_MISMATCH` */
-export function requireSameCustomer({ customerId }: Pick<Workload, 'customerId'>, tailnet: StoredTailnet): void {
+/** @throws {BifrostError} `CUSTOMER_MISMATCH`; `WORKLOAD_NOT_FOUND` — to a caller who may not see whose it is */
+export function requireSameCustomer({ customerId }: Pick<Workload, 'customerId'>, tailnet: StoredTailnet, { scope }: Pick<Call, 'scope'>): void {
   if (customerId === tailnet.spec.customerId) return;
+  if (!isVisible(customerId, scope)) throw unknownWorkload();
   throw new BifrostError({
     code: 'CUSTOMER_MISMATCH',
     message: "The workload's namespace does not belong to the customer of this tailnet.",

@@ -85,7 +85,13 @@ export async function updateSidecar(
   { allowRollout = false, ...input }: UpdateSidecarInput & { readonly allowRollout?: boolean },
   call: Change,
 ): Promise<Sidecar> {
-  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'updateSidecar', subject: nameForRecord(input.sidecarId), signal: call.signal };
+  const subject = {
+    actor: call.actor ?? DEFAULT_ACTOR,
+    action: 'updateSidecar',
+    subject: nameForRecord(input.sidecarId),
+    request: call.request,
+    signal: call.signal,
+  };
   return audited(context, subject, {
     check: async () => {
       const found = await planned(context, input, call);
@@ -104,7 +110,13 @@ export async function updateSidecar(
 
 /** @see NetworkManager.repairSidecar */
 export async function repairSidecar(context: Context, sidecarId: string, call: Change): Promise<Sidecar> {
-  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'repairSidecar', subject: nameForRecord(sidecarId), signal: call.signal };
+  const subject = {
+    actor: call.actor ?? DEFAULT_ACTOR,
+    action: 'repairSidecar',
+    subject: nameForRecord(sidecarId),
+    request: call.request,
+    signal: call.signal,
+  };
   return audited(context, subject, {
     check: async () => {
       const sidecar = await requireSidecar(context, sidecarId, call);

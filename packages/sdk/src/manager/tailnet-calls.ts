@@ -14,6 +14,7 @@ import type { Call, Context, Found } from './context.ts';
 import { type Change, etagOf, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { sameJson } from './same-json.ts';
+import { inScope, requirePermitted } from './scope.ts';
 import { refuseCredentialOfOurs } from './tailnet-acceptance.ts';
 
 export const DEFAULT_ACTOR = 'sdk';
@@ -27,7 +28,7 @@ export async function findTailnet(context: Context, tailnetName: string, call: C
 
 /** @throws {BifrostError} `TAILNET_NOT_FOUND` */
 export async function requireTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet> {
-  const tailnet = await findTailnet(context, tailnetName, call);
+  const tailnet = inScope(await findTailnet(context, tailnetName, call), call.scope);
   if (tailnet !== undefined) return tailnet;
   throw new BifrostError({
     code: 'TAILNET_NOT_FOUND',
@@ -141,18 +142,20 @@ async function createOrFind(context: Context, { tailnetName, spec }: Wish, call:
 export async function createTailnet(
   context: Context,
   input: CreateTailnetInput,
-  call: Call & { readonly actor?: string },
+  call: Change,
 ): Promise<Made<CreateTailnetResponse>> {
   const subject = {
     actor: call.actor ?? DEFAULT_ACTOR,
     action: 'createTailnet',
     subject: nameForRecord(input?.tailnetName),
     customerId: nameForRecord(input?.customerId),
+    request: call.request,
     signal: call.signal,
   };
   return audited(context, subject, {
     check: async () => {
       const request: CreateTailnetRequest = parseOrThrow(createTailnetRequestSchema, input, 'INVALID_ARGUMENT');
+      requirePermitted(request.customerId, call.scope);
       const wish: Wish = { tailnetName: request.tailnetName, spec: specOf(context, request) };
       await sameTailnet(context, wish, call);
       return wish;
@@ -172,7 +175,13 @@ export async function deleteTailnet(
   { tailnetName, cascade = false, abandon = false }: { readonly tailnetName: string; readonly cascade?: boolean; readonly abandon?: boolean },
   call: Change,
 ): Promise<void> {
-  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'deleteTailnet', subject: nameForRecord(tailnetName), signal: call.signal };
+  const subject = {
+    actor: call.actor ?? DEFAULT_ACTOR,
+    action: 'deleteTailnet',
+    subject: nameForRecord(tailnetName),
+    request: call.request,
+    signal: call.signal,
+  };
   await audited(context, subject, {
     check: async () => {
       const tailnet = await requireTailnet(context, tailnetName, call);

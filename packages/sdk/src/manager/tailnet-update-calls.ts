@@ -61,7 +61,13 @@ export async function updateTailnet(
   { allowRollout = false, ...input }: UpdateTailnetInput & { readonly allowRollout?: boolean },
   call: Change,
 ): Promise<Tailnet> {
-  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'updateTailnet', subject: nameForRecord(input.tailnetName), signal: call.signal };
+  const subject = {
+    actor: call.actor ?? DEFAULT_ACTOR,
+    action: 'updateTailnet',
+    subject: nameForRecord(input.tailnetName),
+    request: call.request,
+    signal: call.signal,
+  };
   return audited(context, subject, {
     check: async () => {
       const found = await planned(context, input, call);
@@ -104,7 +110,7 @@ export async function pauseTailnet(
   call: Change,
 ): Promise<Tailnet> {
   const action = paused ? 'pauseTailnet' : 'resumeTailnet';
-  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action, subject: nameForRecord(tailnetName), signal: call.signal };
+  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action, subject: nameForRecord(tailnetName), request: call.request, signal: call.signal };
   return audited(context, subject, {
     check: async () => {
       const tailnet = await requireTailnet(context, tailnetName, call);

@@ -44,7 +44,13 @@ export async function planUpgrade(context: Context, input: UpgradeSidecarsInput,
 
 /** @see NetworkManager.upgradeSidecars */
 export async function upgradeSidecars(context: Context, input: UpgradeSidecarsInput, call: Change): Promise<UpgradeProgress> {
-  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action: 'upgradeSidecars', subject: nameForRecord(input?.tailnetName), signal: call.signal };
+  const subject = {
+    actor: call.actor ?? DEFAULT_ACTOR,
+    action: 'upgradeSidecars',
+    subject: nameForRecord(input?.tailnetName),
+    request: call.request,
+    signal: call.signal,
+  };
   return audited(context, subject, {
     check: () => planned(context, input, call),
     write: async ({ request: { waveSize, trialMs }, tailnet }) => {

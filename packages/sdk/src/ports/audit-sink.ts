@@ -1,5 +1,16 @@
 import type { CallOptions } from './store.ts';
 
+/** The request that a door took. */
+export interface AuditedRequest {
+  readonly requestId: string;
+  /** W3C trace context, as it came. */
+  readonly traceparent?: string;
+  /** As the API calls it: `CreateTailnet`. */
+  readonly method: string;
+  /** SHA-256 of what was asked for, hex: two records of the same wish can be told. */
+  readonly requestSha256?: string;
+}
+
 /** One change, or one refusal. */
 export interface AuditRecord {
   readonly atMs: number;
@@ -12,6 +23,8 @@ export interface AuditRecord {
   readonly subject: string;
   /** `accepted`, or the error code. */
   readonly outcome: string;
+  /** Absent for what did not come through a door. */
+  readonly request?: AuditedRequest;
 }
 
 /** Takes audit records, in order. */
