@@ -49,6 +49,9 @@ export const ERROR_CODES = {
   UNAUTHENTICATED: { retry: 'never', http: 401, grpc: 16 },
   PATH_NOT_FOUND: { retry: 'never', http: 404, grpc: 12 },
   BODY_TOO_LARGE: { retry: 'never', http: 413, grpc: 8 },
+  DEADLINE_EXCEEDED: { retry: 'backoff', http: 504, grpc: 4 },
+  SERVICE_DRAINING: { retry: 'backoff', http: 503, grpc: 14 },
+  STREAM_LIMIT: { retry: 'backoff', http: 429, grpc: 8 },
   INTERNAL: { retry: 'backoff', http: 500, grpc: 13 },
   // Reports from agents.
   REPORT_INVALID: { retry: 'never', http: 400, grpc: 3 },

@@ -6,9 +6,17 @@ import { type Code, ConnectError } from '@connectrpc/connect';
 
 const DOMAIN = 'bifrost.dev';
 
-/** What callers are told: our own errors as they are; everything else is our fault, and says nothing. */
-export const told = (error: unknown): BifrostError =>
-  BifrostError.is(error) ? error : new BifrostError({ code: 'INTERNAL', message: 'The call failed.', cause: error });
+/** What callers are told: our own errors, in the wire's names; everything else is our fault, and says nothing. */
+export function told(error: unknown): BifrostError {
+  if (!BifrostError.is(error)) return new BifrostError({ code: 'INTERNAL', message: 'The call failed.', cause: error });
+  return error;
+}
+
+/** The sentence without the code before it, which doors tell apart; fields as callers write them. */
+export function messageOf(error: BifrostError): string {
+  const text = error.message.replace(`[${error.code}] `, '');
+  return error.issues.reduce((sentence, { path }) => (path === '' ? sentence : sentence.replaceAll(`${path}: `, `${wirePath(path)}: `)), text);
+}
 
 interface Detail {
   readonly desc: DescMessage;
@@ -16,9 +24,9 @@ interface Detail {
 }
 
 /** The details of an error in Google's model: our code, wrong fields, retry advice, the page that helps. */
-function detailsOf(error: BifrostError): readonly Detail[] {
+function detailsOf(error: BifrostError, requestId: string): readonly Detail[] {
   const { code, issues, details, retry, retryAfterMs, runbook } = error;
-  const metadata = { ...details, retry };
+  const metadata = { ...details, retry, request_id: requestId };
   return [
     { desc: ErrorInfoSchema, value: { reason: code, domain: DOMAIN, metadata } },
     ...(issues.length === 0
@@ -37,21 +45,21 @@ function detailsOf(error: BifrostError): readonly Detail[] {
 }
 
 /** As gRPC tells it. */
-export function connectError(error: BifrostError): ConnectError {
-  return new ConnectError(error.message, ERROR_CODES[error.code].grpc as Code, undefined, [...detailsOf(error)], error);
+export function connectError(error: BifrostError, requestId: string): ConnectError {
+  return new ConnectError(messageOf(error), ERROR_CODES[error.code].grpc as Code, undefined, [...detailsOf(error, requestId)], error);
 }
 
 /** The error body of every REST door. */
-export function statusOf(error: BifrostError): RpcStatus {
-  const details = detailsOf(error).map(({ desc, value }): Any => anyPack(desc, create(desc, value)));
-  return create(RpcStatusSchema, { code: ERROR_CODES[error.code].grpc, message: error.message, details });
+export function statusOf(error: BifrostError, requestId: string): RpcStatus {
+  const details = detailsOf(error, requestId).map(({ desc, value }): Any => anyPack(desc, create(desc, value)));
+  return create(RpcStatusSchema, { code: ERROR_CODES[error.code].grpc, message: messageOf(error), details });
 }
 
 const DETAIL_TYPES = createRegistry(BadRequestSchema, ErrorInfoSchema, HelpSchema, RetryInfoSchema);
 
 /** The same as JSON. */
-export const statusJson = (error: BifrostError): unknown =>
-  toJson(RpcStatusSchema, statusOf(error), { registry: DETAIL_TYPES, useProtoFieldName: true, alwaysEmitImplicit: true });
+export const statusJson = (error: BifrostError, requestId: string): unknown =>
+  toJson(RpcStatusSchema, statusOf(error, requestId), { registry: DETAIL_TYPES, useProtoFieldName: true, alwaysEmitImplicit: true });
 
 /** HTTP status of our code. */
 export const httpStatusOf = (error: BifrostError): number => ERROR_CODES[error.code].http;

@@ -1,13 +1,16 @@
+import type { ChangeOptions } from '../../manager/manager-core.ts';
 import type { NetworkManager } from '../../manager/network-manager.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { Plain } from './convert.ts';
 
 /** One call, after it was let through. */
 export interface HandlerCall {
   readonly manager: NetworkManager;
+  readonly principal: Principal;
   /** What the request says. */
   readonly request: Plain;
-  readonly actor: string;
-  readonly signal: AbortSignal;
+  /** For the manager: who asks, within which scope, until when, and on which condition. */
+  readonly options: ChangeOptions & { readonly signal: AbortSignal };
 }
 
 /** What a call answers: the members of its response, and what HTTP alone can say. */

@@ -1,15 +1,20 @@
 import type { Handler } from './handlers.ts';
 import { text } from './request.ts';
+import { VERSION } from './version.ts';
 
 export const SERVICE_HANDLERS = {
-  GetConnectionMetrics: async ({ manager, request, signal }) => {
-    const tailnetName = text(request, 'tailnetName');
-    return { body: { metrics: await manager.getConnectionMetrics({ signal, ...(tailnetName === '' ? {} : { tailnetName }) }) } };
+  GetConnectionMetrics: async ({ manager, request, options }) => {
+    const [tailnetName, customerId] = [text(request, 'tailnetName'), text(request, 'customerId')];
+    const metrics = await manager.getConnectionMetrics({ ...options, ...(tailnetName === '' ? {} : { tailnetName }) });
+    if (customerId === '') return { body: { metrics } };
+    const own = new Set((await manager.listTailnets({ ...options, customerId })).map((tailnet) => tailnet.tailnetName));
+    return { body: { metrics: metrics.filter((metric) => own.has(metric.tailnetName)) } };
   },
-  ListLeftovers: async ({ manager, signal }) => ({ body: { leftovers: await manager.listLeftovers({ signal }) } }),
-  GetServiceInfo: async ({ manager, actor }) => ({
-    body: { version: '0.1.0', adapters: manager.adapters, readOnly: manager.readOnly, caller: { subject: actor } },
-  }),
+  ListLeftovers: async ({ manager, options }) => ({ body: { leftovers: await manager.listLeftovers(options) } }),
+  GetServiceInfo: async ({ manager, principal: { subject, via, grants } }) => {
+    const roles = grants.flatMap(({ role, customers }) => (customers === '*' ? [`${role}:*`] : customers.map((customer) => `${role}:${customer}`)));
+    return { body: { version: VERSION, adapters: manager.adapters, readOnly: manager.readOnly, caller: { subject, via, roles } } };
+  },
   SetReadOnly: async ({ manager, request }) => {
     manager.setReadOnly(request['readOnly'] === true);
     return { body: { readOnly: manager.readOnly } };

@@ -4,7 +4,7 @@ import type { WorkloadManifest } from '../../domain/inject-sidecar.ts';
 import type { Plain } from './convert.ts';
 import type { Handler, HandlerCall, Outcome } from './handlers.ts';
 import { pageOf } from './page.ts';
-import { text, without } from './request.ts';
+import { isAmong, text, without } from './request.ts';
 import { changeOf } from './update-mask.ts';
 
 const CHANGEABLE = { config: { advertiseRoutes: [], acceptRoutes: false, enableSsh: false, networkMode: 'auto' } };
@@ -15,7 +15,7 @@ const shown = (sidecar: Sidecar): Plain => {
   return path === undefined ? { ...sidecar } : { ...sidecar, reason: { ...sidecar.reason, path: wirePath(path) } };
 };
 
-const answer = (sidecar: Sidecar): Outcome => ({ body: { sidecar: shown(sidecar) } });
+const answer = (sidecar: Sidecar): Outcome => ({ body: { sidecar: shown(sidecar) }, etag: sidecar.etag });
 
 /** `config` is needed by the schema: an empty change is one of nothing. */
 const changed = ({ request }: HandlerCall): UpdateSidecarInput => ({
@@ -25,45 +25,45 @@ const changed = ({ request }: HandlerCall): UpdateSidecarInput => ({
 });
 
 export const SIDECAR_HANDLERS = {
-  AttachSidecar: async ({ manager, request, actor, signal }) => {
-    const attached = await manager.attachSidecar(request as unknown as AttachSidecarInput, { actor, signal });
-    return { body: { ...attached }, httpStatus: 201 };
+  AttachSidecar: async ({ manager, request, options }) => {
+    const { created, ...body } = await manager.attachSidecar(request as unknown as AttachSidecarInput, options);
+    return { body, httpStatus: created ? 201 : 200 };
   },
-  PlanAttachSidecar: async ({ manager, request, signal }) => ({
-    body: { ...(await manager.planAttach(request as unknown as AttachSidecarInput, { signal })) },
+  PlanAttachSidecar: async ({ manager, request, options }) => ({
+    body: { ...(await manager.planAttach(request as unknown as AttachSidecarInput, options)) },
   }),
-  InjectSidecar: async ({ manager, request, actor, signal }) => {
+  InjectSidecar: async ({ manager, request, options }) => {
     const manifest = (request['manifest'] ?? {}) as WorkloadManifest;
     const input = without(request, 'manifest') as unknown as InjectSidecarInput;
-    return { body: { ...(await manager.injectSidecar({ ...input, manifest }, { actor, signal })) }, httpStatus: 201 };
+    const { created, ...body } = await manager.injectSidecar({ ...input, manifest }, options);
+    return { body, httpStatus: created ? 201 : 200 };
   },
-  GetSidecar: async ({ manager, request, signal }) => answer(await manager.getSidecar(text(request, 'sidecarId'), { signal })),
-  ListSidecars: async ({ manager, request, signal }) => {
+  GetSidecar: async ({ manager, request, options }) => answer(await manager.getSidecar(text(request, 'sidecarId'), options)),
+  ListSidecars: async ({ manager, request, options }) => {
     const { pageSize, pageToken, ...filter } = request as { readonly pageSize: number; readonly pageToken: string } & Plain;
-    const among = (name: string, value: string): boolean => [undefined, '', value].includes(filter[name] as string);
-    const sidecars = (await manager.listSidecars({ signal }))
+    const sidecars = (await manager.listSidecars(options))
       .filter(
         (sidecar) =>
-          among('tailnetName', sidecar.tailnetName) &&
-          among('customerId', sidecar.customerId) &&
-          among('bookDeploymentId', sidecar.bookDeploymentId) &&
-          among('status', sidecar.status),
+          isAmong(filter['tailnetName'], sidecar.tailnetName) &&
+          isAmong(filter['customerId'], sidecar.customerId) &&
+          isAmong(filter['bookDeploymentId'], sidecar.bookDeploymentId) &&
+          isAmong(filter['status'], sidecar.status),
       )
       .sort((a, b) => (a.sidecarId < b.sidecarId ? -1 : 1));
     const { items, nextPageToken } = pageOf(sidecars, ({ sidecarId }) => sidecarId, { pageSize, pageToken, filter });
     return { body: { sidecars: items.map(shown), nextPageToken } };
   },
   UpdateSidecar: async (call) => {
-    const { manager, request, actor, signal } = call;
-    return answer(await manager.updateSidecar({ ...changed(call), allowRollout: request['allowRollout'] === true }, { actor, signal }));
+    const { manager, request, options } = call;
+    return answer(await manager.updateSidecar({ ...changed(call), allowRollout: request['allowRollout'] === true }, options));
   },
   PlanUpdateSidecar: async (call) => {
-    const plan = await call.manager.planUpdateSidecar(changed(call), { signal: call.signal });
+    const plan = await call.manager.planUpdateSidecar(changed(call), call.options);
     return { body: { plan: { ...plan, changes: plan.changes.map(wirePath) } } };
   },
-  RepairSidecar: async ({ manager, request, actor, signal }) => answer(await manager.repairSidecar(text(request, 'sidecarId'), { actor, signal })),
-  DetachSidecar: async ({ manager, request, actor, signal }) => {
-    await manager.detachSidecar(text(request, 'sidecarId'), { abandon: request['abandon'] === true, actor, signal });
+  RepairSidecar: async ({ manager, request, options }) => answer(await manager.repairSidecar(text(request, 'sidecarId'), options)),
+  DetachSidecar: async ({ manager, request, options }) => {
+    await manager.detachSidecar(text(request, 'sidecarId'), { abandon: request['abandon'] === true, ...options });
     return { body: {}, httpStatus: 202 };
   },
 } satisfies Readonly<Record<string, Handler>>;
