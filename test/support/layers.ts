@@ -109,6 +109,8 @@ export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   undici: /^packages\/sdk\/src\/adapters\/(kubernetes|tailscale)\//,
   '@kubernetes/client-node': /^(packages\/sdk\/src\/adapters\/kubernetes|examples\/book-controller\/src)\//,
   eventemitter3: /^packages\/sdk\/src\/manager\/event-bus\.ts$/,
+  jose: /^packages\/sdk\/src\/server\/auth\//,
+  'rate-limiter-flexible': /^packages\/sdk\/src\/server\/limits\//,
   'ipaddr.js': /^packages\/sdk\/src\/adapters\/memory\//,
   vitest: /^packages\/sdk\/src\/testing\/conformance\//,
 };

@@ -83,7 +83,8 @@ export interface Settings {
 const image = z.string().regex(/^\S+@sha256:[0-9a-f]{64}$/, 'pin the image by digest: NAME@sha256:…');
 const tag = z.string().regex(/^tag:[a-zA-Z][a-zA-Z0-9-]*$/, 'must look like tag:name');
 const cidrs = z.array(z.string().refine((text) => parseCidr(text) !== undefined, 'must be a range such as 10.244.0.0/16'));
-const isLoopback = (host: string): boolean => host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
+/** Of a URL's `hostname`. */
+export const isLoopback = (host: string): boolean => host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 const ingestUrl = z.url({ protocol: /^https?$/ }).refine((value) => {
   const url = URL.parse(value); // null for what the check before has refused already
   return url === null || url.protocol === 'https:' || isLoopback(url.hostname);

@@ -47,6 +47,10 @@ export const ERROR_CODES = {
   MANAGER_READ_ONLY: { retry: 'never', http: 503, grpc: 9 },
   // Callers at a door.
   UNAUTHENTICATED: { retry: 'never', http: 401, grpc: 16 },
+  AUTH_UNAVAILABLE: { retry: 'backoff', http: 503, grpc: 14 },
+  PERMISSION_DENIED: { retry: 'never', http: 403, grpc: 7 },
+  RATE_LIMITED: { retry: 'backoff', http: 429, grpc: 8 },
+  IDEMPOTENCY_KEY_REUSED: { retry: 'never', http: 422, grpc: 9 },
   PATH_NOT_FOUND: { retry: 'never', http: 404, grpc: 12 },
   BODY_TOO_LARGE: { retry: 'never', http: 413, grpc: 8 },
   DEADLINE_EXCEEDED: { retry: 'backoff', http: 504, grpc: 4 },

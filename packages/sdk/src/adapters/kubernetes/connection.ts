@@ -1,5 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
 import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+import { untilAborted } from '../../domain/until-aborted.ts';
 import type { Logger } from '../../ports/logger.ts';
 import { type Answer, type ApiRequest, drop, headersOf, readAnswer, readLines, targetOf } from './answers.ts';
 import { CONTENT } from './api-types.ts';
@@ -214,18 +215,4 @@ function translated(error: unknown, request: ApiRequest): unknown {
 function sameHeaders(left: Readonly<Record<string, string>>, right: Readonly<Record<string, string>>): boolean {
   const names = Object.keys(left);
   return names.length === Object.keys(right).length && names.every((name) => left[name] === right[name]);
-}
-
-/** The promise itself, or the signal's reason; a late rejection of the promise is nobody's. */
-export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', onAbort);
-  promise.catch(() => undefined);
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

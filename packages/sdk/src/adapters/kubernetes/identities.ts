@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto';
 import type { Secret } from '@bifrost/types/core';
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import { TOKEN_AUDIENCE } from '../../domain/names.ts';
 import type { Identities, PodIdentity } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
-import { BoundedMap } from './bounded-map.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { clusterError } from './errors.ts';
 

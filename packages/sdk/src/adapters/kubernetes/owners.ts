@@ -1,8 +1,9 @@
 import { BifrostError } from '@bifrost/types/core';
+import { BoundedMap } from '../../domain/bounded-map.ts';
+import { untilAborted } from '../../domain/until-aborted.ts';
 import { isName, segment } from './answers.ts';
 import { type ApiObject, METADATA_ONLY, type OwnerReference } from './api-types.ts';
-import { BoundedMap } from './bounded-map.ts';
-import { type KubernetesConnection, untilAborted } from './connection.ts';
+import type { KubernetesConnection } from './connection.ts';
 import { clusterError, isAbsent } from './errors.ts';
 
 /** So long an owner is missed before it counts as gone: one answer may be older than what it does not find, and what is known is kept for ever. */

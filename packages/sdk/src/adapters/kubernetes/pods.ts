@@ -1,9 +1,10 @@
 import { LABELS } from '../../domain/names.ts';
 import { ownAnnotations } from '../../domain/own-annotations.ts';
+import { untilAborted } from '../../domain/until-aborted.ts';
 import type { ContainerState, Pod, Pods } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import type { ApiObject, OwnerReference } from './api-types.ts';
-import { type KubernetesConnection, untilAborted } from './connection.ts';
+import type { KubernetesConnection } from './connection.ts';
 import { readHints } from './hints.ts';
 import { ListWatch } from './list-watch.ts';
 import { controllerOf, type OwnerAnswer, OwnerWalk } from './owners.ts';

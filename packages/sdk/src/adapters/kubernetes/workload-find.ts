@@ -1,11 +1,11 @@
 import { ATTACHABLE_KINDS, type AttachableKind, BifrostError, type WorkloadKind } from '@bifrost/types/core';
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import { LABELS } from '../../domain/names.ts';
 import type { PodTemplateShape } from '../../domain/pod-shape.ts';
 import type { Workloads } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { segment } from './answers.ts';
 import { type ApiList, type ApiObject, METADATA_ONLY } from './api-types.ts';
-import { BoundedMap } from './bounded-map.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { clusterError, isAbsent } from './errors.ts';
 

@@ -1,4 +1,5 @@
 import { BifrostError, type WorkloadReference } from '@bifrost/types/core';
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import { carriesAnother } from '../../domain/carries.ts';
 import { FIELD_MANAGER, LABELS } from '../../domain/names.ts';
 import type { SidecarFragment } from '../../domain/pod-shape.ts';
@@ -7,7 +8,6 @@ import type { CallOptions } from '../../ports/store.ts';
 import { admitPod } from './admission.ts';
 import type { Answer } from './answers.ts';
 import { type ApiObject, CONTENT } from './api-types.ts';
-import { BoundedMap } from './bounded-map.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { type ApiProblem, clusterError, conflictsIn, isAbsent, isFailedTest, ownedByOther } from './errors.ts';
 import { readNamespace } from './namespaces.ts';

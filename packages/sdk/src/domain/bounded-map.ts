@@ -7,6 +7,10 @@ export class BoundedMap<Key, Value> {
     this.#capacity = capacity;
   }
 
+  keys(): IterableIterator<Key> {
+    return this.#entries.keys();
+  }
+
   get size(): number {
     return this.#entries.size;
   }
@@ -23,14 +27,16 @@ export class BoundedMap<Key, Value> {
     return value;
   }
 
-  set(key: Key, value: Value): void {
+  /** Returns the key that had to go for it, if any. */
+  set(key: Key, value: Value): Key | undefined {
     this.#entries.delete(key);
     this.#entries.set(key, value);
-    if (this.#entries.size <= this.#capacity) return;
+    if (this.#entries.size <= this.#capacity) return undefined;
     for (const oldest of this.#entries.keys()) {
       this.#entries.delete(oldest);
-      return;
+      return oldest;
     }
+    return undefined;
   }
 
   delete(key: Key): void {
