@@ -1,74 +1,94 @@
-import { BifrostError } from '@bifrost/types/core';
-import type { DescMessage, DescMethodServerStreaming, DescMethodUnary, MessageShape } from '@bufbuild/protobuf';
+import type { DescMethodServerStreaming, DescMethodUnary } from '@bufbuild/protobuf';
+import { systemClock } from '../../adapters/system/clock.ts';
 import type { NetworkManager } from '../../manager/network-manager.ts';
+import type { AuditSink, Clock, Logger } from '../../ports/index.ts';
+import type { Authenticator } from '../auth/authenticator.ts';
+import { IdempotencyStore } from '../limits/idempotency.ts';
+import { RateLimiter, type RateLimiterOptions } from '../limits/rate-limiter.ts';
+import { ApiCall } from './api-call.ts';
 import type { Caller } from './caller.ts';
-import { messageOf, plainOf } from './convert.ts';
-import type { Handler } from './handlers.ts';
-import { SERVICE_HANDLERS } from './service-handlers.ts';
-import { SIDECAR_HANDLERS } from './sidecar-handlers.ts';
-import { TAILNET_HANDLERS } from './tailnet-handlers.ts';
+import type { TrustsPeer } from './credentials.ts';
+import { CustomersOfObjects } from './customers-of-objects.ts';
+import { EventMessages } from './event-messages.ts';
+import type { Outcome } from './handlers.ts';
+import { Readiness } from './health.ts';
+import { Streams } from './streams.ts';
 
-/** Leading header by which a door in front learns the HTTP status; it takes it away. */
-export const HTTP_STATUS_HEADER = 'bifrost-http-status';
-
-const HANDLERS: ReadonlyMap<string, Handler> = new Map<string, Handler>(
-  Object.entries({ ...TAILNET_HANDLERS, ...SIDECAR_HANDLERS, ...SERVICE_HANDLERS }),
-);
-
+/** What the network API is made of. Only `manager` and `authenticator` are needed. */
 export interface NetworkApiOptions {
   readonly manager: NetworkManager;
-  /** Says who calls, or undefined. */
-  readonly authenticate: (caller: Caller) => Promise<string | undefined>;
+  /** Says who calls. */
+  readonly authenticator: Authenticator;
+  /** Where denials at the door are recorded; give it what the manager has. Default: nowhere. */
+  readonly audit?: AuditSink;
+  /** Default: silent. */
+  readonly logger?: Logger;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+  readonly rateLimits?: RateLimiterOptions;
+  /** Of which peers to believe the client's address and certificate: a proxy of ours. Default: none. */
+  readonly trustsPeer?: TrustsPeer;
+  /** A unary call ends by then, milliseconds. @default 30000 */
+  readonly callTimeoutMs?: number;
+  /** Streams of events at once, of all callers. @default 4096 */
+  readonly maxStreams?: number;
+  /** Of one caller. @default 100 */
+  readonly maxStreamsPerCaller?: number;
 }
 
-export interface Answer<Message> {
-  readonly message: Message;
-  readonly httpStatus: number;
-  /** For callers of any door. */
-  readonly headers: Readonly<Record<string, string>>;
+export type Unary = DescMethodUnary;
+export type Streaming = DescMethodServerStreaming;
+
+/** What every call needs; see {@link NetworkApiOptions}. */
+export interface ApiParts {
+  readonly manager: NetworkManager;
+  readonly authenticator: Authenticator;
+  readonly audit: AuditSink;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly limiter: RateLimiter;
+  readonly kept: IdempotencyStore<Outcome>;
+  readonly owners: CustomersOfObjects;
+  readonly streams: Streams;
+  readonly events: EventMessages;
+  readonly trustsPeer: TrustsPeer;
+  readonly callTimeoutMs: number;
+  readonly readiness: Readiness;
 }
+
+const silent: Logger = { log: () => {} };
+const unrecorded: AuditSink = { append: async () => {} };
 
 /** The network API without a door: every door asks here, so that all give the same answers. */
-export class NetworkApi {
-  readonly #options: NetworkApiOptions;
+export class NetworkApi implements Disposable {
+  readonly readiness = new Readiness();
+  readonly #parts: ApiParts;
 
   constructor(options: NetworkApiOptions) {
-    this.#options = options;
+    const { manager, authenticator, clock = systemClock(), rateLimits = {}, maxStreams = 4096, maxStreamsPerCaller = 100 } = options;
+    this.#parts = {
+      manager,
+      authenticator,
+      clock,
+      audit: options.audit ?? unrecorded,
+      logger: options.logger ?? silent,
+      limiter: new RateLimiter(rateLimits),
+      kept: new IdempotencyStore({ clock, sizeBytesOf: (outcome) => 2 * JSON.stringify(outcome.body).length }),
+      owners: new CustomersOfObjects(manager),
+      streams: new Streams({ maxStreams, maxStreamsPerCaller }),
+      events: new EventMessages(),
+      trustsPeer: options.trustsPeer ?? (() => false),
+      callTimeoutMs: options.callTimeoutMs ?? 30_000,
+      readiness: this.readiness,
+    };
   }
 
-  /** @throws {BifrostError} as the manager's own calls, and what stands between a caller and them. */
-  async call<Input extends DescMessage, Output extends DescMessage>(
-    method: DescMethodUnary<Input, Output>,
-    request: MessageShape<Input>,
-    caller: Caller,
-  ): Promise<Answer<MessageShape<Output>>> {
-    const actor = await this.#actor(caller);
-    const handler = HANDLERS.get(method.name);
-    if (handler === undefined) throw new BifrostError({ code: 'PATH_NOT_FOUND', message: 'This method is not served.' });
-    const { manager } = this.#options;
-    const { body, httpStatus = 200, etag } = await handler({ manager, request: plainOf(method.input, request), actor, signal: caller.signal });
-    return { message: messageOf(method.output, body), httpStatus, headers: etag === undefined ? {} : { etag: `"${etag}"` } };
+  /** One call, as a door has taken it. Nothing has been looked at yet. */
+  begin(caller: Caller): ApiCall {
+    return new ApiCall(this.#parts, caller);
   }
 
-  async *stream<Input extends DescMessage, Output extends DescMessage>(
-    method: DescMethodServerStreaming<Input, Output>,
-    request: MessageShape<Input>,
-    caller: Caller,
-  ): AsyncIterable<MessageShape<Output>> {
-    await this.#actor(caller);
-    const { tailnetName } = plainOf(method.input, request);
-    const filter = typeof tailnetName === 'string' && tailnetName !== '' ? { tailnetName } : {};
-    for await (const event of this.#options.manager.monitorConnectivity({ ...filter, signal: caller.signal }))
-      yield messageOf(method.output, { ...event });
-  }
-
-  async #actor(caller: Caller): Promise<string> {
-    const actor = await this.#options.authenticate(caller);
-    if (actor !== undefined) return actor;
-    throw new BifrostError({
-      code: 'UNAUTHENTICATED',
-      message: 'Show a credential that this service knows.',
-      issues: [{ path: 'authorization', message: 'is missing, or nobody vouches for it' }],
-    });
+  [Symbol.dispose](): void {
+    this.#parts.limiter[Symbol.dispose]();
   }
 }

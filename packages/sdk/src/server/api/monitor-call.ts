@@ -1,0 +1,60 @@
+import { BifrostError, type ConnectivityEventType } from '@bifrost/types/core';
+import type { ConnectivityEvent } from '@bifrost/types/proto';
+import { callerOf } from '../auth/principal.ts';
+import type { Permitted } from './api-call.ts';
+import type { ApiParts } from './network-api.ts';
+import { text } from './request.ts';
+import { wrong } from './rest-request.ts';
+
+const MAX_HEARTBEAT_SECONDS = 300;
+
+/** Whose events: those that the caller may see, and among them those that it asks for. Undefined: everybody's. */
+function customersAsked({ request, options }: Permitted): readonly string[] | undefined {
+  const visible = options.scope?.visible ?? '*';
+  const customerId = text(request, 'customerId');
+  if (customerId === '') return visible === '*' ? undefined : [...visible];
+  return visible === '*' || visible.has(customerId) ? [customerId] : [];
+}
+
+/** Everything that can be refused is, before the first event. */
+export async function openStream(parts: ApiParts, permitted: Permitted, lastEventId: string | undefined): Promise<AsyncIterable<ConnectivityEvent>> {
+  const { manager, streams, readiness } = parts;
+  const { request, options, principal } = permitted;
+  const [tailnetName, sidecarId] = [text(request, 'tailnetName'), text(request, 'sidecarId')];
+  if (tailnetName !== '') await manager.getTailnet(tailnetName, options);
+  if (sidecarId !== '') await manager.getSidecar(sidecarId, options);
+  const heartbeatSeconds = (request['heartbeatSeconds'] as number | undefined) ?? 0;
+  if (heartbeatSeconds > MAX_HEARTBEAT_SECONDS) throw wrong('heartbeatSeconds', `must be at most ${MAX_HEARTBEAT_SECONDS}`);
+  const eventTypes = (request['eventTypes'] ?? []) as readonly ConnectivityEventType[];
+  const customerIds = customersAsked(permitted);
+  const resumeToken = text(request, 'resumeToken') || lastEventId || '';
+  if (!readiness.isServing) throw draining();
+  const monitored = manager.monitorConnectivity({
+    signal: AbortSignal.any([options.signal, readiness.draining]),
+    ...(tailnetName === '' ? {} : { tailnetName }),
+    ...(sidecarId === '' ? {} : { sidecarId }),
+    ...(customerIds === undefined ? {} : { customerIds }),
+    ...(eventTypes.length === 0 ? {} : { eventTypes }),
+    ...(resumeToken === '' ? {} : { resumeToken }),
+    ...(heartbeatSeconds === 0 ? {} : { heartbeatMs: heartbeatSeconds * 1000 }),
+  } as Parameters<typeof manager.monitorConnectivity>[0] & { readonly heartbeatMs: number });
+  return messages(parts, { monitored, place: streams.enter(callerOf(principal)) });
+}
+
+type Monitored = ReturnType<ApiParts['manager']['monitorConnectivity']>;
+
+async function* messages(
+  { events, readiness }: ApiParts,
+  { monitored, place }: { readonly monitored: Monitored; readonly place: Disposable },
+): AsyncGenerator<ConnectivityEvent, void, void> {
+  try {
+    for await (const item of monitored) yield events.of(item);
+  } catch (error) {
+    throw readiness.isServing ? error : draining();
+  } finally {
+    place[Symbol.dispose]();
+  }
+}
+
+const draining = (): BifrostError =>
+  new BifrostError({ code: 'SERVICE_DRAINING', message: 'The service is being stopped: open the stream again, with the last token, and another will answer.' });
