@@ -88,6 +88,7 @@ describe('x-forwarded-client-cert', () => {
     ['no hash', `URI=${SPIFFE}`],
     ['a short hash', `Hash=${HASH.slice(1)};URI=${SPIFFE}`],
     ['two elements', `Hash=${HASH};URI=${SPIFFE},Hash=${HASH};URI=spiffe://b`],
+    ['a second element with other keys', `Hash=${HASH};URI=${SPIFFE},DNS=books.example.org`],
     ['an element before it', `,Hash=${HASH}`],
     ['a second hash', `Hash=${HASH};Hash=${HASH}`],
     ['a second URI', `Hash=${HASH};URI=spiffe://x;URI=${SPIFFE}`],

@@ -56,7 +56,8 @@ export function anyOf(authenticators: readonly Authenticator[]): Authenticator {
           const principal = await authenticator.authenticate(judged, { signal });
           if (principal !== undefined) return principal;
         } catch (error) {
-          if (signal.aborted || !BifrostError.is(error)) throw error;
+          signal.throwIfAborted();
+          if (!BifrostError.is(error)) throw error;
           unavailable ??= error;
         }
       }
