@@ -1,5 +1,5 @@
-import { type DescMethodUnary, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { BadRequestSchema, ErrorInfoSchema, NetworkManager } from '@bifrost/types/proto';
+import { type DescMethodUnary, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { Code, ConnectError, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import type { Door, Headers, Json, Verdict } from './door.ts';
@@ -18,7 +18,11 @@ export class GrpcDoor implements Door {
     this.transport = createGrpcTransport({ baseUrl: `http://127.0.0.1:${port}` });
   }
 
-  async call(name: string, request: Json, { headers = {}, signal }: { readonly headers?: Headers; readonly signal?: AbortSignal } = {}): Promise<Verdict> {
+  async call(
+    name: string,
+    request: Json,
+    { headers = {}, signal }: { readonly headers?: Headers; readonly signal?: AbortSignal } = {},
+  ): Promise<Verdict> {
     const method = NetworkManager.methods.find((each) => each.name === name);
     if (method?.methodKind !== 'unary') throw new RangeError(`no unary method ${name}`);
     const message = fromJson(method.input, request as JsonValue);
@@ -42,5 +46,11 @@ export function verdictOf(error: unknown): Verdict {
   const told = ConnectError.from(error, Code.Unknown);
   const [info] = told.findDetails(ErrorInfoSchema);
   const fields = told.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations.map(({ field }) => field));
-  return { code: told.code, fields, body: told.rawMessage, headers: headersOf(told.metadata), ...(info === undefined ? {} : { reason: info.reason }) };
+  return {
+    code: told.code,
+    fields,
+    body: told.rawMessage,
+    headers: headersOf(told.metadata),
+    ...(info === undefined ? {} : { reason: info.reason }),
+  };
 }

@@ -48,7 +48,9 @@ export function encode(method: string, request: Json): Pick<Sent, 'method' | 'pa
     return encodeURIComponent(value);
   });
   if (route.operation.requestBody !== undefined) return { method: route.verb, path, body: JSON.stringify(Object.fromEntries(left)) };
-  const query = new URLSearchParams([...left].flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((each): [string, string] => [name, String(each)])));
+  const query = new URLSearchParams(
+    [...left].flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((each): [string, string] => [name, String(each)])),
+  );
   return { method: route.verb, path: left.size === 0 ? path : `${path}?${query}` };
 }
 
@@ -82,7 +84,11 @@ export class RestDoor implements Door {
     });
   }
 
-  async call(method: string, request: Json, { headers = {}, signal }: { readonly headers?: Headers; readonly signal?: AbortSignal } = {}): Promise<Verdict> {
+  async call(
+    method: string,
+    request: Json,
+    { headers = {}, signal }: { readonly headers?: Headers; readonly signal?: AbortSignal } = {},
+  ): Promise<Verdict> {
     const encoded = encode(method, request);
     const json = encoded.body === undefined ? {} : { 'content-type': 'application/json' };
     return verdictOf(await this.send({ ...encoded, headers: { ...json, ...headers }, ...(signal === undefined ? {} : { signal }) }));

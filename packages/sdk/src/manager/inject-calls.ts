@@ -7,6 +7,7 @@ import type { PodTemplateShape } from '../domain/pod-shape.ts';
 import type { Workload } from '../ports/index.ts';
 import { audited, nameForRecord } from './audited.ts';
 import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
+import type { Change } from './etags.ts';
 import { networkHash } from './hashes.ts';
 import { registrationLeftMs } from './inject-binding.ts';
 import { sameJson } from './same-json.ts';

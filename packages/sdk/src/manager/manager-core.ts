@@ -1,7 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
 import { systemClock } from '../adapters/system/clock.ts';
 import type { AuditedRequest, AuditSink, Logger } from '../ports/index.ts';
-import type { CallerScope } from './scope.ts';
 import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
 import { ConnectivityHistory } from './connectivity-history.ts';
@@ -17,6 +16,7 @@ import { Missing } from './missing.ts';
 import { Observed } from './observed.ts';
 import { type NetworkManagerOptions, resolveSettings } from './options.ts';
 import { Outdated } from './outdated.ts';
+import type { CallerScope } from './scope.ts';
 import { reconcileSidecar } from './sidecar-reconcile.ts';
 import { reconcileTailnet } from './tailnet-reconcile.ts';
 import { describeError } from './unexpected.ts';

@@ -139,11 +139,7 @@ async function createOrFind(context: Context, { tailnetName, spec }: Wish, call:
 }
 
 /** @see NetworkManager.createTailnet */
-export async function createTailnet(
-  context: Context,
-  input: CreateTailnetInput,
-  call: Change,
-): Promise<Made<CreateTailnetResponse>> {
+export async function createTailnet(context: Context, input: CreateTailnetInput, call: Change): Promise<Made<CreateTailnetResponse>> {
   const subject = {
     actor: call.actor ?? DEFAULT_ACTOR,
     action: 'createTailnet',

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { BifrostError, ERROR_CODES } from '@bifrost/types/core';
 import type { ConnectivityEvent } from '@bifrost/types/proto';
+import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import type { ChangeOptions } from '../../manager/manager-core.ts';
 import { callerOf, customersOf, type Principal } from '../auth/principal.ts';
 import { type AdminFlag, decide, type MethodName, type MethodRule, permissionDenied, ruleOf } from '../auth/rules.ts';
@@ -11,7 +11,7 @@ import type { Caller } from './caller.ts';
 import { messageOf, type Plain, plainOf } from './convert.ts';
 import { addressOf, credentialsOf } from './credentials.ts';
 import { deadlineOf } from './deadline.ts';
-import { type Handler, type Outcome } from './handlers.ts';
+import type { Handler, Outcome } from './handlers.ts';
 import { ifMatchOf } from './if-match.ts';
 import { openStream } from './monitor-call.ts';
 import type { ApiParts, Streaming, Unary } from './network-api.ts';

@@ -1,3 +1,4 @@
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { CallerOptions } from '../../manager/manager-core.ts';
 import type { NetworkManager } from '../../manager/network-manager.ts';
 import type { MethodRule } from '../auth/rules.ts';
@@ -12,7 +13,7 @@ const MAX_KNOWN = 10_000;
  */
 export class CustomersOfObjects {
   readonly #manager: NetworkManager;
-  readonly #known = new Map<string, string>();
+  readonly #known = new BoundedMap<string, string>(MAX_KNOWN);
 
   constructor(manager: NetworkManager) {
     this.#manager = manager;
@@ -32,16 +33,7 @@ export class CustomersOfObjects {
       (found) => found.customerId,
       () => undefined, // the call itself tells why
     );
-    if (customerId !== undefined) this.#remember(name, customerId);
+    if (customerId !== undefined) this.#known.set(name, customerId);
     return customerId;
-  }
-
-  #remember(name: string, customerId: string): void {
-    this.#known.set(name, customerId);
-    if (this.#known.size <= MAX_KNOWN) return;
-    for (const oldest of this.#known.keys()) {
-      this.#known.delete(oldest);
-      break;
-    }
   }
 }

@@ -8,7 +8,10 @@ export interface Deadline extends Disposable {
 }
 
 export function deadlineOf(signal: AbortSignal, afterMs: number): Deadline {
-  const late = new BifrostError({ code: 'DEADLINE_EXCEEDED', message: 'The call took too long: what it asked for may have happened. Read, then call again.' });
+  const late = new BifrostError({
+    code: 'DEADLINE_EXCEEDED',
+    message: 'The call took too long: what it asked for may have happened. Read, then call again.',
+  });
   const timer = new AbortController();
   const handle = setTimeout(() => timer.abort(late), afterMs);
   handle.unref();

@@ -1,4 +1,4 @@
-import type { ConnectivityEvent as Event, ConnectivityHeartbeat } from '@bifrost/types/core';
+import type { ConnectivityHeartbeat, ConnectivityEvent as Event } from '@bifrost/types/core';
 import { type ConnectivityEvent, ConnectivityEventSchema } from '@bifrost/types/proto';
 import { messageOf } from './convert.ts';
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type ConnectivityEvent, ConnectivityEventSchema } from '@bifrost/types/proto';
-import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
+import { toJson } from '@bufbuild/protobuf';
 import { statusJson, told } from './errors.ts';
 import type { HttpResponse } from './rest-door.ts';
 
@@ -34,18 +34,18 @@ export const formFor = (accept: string | undefined): EventForm => (accept?.inclu
 /** Writes events until the reader leaves or the stream fails; a reader that does not read is waited for, never written over. */
 export async function writeEvents(
   response: HttpResponse,
-  events: AsyncIterable<MessageShape<DescMessage>>,
-  { form, signal }: { readonly form: EventForm; readonly signal: AbortSignal },
+  events: AsyncIterable<ConnectivityEvent>,
+  { form, requestId, signal }: { readonly form: EventForm; readonly requestId: string; readonly signal: AbortSignal },
 ): Promise<void> {
   const write = async (text: string): Promise<void> => {
     // Both kinds of response are streams; their types do not agree on `write`.
     if (!(response as NodeJS.WritableStream).write(text)) await once(response, 'drain', { signal });
   };
   try {
-    for await (const event of events) await write(form.event(event as ConnectivityEvent));
+    for await (const event of events) await write(form.event(event));
   } catch (error) {
     if (signal.aborted) return;
-    await write(form.failure(statusJson(told(error))));
+    await write(form.failure(statusJson(told(error), requestId)));
   }
   response.end();
 }

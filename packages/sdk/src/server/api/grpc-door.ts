@@ -1,13 +1,17 @@
 import { NetworkManager } from '@bifrost/types/proto';
 import type { DescMethod, DescMethodServerStreaming, DescMethodUnary, Message } from '@bufbuild/protobuf';
-import type { ConnectRouter, HandlerContext, MethodImpl } from '@connectrpc/connect';
-import type { Caller } from './caller.ts';
+import { type ConnectRouter, createContextKey, type HandlerContext, type MethodImpl } from '@connectrpc/connect';
+import { type ApiCall, HTTP_STATUS_HEADER } from './api-call.ts';
+import type { Caller, Peer } from './caller.ts';
 import { connectError, httpStatusOf, told } from './errors.ts';
-import { HTTP_STATUS_HEADER, type NetworkApi } from './network-api.ts';
+import type { NetworkApi } from './network-api.ts';
+
+/** Who is at the other end; the server knows, Connect does not. */
+export const PEER = createContextKey<Peer>({ address: '' });
 
 const callerOf = (context: HandlerContext): Caller => ({
   header: (name) => context.requestHeader.get(name) ?? undefined,
-  peer: { address: '' },
+  peer: context.values.get(PEER),
   signal: context.signal,
 });
 
@@ -24,30 +28,40 @@ const isServerStreaming = (method: DescMethod): method is DescMethodServerStream
 
 function unary(api: NetworkApi, method: DescMethodUnary): MethodImpl<DescMethodUnary> {
   return async (request: Message, context: HandlerContext) => {
+    const call = api.begin(callerOf(context));
     try {
-      const { message, httpStatus, headers } = await api.call(method, request, callerOf(context));
-      context.responseHeader.set(HTTP_STATUS_HEADER, String(httpStatus));
-      for (const [name, value] of Object.entries(headers)) context.responseHeader.set(name, value);
+      await call.admit();
+      const { message, httpStatus } = await call.run(method, request);
+      tell(context, call, httpStatus);
       return message;
     } catch (error) {
-      throw refused(context, error);
+      throw refused(context, call, error);
     }
   };
 }
 
 function serverStreaming(api: NetworkApi, method: DescMethodServerStreaming): MethodImpl<DescMethodServerStreaming> {
   return async function* (request: Message, context: HandlerContext) {
+    const call = api.begin(callerOf(context));
     try {
-      yield* api.stream(method, request, callerOf(context));
+      await call.admit();
+      const events = await call.open(method, request);
+      tell(context, call, 200);
+      yield* events;
     } catch (error) {
-      throw refused(context, error);
+      throw refused(context, call, error);
     }
   };
 }
 
-function refused(context: HandlerContext, error: unknown): unknown {
+function tell({ responseHeader }: HandlerContext, { headers }: ApiCall, httpStatus: number): void {
+  responseHeader.set(HTTP_STATUS_HEADER, String(httpStatus));
+  for (const [name, value] of Object.entries(headers)) responseHeader.set(name, value);
+}
+
+function refused(context: HandlerContext, call: ApiCall, error: unknown): unknown {
   if (context.signal.aborted) return context.signal.reason;
   const known = told(error);
-  context.responseHeader.set(HTTP_STATUS_HEADER, String(httpStatusOf(known)));
-  return connectError(known);
+  tell(context, call, httpStatusOf(known));
+  return connectError(known, call.identity.requestId);
 }

@@ -1,6 +1,6 @@
 import type { Plain } from './convert.ts';
 import { text } from './request.ts';
-import { wrong } from './rest-request.ts';
+import { wrong } from './rest-error.ts';
 
 const STRONG = /^"([\x21\x23-\x7e]{1,128})"$/;
 

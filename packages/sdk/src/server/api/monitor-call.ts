@@ -1,10 +1,11 @@
-import { BifrostError, type ConnectivityEventType } from '@bifrost/types/core';
+import type { MonitorConnectivityInput } from '@bifrost/types';
+import { BifrostError, type ConnectivityEventType, type ConnectivityHeartbeat, type ConnectivityEvent as Event } from '@bifrost/types/core';
 import type { ConnectivityEvent } from '@bifrost/types/proto';
 import { callerOf } from '../auth/principal.ts';
 import type { Permitted } from './api-call.ts';
 import type { ApiParts } from './network-api.ts';
 import { text } from './request.ts';
-import { wrong } from './rest-request.ts';
+import { wrong } from './rest-error.ts';
 
 const MAX_HEARTBEAT_SECONDS = 300;
 
@@ -29,19 +30,22 @@ export async function openStream(parts: ApiParts, permitted: Permitted, lastEven
   const customerIds = customersAsked(permitted);
   const resumeToken = text(request, 'resumeToken') || lastEventId || '';
   if (!readiness.isServing) throw draining();
-  const monitored = manager.monitorConnectivity({
-    signal: AbortSignal.any([options.signal, readiness.draining]),
+  const asked: MonitorConnectivityInput = {
     ...(tailnetName === '' ? {} : { tailnetName }),
     ...(sidecarId === '' ? {} : { sidecarId }),
     ...(customerIds === undefined ? {} : { customerIds }),
     ...(eventTypes.length === 0 ? {} : { eventTypes }),
     ...(resumeToken === '' ? {} : { resumeToken }),
-    ...(heartbeatSeconds === 0 ? {} : { heartbeatMs: heartbeatSeconds * 1000 }),
-  } as Parameters<typeof manager.monitorConnectivity>[0] & { readonly heartbeatMs: number });
+  };
+  const signal = AbortSignal.any([options.signal, readiness.draining]);
+  const monitored: Monitored =
+    heartbeatSeconds === 0
+      ? manager.monitorConnectivity({ ...asked, signal })
+      : manager.monitorConnectivity({ ...asked, signal, heartbeatMs: heartbeatSeconds * 1000 });
   return messages(parts, { monitored, place: streams.enter(callerOf(principal)) });
 }
 
-type Monitored = ReturnType<ApiParts['manager']['monitorConnectivity']>;
+type Monitored = AsyncIterable<Event | ConnectivityHeartbeat>;
 
 async function* messages(
   { events, readiness }: ApiParts,
@@ -57,4 +61,7 @@ async function* messages(
 }
 
 const draining = (): BifrostError =>
-  new BifrostError({ code: 'SERVICE_DRAINING', message: 'The service is being stopped: open the stream again, with the last token, and another will answer.' });
+  new BifrostError({
+    code: 'SERVICE_DRAINING',
+    message: 'The service is being stopped: open the stream again, with the last token, and another will answer.',
+  });

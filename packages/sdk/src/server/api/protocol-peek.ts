@@ -3,18 +3,22 @@ import type { Socket } from 'node:net';
 /** What an HTTP/2 connection in clear begins with; no method of HTTP/1.1 that is served begins so. */
 const PREFACE = Buffer.from('PRI');
 
-/** Which of the two a connection in clear speaks, as soon as its first bytes say so. They are put back. */
-export function peekProtocol(socket: Socket, tell: (protocol: 'http1' | 'http2') => void): void {
+/** Which of the two a connection in clear speaks, as soon as its first bytes say so; they are put back. One that says nothing for `limitMs` is ended. */
+export function peekProtocol(socket: Socket, { limitMs }: { readonly limitMs: number }, tell: (protocol: 'http1' | 'http2') => void): void {
   let seen = Buffer.alloc(0);
+  const onTimeout = (): void => void socket.destroy();
+  socket.setTimeout(limitMs, onTimeout);
   const onData = (chunk: Buffer): void => {
     seen = Buffer.concat([seen, chunk]);
     const length = Math.min(seen.length, PREFACE.length);
     const isPreface = seen.subarray(0, length).equals(PREFACE.subarray(0, length));
     if (isPreface && length < PREFACE.length) return; // "P" may be a POST as well
     socket.off('data', onData);
+    socket.setTimeout(0).off('timeout', onTimeout);
     socket.pause();
     socket.unshift(seen);
     tell(isPreface ? 'http2' : 'http1');
+    if (!isPreface) socket.resume(); // HTTP/2 takes what is there by itself
   };
   socket.on('data', onData);
 }

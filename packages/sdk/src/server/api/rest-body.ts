@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Http2ServerRequest } from 'node:http2';
 import { BifrostError } from '@bifrost/types/core';
-import { wrong } from './rest-request.ts';
+import { wrong } from './rest-error.ts';
 
 /** The whole body, at most `maxBytes`. What is left of a larger one is not read. @throws {BifrostError} `BODY_TOO_LARGE`, `INVALID_ARGUMENT` */
 export async function readBody(request: IncomingMessage | Http2ServerRequest, maxBytes: number): Promise<string> {

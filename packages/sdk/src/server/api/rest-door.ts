@@ -1,13 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { BifrostError } from '@bifrost/types/core';
-import { type DescMethodUnary, toJson } from '@bufbuild/protobuf';
-import type { Caller } from './caller.ts';
+import { type DescMessage, type DescMethodServerStreaming, type DescMethodUnary, type MessageShape, toJson } from '@bufbuild/protobuf';
+import type { ApiCall } from './api-call.ts';
+import type { Peer } from './caller.ts';
 import { httpStatusOf, statusJson, told } from './errors.ts';
-import { bindingsOf, match } from './http-rules.ts';
+import { formFor, writeEvents } from './events-door.ts';
+import { bindingsOf, type Match, match } from './http-rules.ts';
 import type { NetworkApi } from './network-api.ts';
 import { readBody } from './rest-body.ts';
-import { requestMessage, wrong } from './rest-request.ts';
+import { wrong } from './rest-error.ts';
+import { requestMessage } from './rest-request.ts';
 import { parseStrict } from './strict-json.ts';
 
 export type HttpRequest = IncomingMessage | Http2ServerRequest;
@@ -16,20 +19,20 @@ export type HttpResponse = ServerResponse | Http2ServerResponse;
 export interface RestDoorOptions {
   readonly api: NetworkApi;
   readonly maxBodyBytes: number;
+  readonly peerOf: (request: HttpRequest) => Peer;
 }
+
+/** A door in front that transcodes asks here first, with the request as it came, whether it is well-formed: its own reading is laxer than ours. */
+const CHECK = '/.bifrost/check';
 
 const headerOf = (request: HttpRequest, name: string): string | undefined => {
   const value = request.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
 };
 
-/** Reserved characters stay escaped, as a door in front leaves them. @throws {BifrostError} `INVALID_ARGUMENT` */
-function unescaped(text: string): string {
-  try {
-    return text.replace(/(?:%[0-9A-Fa-f]{2})+/g, (run) => decodeURIComponent(run.replace(/%(?=21|2[346789A-Fa-f]|3[ABDFabdf]|40|5[BDbd])/g, '%25')));
-  } catch {
-    throw wrong('path', 'has a malformed percent escape');
-  }
+interface Read {
+  readonly match: Match;
+  readonly message: MessageShape<DescMessage>;
 }
 
 /** REST over any HTTP of Node's, driven by the annotations of the proto. */
@@ -45,48 +48,84 @@ export class RestDoor {
   async handle(request: HttpRequest, response: HttpResponse): Promise<void> {
     const gone = new AbortController();
     response.on('close', () => gone.abort(new Error('the caller left')));
+    const { api, peerOf } = this.#options;
+    const call = api.begin({ header: (name) => headerOf(request, name), peer: peerOf(request), signal: gone.signal });
     try {
-      await this.#answer(request, response, gone.signal);
+      await call.admit();
+      await this.#answer(call, { request, response, signal: gone.signal });
     } catch (error) {
-      refuse(request, response, told(error));
+      refuse(request, response, { error: told(error), call });
     }
   }
 
-  async #answer(request: HttpRequest, response: HttpResponse, signal: AbortSignal): Promise<void> {
-    const url = URL.parse(request.url ?? '/', 'http://service');
-    const found = url === null ? undefined : match(this.#bindings, request.method ?? '', url.pathname);
-    if (url === null || found === undefined)
-      throw new BifrostError({ code: 'PATH_NOT_FOUND', message: 'There is no such path.', issues: [{ path: 'path', message: 'is not known' }] });
-    const bound = new Map([...found.bound].map(([name, text]) => [name, unescaped(text)]));
-    const text = found.binding.hasBody ? await readBody(request, this.#options.maxBodyBytes) : '';
-    const body = text === '' ? undefined : parseStrict(text);
-    const message = requestMessage({ match: { binding: found.binding, bound }, query: url.searchParams, body });
-    const caller: Caller = { header: (name) => headerOf(request, name), peer: { address: request.socket?.remoteAddress ?? '' }, signal };
-    const method = found.binding.method as DescMethodUnary;
-    const answer = await this.#options.api.call(method, message, caller);
-    const json = toJson(method.output, answer.message, { useProtoFieldName: true, alwaysEmitImplicit: true });
-    send(response, { status: answer.httpStatus, body: json, headers: answer.headers });
+  async #answer(
+    call: ApiCall,
+    { request, response, signal }: { readonly request: HttpRequest; readonly response: HttpResponse; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const url = request.url ?? '/';
+    if (url.startsWith(`${CHECK}/`)) {
+      await this.#read(request, url.slice(CHECK.length));
+      return send(response, { status: 200, body: {}, headers: {} });
+    }
+    const { match: found, message } = await this.#read(request, url);
+    const { method } = found.binding;
+    if (method.methodKind === 'server_streaming') {
+      const events = await call.open(method as DescMethodServerStreaming, message);
+      const form = formFor(headerOf(request, 'accept'));
+      response.statusCode = 200;
+      setHeaders(response, { 'content-type': form.contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no', ...call.headers });
+      (response as ServerResponse).flushHeaders(); // HTTP/2 has it too; its type does not say so
+      return writeEvents(response, events, { form, requestId: call.identity.requestId, signal });
+    }
+    const answer = await call.run(method as DescMethodUnary, message);
+    const body = toJson(method.output, answer.message, { useProtoFieldName: true, alwaysEmitImplicit: true });
+    send(response, { status: answer.httpStatus, body, headers: call.headers });
   }
+
+  async #read(request: HttpRequest, url: string): Promise<Read> {
+    const [, path = '', query = ''] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
+    if (/#|[^\x21-\x7e]/.test(url)) throw wrong('path', 'has a character that belongs escaped');
+    // Dot segments are resolved, as every proxy does.
+    const found = match(this.#bindings, request.method ?? '', URL.parse(path, 'http://service')?.pathname ?? path);
+    if (found === undefined) {
+      const issues = [{ path: 'path', message: 'is not known, or not with this method' }];
+      throw new BifrostError({ code: 'PATH_NOT_FOUND', message: 'There is no such path.', issues });
+    }
+    const text = await readBody(request, this.#options.maxBodyBytes);
+    if (text !== '') requireJson(request, found);
+    return { match: found, message: requestMessage({ match: found, query, body: text === '' ? undefined : parseStrict(text) }) };
+  }
+}
+
+/** @throws {BifrostError} `INVALID_ARGUMENT` */
+function requireJson(request: HttpRequest, { binding }: Match): void {
+  if (!binding.hasBody) throw wrong('', 'This call takes no body.');
+  const [type, encoding] = [headerOf(request, 'content-type'), headerOf(request, 'content-encoding')];
+  if (type !== undefined && !/^application\/json\s*(?:;|$)/i.test(type)) throw wrong('content-type', 'must be application/json');
+  if (encoding !== undefined && encoding !== 'identity') throw wrong('content-encoding', 'is not taken: send the body as it is');
 }
 
 interface Sent {
   readonly status: number;
   readonly body: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
-function send(response: HttpResponse, { status, body, headers = {} }: Sent): void {
+function setHeaders(response: HttpResponse, headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+}
+
+function send(response: HttpResponse, { status, body, headers }: Sent): void {
   response.statusCode = status;
-  const all = { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers };
-  for (const [name, value] of Object.entries(all)) response.setHeader(name, value);
+  setHeaders(response, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
   response.end(JSON.stringify(body));
 }
 
-function refuse(request: HttpRequest, response: HttpResponse, error: BifrostError): void {
+function refuse(request: HttpRequest, response: HttpResponse, { error, call }: { readonly error: BifrostError; readonly call: ApiCall }): void {
   if (response.headersSent || response.destroyed) return;
   if (!request.complete) {
     if (request.httpVersionMajor < 2) response.setHeader('connection', 'close'); // nobody waits for the rest of the body
     request.resume(); // what is under way is drained, or its end would reset the connection under the answer
   }
-  send(response, { status: httpStatusOf(error), body: statusJson(error) });
+  send(response, { status: httpStatusOf(error), body: statusJson(error, call.identity.requestId), headers: call.headers });
 }

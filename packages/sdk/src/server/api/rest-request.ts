@@ -1,19 +1,18 @@
-import { BifrostError } from '@bifrost/types/core';
 import { create, type DescField, type DescMessage, fromJson, type JsonObject, type JsonValue, type MessageShape } from '@bufbuild/protobuf';
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { FieldMaskSchema } from '@bufbuild/protobuf/wkt';
 import type { Match } from './http-rules.ts';
+import { wrong } from './rest-error.ts';
+import { fromQuery, queryPairs } from './rest-query.ts';
 
-/** What a request says outside of its body. */
+/** A REST request whose path leads somewhere. */
 export interface RestRequest {
   readonly match: Match;
-  readonly query: URLSearchParams;
+  /** What stands behind the question mark. */
+  readonly query: string;
   /** The body as parsed, or undefined when there was none. */
   readonly body: unknown;
 }
-
-export const wrong = (path: string, message: string): BifrostError =>
-  new BifrostError({ code: 'INVALID_ARGUMENT', message: path === '' ? message : `${path}: ${message}`, issues: [{ path, message }] });
 
 const fieldOf = (desc: DescMessage, name: string): DescField | undefined =>
   desc.fields.find((field) => field.name === name || field.jsonName === name);
@@ -22,39 +21,23 @@ const isObject = (value: unknown): value is JsonObject => typeof value === 'obje
 
 /** `config.allowed_networks` is how everybody here writes a path; proto3 JSON wants camel case in a mask. */
 function withCamelMasks(desc: DescMessage, json: JsonObject): JsonObject {
-  const masks = desc.fields.filter(({ message }) => message?.typeName === FieldMaskSchema.typeName);
+  const isMask = (name: string): boolean => fieldOf(desc, name)?.message?.typeName === FieldMaskSchema.typeName;
   const camel = (mask: string): string => mask.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-  const members = Object.entries(json).map(([name, value]): [string, JsonValue] =>
-    typeof value === 'string' && masks.some((field) => field.name === name || field.jsonName === name) ? [name, camel(value)] : [name, value],
-  );
+  const members = Object.entries(json).map(([name, value]): [string, JsonValue] => [
+    name,
+    typeof value === 'string' && isMask(name) ? camel(value) : value,
+  ]);
   return Object.fromEntries(members);
 }
 
-/** One value of a query or a path, as proto3 JSON would have it. */
-function scalarOf(field: DescField, text: string): JsonValue {
-  if (field.scalar === 8 /* bool */) {
-    if (text === 'true' || text === 'false') return text === 'true';
-    throw wrong(field.name, 'must be true or false');
+/** Only an escape of a letter, a digit or the like is read: a reserved character stays escaped, and a name has none. @throws {BifrostError} `INVALID_ARGUMENT` */
+function unescaped(text: string): string {
+  if (/%(?:2f|5c|00)/i.test(text)) throw wrong('path', 'has an escaped slash, backslash or NUL');
+  try {
+    return text.replace(/(?:%[0-9A-Fa-f]{2})+/g, (run) => decodeURIComponent(run.replace(/%(?=21|2[346789A-Fa-f]|3[ABDFabdf]|40|5[BDbd])/g, '%25')));
+  } catch {
+    throw wrong('path', 'is not UTF-8');
   }
-  return text;
-}
-
-function fromQuery(desc: DescMessage, query: URLSearchParams, bound: ReadonlyMap<string, string>): JsonObject {
-  const json: Record<string, JsonValue> = {};
-  for (const name of new Set(query.keys())) {
-    const field = fieldOf(desc, name);
-    if (
-      field === undefined ||
-      bound.has(field.name) ||
-      field.fieldKind === 'map' ||
-      (field.message !== undefined && field.message.typeName !== FieldMaskSchema.typeName)
-    )
-      throw wrong(name.slice(0, 64), 'is not a parameter here');
-    const values = query.getAll(name).map((text) => scalarOf(field, text));
-    if (field.fieldKind !== 'list' && values.length > 1) throw wrong(field.name, 'is given twice');
-    json[field.name] = field.fieldKind === 'list' ? values : (values[0] ?? null);
-  }
-  return json;
 }
 
 /**
@@ -70,7 +53,10 @@ export function requestMessage({ match: { binding, bound }, query, body }: RestR
     const field = fieldOf(desc, name);
     if (field !== undefined && bound.has(field.name)) throw wrong(field.name, 'is in the path already');
   }
-  const json = { ...fromQuery(desc, query, bound), ...withCamelMasks(desc, given), ...Object.fromEntries(bound) };
+  const fromPath = [...bound].map(([name, text]): [string, string] => [name, unescaped(text)]);
+  const pairs = queryPairs(query);
+  if (binding.hasBody && pairs.length > 0) throw wrong(pairs[0]?.[0].slice(0, 64) ?? '', 'belongs into the body');
+  const json = { ...fromQuery(desc, pairs, new Set(bound.keys())), ...withCamelMasks(desc, given), ...Object.fromEntries(fromPath) };
   if (Object.keys(json).length === 0) return create(desc);
   try {
     return fromJson(desc, json);

@@ -1,7 +1,7 @@
-import { wrong } from './rest-request.ts';
+import { wrong } from './rest-error.ts';
 
 /** Levels of a body; a workload's manifest has about fifteen. */
-const MAX_DEPTH = 64;
+const MAX_DEPTH = 30; // each level is about three of a protobuf message, whose readers end at a hundred
 
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\]:]/g;
 
