@@ -5,7 +5,10 @@
  */
 export { type ApiServer, type ApiServerOptions, createApiServer } from './api/api-server.ts';
 export type { Caller, Peer } from './api/caller.ts';
+export type { TrustsPeer } from './api/credentials.ts';
+export type { ApiTls } from './api/entrance.ts';
 export type { NetworkApiOptions } from './api/network-api.ts';
+export type { Page } from './api/pages.ts';
 export { type ApiKeyAuthenticator, type ApiKeyEntry, type ApiKeyOptions, apiKeyAuthenticator, createApiKey } from './auth/api-keys.ts';
 export { type Authenticator, anyOf, type ClientCertificate, type ShownCredentials } from './auth/authenticator.ts';
 export { type CertificateIdentity, certificateAuthenticator } from './auth/certificates.ts';

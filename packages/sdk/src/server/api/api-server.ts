@@ -1,26 +1,15 @@
-import { once } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
-import { createServer as createHttp2Server, createSecureServer, type Http2SecureServer, type Http2Session } from 'node:http2';
-import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { BifrostError } from '@bifrost/types/core';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { type ApiTls, Entrance } from './entrance.ts';
 import { PEER, registerNetworkApi } from './grpc-door.ts';
 import { registerHealth } from './health.ts';
 import { NetworkApi, type NetworkApiOptions } from './network-api.ts';
 import { type Page, Pages } from './pages.ts';
 import { peerOf } from './peer.ts';
-import { peekProtocol } from './protocol-peek.ts';
 import { registerReflection } from './reflection.ts';
 import { type HttpRequest, type HttpResponse, RestDoor } from './rest-door.ts';
-
-/** PEM. */
-export interface ApiTls {
-  readonly cert: string | Buffer;
-  readonly key: string | Buffer;
-  /** Authorities of client certificates. Without it none is asked for. */
-  readonly clientCa?: string | Buffer;
-}
 
 /** Options of {@link createApiServer}. */
 export interface ApiServerOptions extends NetworkApiOptions {
@@ -30,33 +19,19 @@ export interface ApiServerOptions extends NetworkApiOptions {
   readonly pages?: Readonly<Record<string, Page>>;
   /** Largest message and body, bytes. @default 262144 */
   readonly maxBodyBytes?: number;
-  /** Connections at once. @default 4096 */
+  /** Connections at once, of each port. @default 4096 */
   readonly maxConnections?: number;
 }
 
-const HTTP = {
-  maxHeaderSize: 32_768,
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 75_000,
-  connectionsCheckingInterval: 5_000,
-} as const;
-const MAX_HEADERS = 100;
-const HTTP2 = {
-  settings: { maxConcurrentStreams: 256, maxHeaderListSize: 32_768 },
-  maxHeaderListPairs: MAX_HEADERS,
-  // One that opens streams only to reset them is sent away.
-  streamResetBurst: 1_000,
-  streamResetRate: 100,
-  unknownProtocolTimeout: 10_000,
-} as const;
 /** A stream whose reader takes nothing for so long is ended; one that is merely quiet is not. */
 const STALL_MS = 60_000;
 
-/** gRPC, gRPC-Web, Connect and REST on one port. Owns its connections; disposing it ends them. */
+/** gRPC, gRPC-Web, Connect and REST, each on the same ports. Owns its connections; disposing it ends them. */
 export interface ApiServer extends AsyncDisposable {
-  /** @param host default: loopback */
+  /** Opens a port, by TLS where that was given. @param host default: loopback */
   listen(port: number, host?: string): Promise<AddressInfo>;
+  /** Opens a port in clear besides: for a proxy in the same pod, on loopback. */
+  listenInClear(port: number): Promise<AddressInfo>;
   /** Takes up a renewed certificate: connections that are open keep the old one. */
   setTls(tls: ApiTls): void;
   /** Ends streams and tells clients to go elsewhere, lets calls that are under way end for `graceMs`, then cuts. Safe to call twice. @default graceMs 10000 */
@@ -119,64 +94,33 @@ function endStalled(response: HttpResponse): void {
 
 class Server implements ApiServer {
   readonly #api: NetworkApi;
-  readonly #entrance: TcpServer | Http2SecureServer;
-  readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Set<Http2Session>();
-  readonly #closeInner: () => void;
+  readonly #options: ApiServerOptions;
+  readonly #handle: (request: HttpRequest, response: HttpResponse) => void;
+  readonly #entrances: Entrance[] = [];
   #closed: Promise<void> | undefined;
 
   constructor(options: ApiServerOptions) {
+    this.#options = options;
     this.#api = new NetworkApi(options);
-    const handle = handlerOf(this.#api, options);
-    const { tls, maxConnections = 4096 } = options;
-    if (tls === undefined) {
-      const http1 = createHttpServer(HTTP, handle);
-      http1.maxHeadersCount = MAX_HEADERS;
-      const http2 = createHttp2Server(HTTP2, handle).on('session', (session) => this.#keep(session));
-      this.#entrance = createTcpServer((socket) => {
-        peekProtocol(socket, { limitMs: HTTP.headersTimeout }, (protocol) => (protocol === 'http2' ? http2 : http1).emit('connection', socket));
-      });
-      this.#closeInner = () => {
-        http1.closeIdleConnections();
-      };
-    } else {
-      const secure = createSecureServer({
-        ...HTTP,
-        ...HTTP2,
-        ...contextOf(tls),
-        allowHTTP1: true,
-        requestCert: tls.clientCa !== undefined,
-        rejectUnauthorized: false,
-      });
-      secure
-        .on('request', handle)
-        .on('session', (session) => this.#keep(session))
-        .on('tlsClientError', () => {});
-      this.#entrance = secure;
-      this.#closeInner = () => {};
-    }
-    this.#entrance.maxConnections = maxConnections;
-    this.#entrance.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-      socket.on('error', () => socket.destroy());
-    });
+    this.#handle = handlerOf(this.#api, options);
   }
 
-  async listen(port: number, host = '127.0.0.1'): Promise<AddressInfo> {
-    this.#entrance.listen(port, host);
-    await once(this.#entrance, 'listening'); // rejects with the server's error
-    return this.#entrance.address() as AddressInfo;
+  listen(port: number, host = '127.0.0.1'): Promise<AddressInfo> {
+    return this.#open(this.#options.tls, { port, host });
+  }
+
+  listenInClear(port: number): Promise<AddressInfo> {
+    return this.#open(undefined, { port, host: '127.0.0.1' });
+  }
+
+  #open(tls: ApiTls | undefined, { port, host }: { readonly port: number; readonly host: string }): Promise<AddressInfo> {
+    const entrance = new Entrance({ handle: this.#handle, tls, maxConnections: this.#options.maxConnections ?? 4096 });
+    this.#entrances.push(entrance);
+    return entrance.listen(port, host);
   }
 
   setTls(tls: ApiTls): void {
-    if ('setSecureContext' in this.#entrance) this.#entrance.setSecureContext(contextOf(tls));
-    else
-      throw new BifrostError({
-        code: 'INVALID_OPTIONS',
-        message: 'This server speaks in clear.',
-        issues: [{ path: 'tls', message: 'was not given' }],
-      });
+    for (const entrance of this.#entrances) entrance.setTls(tls);
   }
 
   close({ graceMs = 10_000 }: { readonly graceMs?: number } = {}): Promise<void> {
@@ -189,30 +133,12 @@ class Server implements ApiServer {
   }
 
   async #closeOnce(graceMs: number): Promise<void> {
-    const reason = new BifrostError({ code: 'SERVICE_DRAINING', message: 'The service is being stopped.' });
-    this.#api.readiness.drain(reason);
-    const closed = this.#entrance.listening ? once(this.#entrance, 'close') : Promise.resolve();
-    this.#entrance.close();
-    for (const session of this.#sessions) session.close(); // GOAWAY; what is under way ends
-    this.#closeInner();
+    this.#api.readiness.drain(new BifrostError({ code: 'SERVICE_DRAINING', message: 'The service is being stopped.' }));
     const cut = setTimeout(() => {
-      for (const socket of this.#sockets) socket.destroy();
+      for (const entrance of this.#entrances) entrance.cut();
     }, graceMs);
-    await closed;
+    await Promise.all(this.#entrances.map((entrance) => entrance.close()));
     clearTimeout(cut);
     this.#api[Symbol.dispose]();
   }
-
-  #keep(session: Http2Session): void {
-    this.#sessions.add(session);
-    session.once('close', () => this.#sessions.delete(session));
-    session.on('error', () => session.destroy());
-  }
 }
-
-const contextOf = ({ cert, key, clientCa }: ApiTls) => ({
-  cert,
-  key,
-  minVersion: 'TLSv1.2' as const,
-  ...(clientCa === undefined ? {} : { ca: clientCa }),
-});
