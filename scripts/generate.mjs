@@ -46,7 +46,7 @@ const files = [
 
 const proto = generateProto();
 files.push(...proto.files);
-const descriptors = proto.files.find(({ path }) => path.endsWith('.binpb'))?.bytes;
+const descriptors = proto.files.find(({ path }) => path === 'packages/types/proto/bifrost.binpb')?.bytes;
 if (descriptors !== undefined)
   files.push({ path: 'packages/types/proto/openapi.json', text: `${JSON.stringify(openApi(descriptors), undefined, 2)}\n` });
 // A release: from now on what this form says stays readable.

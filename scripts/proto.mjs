@@ -63,6 +63,7 @@ export function generateProto() {
     run('lint');
     run('format', '--diff', '--exit-code', 'ours');
     if (!run('build', '--as-file-descriptor-set', '-o', 'bifrost.binpb')) return { files: [], faults };
+    run('build', '--as-file-descriptor-set', '--exclude-source-info', '-o', 'plain.binpb');
     const baseline = join(types, 'proto', 'baseline.binpb');
     if (existsSync(baseline)) run('breaking', '--against', baseline);
     run('generate');
@@ -71,6 +72,8 @@ export function generateProto() {
       .map((entry) => join(entry.parentPath, entry.name))
       .map((path) => ({ path: `packages/types/src/gen/${path.slice(join(folder, 'gen').length + 1)}`, bytes: readFileSync(path) }));
     files.push({ path: 'packages/types/proto/bifrost.binpb', bytes: readFileSync(join(folder, 'bifrost.binpb')) });
+    // Beside the manifests, since kustomize takes no file from elsewhere; without the comments, since it lies in a ConfigMap.
+    files.push({ path: 'examples/deploy/envoy/bifrost.binpb', bytes: readFileSync(join(folder, 'plain.binpb')) });
     return { files, faults };
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -11,10 +11,17 @@ export interface Environment {
   readonly organizationSecret: string | undefined;
   readonly heartbeatMs: number;
   readonly silenceMs: number;
-  readonly apiSubjects: readonly string[];
+  /** Service accounts of the platform: they may do everything. */
+  readonly apiAccounts: readonly { readonly namespace: string; readonly name: string; readonly roles: readonly string[] }[];
+  /** Who else may call: access.ts has its form. */
+  readonly accessFile: string | undefined;
+  /** Of each caller, points per second; a read takes one. A customer's callers have twice as many together. */
+  readonly pointsPerSecond: number;
   readonly namespace: string;
   readonly reportsPort: number;
   readonly apiPort: number;
+  /** On loopback, in clear, for the Envoy in the same pod; 0: none. */
+  readonly proxyPort: number;
   /** What the manager has a default for. */
   readonly settings: Partial<Pick<NetworkManagerOptions, (typeof MILLISECONDS)[number] | (typeof SWITCHES)[number]>>;
 }
@@ -26,6 +33,19 @@ const variableOf = (setting: string): string => `BIFROST_${setting.replace(/[A-Z
 
 /** An agent may need its time-out (5 s) to notice that a manager went away, and one and a half heartbeats until it tries the next. */
 const LEAST_SILENCE_MS = 8_000;
+
+/** `system:serviceaccount:platform:book-controller`, as Kubernetes writes its subjects. */
+const SUBJECT = /^system:serviceaccount:([a-z0-9-]+):([a-z0-9.-]+)$/;
+
+function accountsOf(text: string, missing: string[]): Environment['apiAccounts'] {
+  const subjects = text.split(',').filter((subject) => subject !== '');
+  if (!subjects.every((subject) => SUBJECT.test(subject)))
+    missing.push('BIFROST_API_SUBJECTS (system:serviceaccount:NAMESPACE:NAME, separated by commas)');
+  return subjects.map((subject) => {
+    const [, namespace = '', name = ''] = SUBJECT.exec(subject) ?? [];
+    return { namespace, name, roles: ['admin:*'] };
+  });
+}
 
 export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { readonly missing: readonly string[] } {
   const missing: string[] = [];
@@ -53,10 +73,13 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
     organizationSecret: variables['BIFROST_ORGANIZATION_SECRET'],
     heartbeatMs,
     silenceMs: number('BIFROST_SILENCE_MS', Math.max(LEAST_SILENCE_MS, Math.round(heartbeatMs * 3.5))),
-    apiSubjects: (variables['BIFROST_API_SUBJECTS'] ?? '').split(',').filter((subject) => subject !== ''),
+    apiAccounts: accountsOf(variables['BIFROST_API_SUBJECTS'] ?? '', missing),
+    accessFile: variables['BIFROST_ACCESS_FILE'],
+    pointsPerSecond: number('BIFROST_API_POINTS_PER_SECOND', 100),
     namespace: needed('BIFROST_NAMESPACE'),
     reportsPort: number('BIFROST_REPORTS_PORT', 8443),
     apiPort: number('BIFROST_API_PORT', 8444),
+    proxyPort: variables['BIFROST_PROXY_PORT'] ? number('BIFROST_PROXY_PORT', 0) : 0,
     settings,
   };
   return missing.length > 0 ? { missing } : environment;

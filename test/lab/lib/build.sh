@@ -28,6 +28,7 @@ build() {
   packages
   mkdir -p "$bin"
   find "$cache" -maxdepth 1 \( -name '.building-*' -o -name '.image-*' \) -exec rm -rf {} + # of a killed run: the lock is ours
+  bash "$project/test/envoy/get-envoy" >/dev/null || unable "Envoy is not to be had"
   module pause pause=.
   module book book=.
   module control control=.

@@ -85,6 +85,14 @@ fill_node() {
   cp -L /etc/ssl/certs/ca-certificates.crt "$1/base/etc/ssl/certs/"
   echo 'nonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin' > "$1/base/etc/passwd"
 }
+# The program that test:envoy uses too.
+envoy_program() { bash "$project/test/envoy/get-envoy"; }
+fill_envoy() {
+  with_libs "$(envoy_program)" "$1/root"
+  mkdir -p "$1/root/usr/local/bin"
+  mv "$1/root$(envoy_program)" "$1/root/usr/local/bin/envoy"
+  printf 'FROM scratch\nCOPY root/ /\nENV PATH=/usr/local/bin\nUSER 65532:65532\nENTRYPOINT ["/usr/local/bin/envoy"]\n' > "$1/Dockerfile"
+}
 fill_agent() {
   fill_node "$1"
   mkdir "$1/dist"
@@ -95,6 +103,8 @@ fill_agent() {
 fill_example() {
   fill_node "$2"
   "$node_program" "$here/lib/bundle-example.mjs" "$1" "$2/main.mjs" >&2
+  mkdir "$2/site" # what the program serves beside its calls, where it has any
+  [ ! -d "$project/examples/$1/dist/site" ] || cp -r "$project/examples/$1/dist/site" "$2/"
   cp "$project/examples/deploy/Dockerfile" "$2/"
 }
 fill_network-manager() { fill_example network-manager "$1"; }
@@ -106,6 +116,7 @@ make_images() {
   {
     make_image pause "$(hash_of "$(declare -f fill_pause)" "$bin/pause")" fill_pause
     make_image book "$(hash_of "$(declare -f fill_book)" "$bin/book")" fill_book
+    make_image envoy "$(hash_of "$(declare -f fill_envoy with_libs)" "$(basename "$(dirname "$(envoy_program)")")")" fill_envoy
     make_image tailscale "$(hash_of "$(declare -f fill_tailscale with_libs)" "$(readlink "$bin/tailscaled")" $certificates $(tailscale_tools))" fill_tailscale
   }
   make_own_image agent packages/agent/{dist/agent.cjs,Dockerfile}
@@ -137,7 +148,7 @@ import_image() {
 import_images() {
   local name jobs=()
   mkdir -p "$run/images"
-  for name in pause book tailscale agent network-manager book-controller; do
+  for name in pause book tailscale envoy agent network-manager book-controller; do
     [ -e "$images/$name" ] || continue
     import_image "$name" "$run/cache/images/$name" &
     jobs+=($!)

@@ -18,10 +18,22 @@ certificate() {
     -extfile <(printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth\n' "$names") 2>/dev/null
 }
 
+# issuer FOLDER: who signs callers' tokens: a private key and the public one as a JWKS.
+issuer() {
+  "$node_program" --input-type=module - "$1" <<'JS'
+import { generateKeyPairSync } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const folder = process.argv[2];
+writeFileSync(`${folder}/issuer.key`, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+writeFileSync(`${folder}/jwks.json`, JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'lab', alg: 'ES256', use: 'sig' }] }));
+JS
+}
+
 # site NAME BASE [NAME=VALUE...]: puts into $run/site a copy of examples/site on BASE, as a user fills it in, and over it what the lab has of its own.
 site() {
   local program=$1 base=$2 folder=$run/site tls=$run/tls image name digest as images=""; shift 2
-  for image in "$program" tailscale agent; do
+  for image in "$program" tailscale agent envoy; do
     [ -s "$run/images/$image" ] || fail "there is no image of the $image: build the project (npm run setup), then lab refresh"
     IFS=@ read -r name digest < "$run/images/$image"
     # As examples/site names it, and as it is named where that says nothing of it.
@@ -33,8 +45,17 @@ site() {
   cp "$tls"/{tls.crt,tls.key,ca.crt} "$folder/site/secrets/"
   # What the lab's control server knows as the organization's client.
   printf org > "$folder/site/secrets/client_id"; printf tskey-client-org > "$folder/site/secrets/client_secret"
-  sed -i "s#^  - \.\./deploy.*#  - $(realpath --relative-to="$folder/site" "$base")#" "$folder/site/kustomization.yaml"
-  printf 'BIFROST_%s\n' HEARTBEAT_MS=1000 "CONTROL_URL=$control_url" "LOGIN_SERVER=$control_url" "$@" | awk -F= '{ line[$1] = $0 } END { for (n in line) print line[n] }' > "$folder/settings.env"
+  sed -i "s#^  - \.\./deploy #  - $(realpath --relative-to="$folder/site" "$base") #" "$folder/site/kustomization.yaml"
+  if [ "$program" = network-manager ]; then
+    sed -i "s#^  - \.\./deploy/envoy#  - $(realpath --relative-to="$folder/site" "$base")/envoy#" "$folder/site/kustomization.yaml"
+    [ -e "$tls/jwks.json" ] || issuer "$tls"
+    cp "$tls/jwks.json" "$folder/site/"
+    printf '  - { name: bifrost-envoy, namespace: bifrost, behavior: merge, files: [jwks.json] }\n' > "$folder/generator"
+    sed -i "/^configMapGenerator:/r $folder/generator" "$folder/site/kustomization.yaml"
+  else
+    sed -i '/^components:/,+1d' "$folder/site/kustomization.yaml" # the proxy stands beside the network manager
+  fi
+  printf 'BIFROST_%s\n' HEARTBEAT_MS=1000 API_POINTS_PER_SECOND=1000 "CONTROL_URL=$control_url" "LOGIN_SERVER=$control_url" "$@" | awk -F= '{ line[$1] = $0 } END { for (n in line) print line[n] }' > "$folder/settings.env"
   cat > "$folder/kustomization.yaml" <<YAML
 resources: [site]
 images:
