@@ -66,7 +66,7 @@ describe('an annotated Deployment', () => {
 describe('an attach that never connects', () => {
   test('is taken back at its deadline: the pods that ran go on, the Deployment is what it was, nothing is left; the status says why', async () => {
     await lab(['manager', 'ATTACH_DEADLINE_MS=20000', 'LOGIN_SERVER=http://10.244.0.1:1'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/adapters')).status === 200);
+    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
     const failing = await stage.book({ name: 'failing', namespace: SPACE });
     const pod = await stage.pod(SPACE, 'failing');
     const before = await stage.specOf(failing);
@@ -78,7 +78,7 @@ describe('an attach that never connects', () => {
     expect((await stage.pod(SPACE, 'failing')).metadata.uid).toBe(pod.metadata.uid);
     expect((await customer.control.keys()).filter(({ description }) => description === `bifrost-${sidecarId}`)).toEqual([]);
     await lab(['manager'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/adapters')).status === 200);
+    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
     await stage.attach(`${SPACE}/failing`, SPACE);
     await platform.sidecarReaches(sidecarId, 'connected', 80_000);
     await stage.reaches(await stage.inBook(SPACE, 'failing'), customer);

@@ -39,9 +39,9 @@ test('the sidecar is taken out, and put in again when the owner takes hostNetwor
 
 test('one that its creator put in is told; its guard refuses to run, and nothing after it starts', async () => {
   const manifest = book({ image: stage.image, name: 'injected', namespace: SPACE });
-  const wish = { tailnet_name: SPACE, config: { hostname: 'injected', accept_routes: true }, manifest: JSON.stringify(manifest) };
+  const wish = { tailnet_name: SPACE, config: { hostname: 'injected', accept_routes: true }, manifest };
   const { body } = await platform.call('POST', '/sidecars:inject', wish);
-  const injected = JSON.parse(body.manifest) as KubernetesObject & { readonly spec: { readonly template: { readonly spec: object } } };
+  const injected = body.manifest as KubernetesObject & { readonly spec: { readonly template: { readonly spec: object } } };
   const { spec } = injected;
   const template = { ...spec.template, spec: { ...spec.template.spec, hostNetwork: true } };
   await kubernetes.create({ ...injected, spec: { ...spec, template } } as KubernetesObject);

@@ -30,10 +30,10 @@ const job = (name: string): KubernetesObject => ({
   spec: { backoffLimit: 0, template: { spec: podSpec() } },
 });
 const inject = async (manifest: KubernetesObject, hostname: string) => {
-  const body = { tailnet_name: SPACE, config: { hostname, accept_routes: true }, manifest: JSON.stringify(manifest) };
+  const body = { tailnet_name: SPACE, config: { hostname, accept_routes: true }, manifest };
   const answer = await platform.call('POST', '/sidecars:inject', body);
   expect(answer).toMatchObject({ status: 201, body: { status: 'attaching' } });
-  return { sidecarId: answer.body.sidecar_id as string, manifest: JSON.parse(answer.body.manifest) as KubernetesObject };
+  return { sidecarId: answer.body.sidecar_id as string, manifest: answer.body.manifest as KubernetesObject };
 };
 interface JobObject extends KubernetesObject {
   readonly status: { readonly succeeded?: number; readonly failed?: number };

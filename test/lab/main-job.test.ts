@@ -57,7 +57,7 @@ afterAll(async () => {
 
 describe('attach', () => {
   test('no memory adapter runs', async () => {
-    expect(await platform.must('GET', '/adapters')).toEqual({ cluster: 'kubernetes', store: 'kubernetes', control_plane: 'tailscale' });
+    expect((await platform.must('GET', '/info')).adapters).toEqual({ cluster: 'kubernetes', store: 'kubernetes', control_plane: 'tailscale' });
   });
 
   test('before it the book does not reach its customer', async () => {
@@ -87,7 +87,7 @@ describe('attach', () => {
       tailnet_name: TAILNET,
       config: { hostname: 'book-customer-support', advertise_routes: ['10.1.0.0/24'], accept_routes: true, enable_ssh: false },
     };
-    const plan = JSON.parse((await platform.must('POST', '/sidecars:plan', request)).plan);
+    const plan = await platform.must('POST', '/sidecars:plan', request);
     expect(await specOf()).toEqual(specBefore);
     const fromMs = performance.now();
     const answer = await platform.call('POST', '/sidecars', request);
@@ -234,7 +234,7 @@ describe('trouble', () => {
     if (!old) throw new Error('the manager has no pod');
     await kubernetes.deleteAndWait({ apiVersion: 'v1', kind: 'Pod', metadata: old.metadata });
     expect((await page()).body).toBe(acme.page);
-    await eventually('a new manager answers', async () => (await platform.call('GET', '/adapters')).status === 200, { timeoutMs: 60_000 });
+    await eventually('a new manager answers', async () => (await platform.call('GET', '/info')).status === 200, { timeoutMs: 60_000 });
     await platform.sidecarReaches(sidecarId, 'connected');
     events[Symbol.dispose]();
     events = await platform.follow();

@@ -136,7 +136,7 @@ describe('a Deployment with three replicas', () => {
     } finally {
       await scale(manager, 1);
     }
-    await eventually('a manager answers', async () => (await platform.call('GET', '/adapters')).status === 200, { timeoutMs: 60_000 });
+    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200, { timeoutMs: 60_000 });
     await allConnected(2);
     expect(await platform.must('GET', '/tailnets/replicas/status')).toMatchObject({ connected_devices: 2 });
   }, 240_000);
@@ -167,7 +167,7 @@ describe('a StatefulSet with an init container that needs the customer’s netwo
 
   test('starts once it is: ours run first, and its own init container gets the page', async () => {
     const wish = sidecarWish(`${SPACE}/ordered`, 'replicas');
-    const plan = JSON.parse((await platform.must('POST', '/sidecars:plan', wish)).plan);
+    const plan = await platform.must('POST', '/sidecars:plan', wish);
     expect(plan.form).toBe('prepend');
     expect(await stage.specOf(ordered)).toBe(specBefore);
     const attachedId = await stage.attach(`${SPACE}/ordered`, 'replicas');

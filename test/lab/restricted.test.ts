@@ -147,7 +147,7 @@ describe('the manager', () => {
     expect(await attach()).toMatchObject(refused); // not told that policies are enforced
     await kubernetes.delete(denial);
     await lab(['manager', 'NETWORK_POLICY_ENFORCED=true'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await stage.platform.call('GET', '/adapters')).status === 200);
+    await eventually('a manager answers', async () => (await stage.platform.call('GET', '/info')).status === 200);
     expect(await attach()).toMatchObject(refused); // told, and there is none
   });
 

@@ -25,39 +25,46 @@ export interface AccessDocument {
 
 const MEMBERS = ['jwt', 'apiKeys', 'certificates', 'serviceAccounts'] as const;
 
-/** The callers of a service, and a way to take up other API keys while it runs. */
+/** The callers of a service, and a way to take up what has changed while it runs. */
 export interface Access {
   readonly authenticator: Authenticator;
-  /** Reads the file again: API keys that were added or taken away count from now on. What else has changed needs a restart. */
+  /** Reads the file again: who is not in it any more is nobody from now on. When it cannot be read, everything stays. @throws as `openAccess` */
   readonly reload: () => void;
 }
 
-/** @throws {BifrostError} `INVALID_OPTIONS` */
-export function openAccess({
-  file,
-  accounts,
-  cluster,
-}: {
+interface AccessSource {
   readonly file: string | undefined;
+  /** Beside those in the file. */
   readonly accounts: ServiceAccountOptions['accounts'];
   readonly cluster: Cluster;
-}): Access {
-  const document = file === undefined ? {} : read(file);
-  const keys = apiKeyAuthenticator({ keys: document.apiKeys ?? [] });
-  const issuers = (document.jwt ?? []).map(({ jwksUrl, jwksFile, ...options }) =>
-    jwtAuthenticator({
-      ...options,
-      keys: jwksUrl === undefined ? { jwks: JSON.parse(readFileSync(resolve(dirname(file ?? ''), jwksFile ?? 'jwks.json'), 'utf8')) } : { jwksUrl },
-    }),
-  );
-  const review: ServiceAccountOptions['review'] = async (token, options) => cluster.identities.reviewPodToken(token, options);
-  const authenticator = anyOf([
-    keys,
+}
+
+/** @throws {BifrostError} `INVALID_OPTIONS` */
+export function openAccess(source: AccessSource): Access {
+  let current = authenticatorOf(source);
+  return {
+    authenticator: { authenticate: (shown, options) => current.authenticate(shown, options) },
+    reload: () => {
+      current = authenticatorOf(source);
+    },
+  };
+}
+
+function authenticatorOf({ file, accounts, cluster }: AccessSource): Authenticator {
+  const { jwt = [], apiKeys = [], certificates = [], serviceAccounts = [] } = file === undefined ? {} : read(file);
+  const issuers = jwt.map(({ jwksUrl, jwksFile = 'jwks.json', ...options }) => {
+    const keys = jwksUrl === undefined ? { jwks: JSON.parse(readFileSync(resolve(dirname(file ?? ''), jwksFile), 'utf8')) } : { jwksUrl };
+    return jwtAuthenticator({ ...options, keys });
+  });
+  return anyOf([
+    apiKeyAuthenticator({ keys: apiKeys }),
     ...issuers,
-    serviceAccountAuthenticator({ review, accounts: [...accounts, ...(document.serviceAccounts ?? [])] }),
-    certificateAuthenticator({ identities: document.certificates ?? [] }),
+    serviceAccountAuthenticator({
+      review: async (token, options) => cluster.identities.reviewPodToken(token, options),
+      accounts: [...accounts, ...serviceAccounts],
+    }),
+    certificateAuthenticator({ identities: certificates }),
   ]);
-  return { authenticator, reload: () => file !== undefined && keys.replace(read(file).apiKeys ?? []) };
 }
 
 /** No file, nobody. */

@@ -119,7 +119,7 @@ const PAIRS: readonly (readonly [z.ZodType, DescMessage, (readonly string[])?])[
 ];
 
 describe('schemas and proto say the same, field by field', () => {
-  it.each(PAIRS)('%# %s', (schema, message, beside = []) => {
+  it.each(PAIRS)('%# %s', (...[schema, message, beside = []]: [z.ZodType, DescMessage, (readonly string[])?]) => {
     expect(differences(jsonSchemaOf(schema), message, { beside })).toEqual([]);
   });
 
@@ -170,9 +170,10 @@ describe('the service', () => {
   });
 
   it.each(Object.entries(SPECIFIED))('%s is the specification’s to the letter', (name, fields) => {
-    const message = [...Object.values(proto)].find(
-      (value): value is DescMessage => typeof value === 'object' && 'kind' in value && value.kind === 'message' && value.name === name,
-    );
+    const messages = Object.values(proto).filter(
+      (value) => typeof value === 'object' && 'kind' in value && value.kind === 'message',
+    ) as DescMessage[];
+    const message = messages.find((each) => each.name === name);
     const own = fields.split('; ');
     expect(message?.fields.map(declared).slice(0, own.length)).toEqual(own);
   });

@@ -32,7 +32,7 @@ JS
 
 # site NAME BASE [NAME=VALUE...]: puts into $run/site a copy of examples/site on BASE, as a user fills it in, and over it what the lab has of its own.
 site() {
-  local program=$1 base=$2 folder=$run/site tls=$run/tls image name digest as images=""; shift 2
+  local program=$1 base=$2 folder=$run/site tls=$run/tls image name digest as images="" issuers="" access=""; shift 2
   for image in "$program" tailscale agent envoy; do
     [ -s "$run/images/$image" ] || fail "there is no image of the $image: build the project (npm run setup), then lab refresh"
     IFS=@ read -r name digest < "$run/images/$image"
@@ -49,9 +49,10 @@ site() {
   if [ "$program" = network-manager ]; then
     sed -i "s#^  - \.\./deploy/envoy#  - $(realpath --relative-to="$folder/site" "$base")/envoy#" "$folder/site/kustomization.yaml"
     [ -e "$tls/jwks.json" ] || issuer "$tls"
-    cp "$tls/jwks.json" "$folder/site/"
-    printf '  - { name: bifrost-envoy, namespace: bifrost, behavior: merge, files: [jwks.json] }\n' > "$folder/generator"
-    sed -i "/^configMapGenerator:/r $folder/generator" "$folder/site/kustomization.yaml"
+    cp "$tls/jwks.json" "$folder/"
+    printf '{"jwt":[{"issuer":"https://issuer.example.com","audience":"bifrost","jwksFile":"jwks.json"}]}' > "$folder/access.json"
+    access="secretGenerator: [{ name: bifrost-access, namespace: bifrost, files: [access.json, jwks.json], options: { disableNameSuffixHash: true } }]"
+    issuers="  - { name: bifrost-envoy, namespace: bifrost, behavior: merge, files: [jwks.json] }"
   else
     sed -i '/^components:/,+1d' "$folder/site/kustomization.yaml" # the proxy stands beside the network manager
   fi
@@ -61,6 +62,8 @@ resources: [site]
 images:
 ${images}configMapGenerator:
   - { name: bifrost-settings, namespace: bifrost, behavior: merge, envs: [settings.env] }
+$issuers
+$access
 YAML
 }
 

@@ -21,6 +21,26 @@ export interface WireEvent {
   readonly details: Readonly<Record<string, string>>;
 }
 
+interface Detail {
+  readonly reason?: string;
+  readonly field_violations?: readonly { readonly field: string; readonly description: string }[];
+  readonly links?: readonly { readonly url: string }[];
+}
+
+/** What tests look at: of a refusal its code, sentence and fields; of an answer that is one object, that object. */
+function shortly(body: ApiAnswer['body']): unknown {
+  if (Array.isArray(body?.details) && typeof body.code === 'number') {
+    const details: readonly Detail[] = body.details;
+    const issues = details
+      .flatMap(({ field_violations = [] }) => field_violations)
+      .map(({ field, description }) => ({ path: field, message: description }));
+    const { reason } = details.find((detail) => detail.reason !== undefined) ?? {};
+    return { code: reason, message: body.message, issues, runbook: details.flatMap(({ links = [] }) => links)[0]?.url };
+  }
+  const [name, ...more] = Object.keys(body);
+  return more.length === 0 && name !== undefined && ['tailnet', 'sidecar', 'plan', 'upgrade'].includes(name) ? body[name] : body;
+}
+
 const CALLER = { namespace: 'platform', name: 'book-controller' } as const;
 
 /** The platform: the Network Manager as a pod, and a book controller's identity to call it with. Only processes, sockets and the public API. */
@@ -76,7 +96,7 @@ export class Platform implements AsyncDisposable {
     const url = `https://${await this.#address()}:8444/api/v1/networks${path}`;
     const answer = await request(url, { ...this.#options(method), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
     const text = await answer.body.text();
-    return { status: answer.statusCode, body: text === '' ? undefined : JSON.parse(text) };
+    return { status: answer.statusCode, body: text === '' ? undefined : shortly(JSON.parse(text)) };
   }
 
   async must(method: string, path: string, body?: unknown): Promise<ApiAnswer['body']> {
