@@ -23,14 +23,15 @@ const sections = (code: string): ReadonlyMap<string, string> =>
 const shellOf = (text: string): readonly string[] => [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
 const sources: readonly SourceFile[] = await readSources('packages/*/src/**/*.ts', 'examples/*/src/**/*.ts');
 
-/** Method and path of every call of the service, as its sources have them. */
-const routes = sources
-  .filter(({ path }) => path.startsWith('examples/network-manager/'))
-  .flatMap(({ text }) =>
-    [...text.matchAll(/method: '(\w+)',\s*path: (\/\^.*?\$\/),/g)].map(([, method = '', path = '']) => ({ method, path: regExp(path) })),
-  );
-function regExp(literal: string): RegExp {
-  return new RegExp(literal.slice(1, -1));
+/** Method and path of every call of the service, below `/api/v1/networks`, as its document has them. */
+const { paths } = JSON.parse(readFileSync(join(root, 'packages/types/proto/openapi.json'), 'utf8')) as {
+  paths: Record<string, Record<string, unknown>>;
+};
+const routes = Object.entries(paths).flatMap(([path, verbs]) =>
+  Object.keys(verbs).map((verb) => ({ method: verb.toUpperCase(), path: regExp(path.replace('/api/v1/networks', '')) })),
+);
+function regExp(template: string): RegExp {
+  return new RegExp(`^${template.replaceAll(/\{\w+\}/g, '[^/:]+')}$`);
 }
 
 describe('docs/runbooks', () => {

@@ -54,17 +54,23 @@ function importsOf(path: string, text: string): readonly ImportOf[] {
   });
 }
 
-/** Reads the files that match, sorted by path. */
+/** What `npm run generate` makes of the proto: held to it by `verify`, and to nothing else. */
+const GENERATED = /\/src\/gen\//;
+
+/** Reads the files that match, sorted by path. Generated code is none of them. */
 export async function readSources(...patterns: readonly string[]): Promise<readonly SourceFile[]> {
   await init;
   const paths = globSync(patterns, { cwd: root, exclude: (name) => name === 'node_modules' || name === 'dist' }).map((path) =>
     path.replaceAll('\\', '/'),
   );
-  return [...new Set(paths)].sort().map((path) => {
-    const text = readFileSync(join(root, path), 'utf8');
-    const lineCount = text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
-    return { path, text, code: withoutComments(text), lineCount, imports: importsOf(path, text) };
-  });
+  return [...new Set(paths)]
+    .filter((path) => !GENERATED.test(path))
+    .sort()
+    .map((path) => {
+      const text = readFileSync(join(root, path), 'utf8');
+      const lineCount = text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
+      return { path, text, code: withoutComments(text), lineCount, imports: importsOf(path, text) };
+    });
 }
 
 /** `file:line text` of every place where the pattern (global) is met in code. */

@@ -1,5 +1,6 @@
 /** What a caller gets, whatever the door. */
 export interface Verdict {
+  readonly kind: 'rest' | 'grpc';
   /** google.rpc.Code; 0: the call was answered. */
   readonly code: number;
   /** REST doors only. */

@@ -30,7 +30,7 @@ export class GrpcDoor implements Door {
     try {
       const response = await this.transport.unary(method as DescMethodUnary, ends, undefined, headers, message);
       const json = toJson(method.output, response.message, { useProtoFieldName: true, alwaysEmitImplicit: true });
-      return { code: 0, fields: [], body: json, headers: headersOf(response.header) };
+      return { kind: 'grpc', code: 0, fields: [], body: json, headers: headersOf(response.header) };
     } catch (error) {
       return verdictOf(error);
     }

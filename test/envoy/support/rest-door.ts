@@ -102,8 +102,8 @@ export class RestDoor implements Door {
 /** A body that is no JSON is told as such. */
 export function verdictOf({ status, headers, text }: Received): Verdict {
   const body = parsed(text);
-  if (status < 300) return { code: 0, http: status, fields: [], body, headers };
-  return { ...refusal(body), http: status, body, headers };
+  if (status < 300) return { kind: 'rest', code: 0, http: status, fields: [], body, headers };
+  return { kind: 'rest', ...refusal(body), http: status, body, headers };
 }
 
 function parsed(text: string): unknown {

@@ -2,8 +2,9 @@ import { create, type DescField, type DescMessage, fromJson, type JsonObject, ty
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { FieldMaskSchema } from '@bufbuild/protobuf/wkt';
 import type { Match } from './http-rules.ts';
-import { wrong } from './rest-error.ts';
+import { malformed, wrong } from './rest-error.ts';
 import { fromQuery, queryPairs } from './rest-query.ts';
+import { shapeIssues } from './rest-shape.ts';
 
 /** A REST request whose path leads somewhere. */
 export interface RestRequest {
@@ -58,10 +59,12 @@ export function requestMessage({ match: { binding, bound }, query, body }: RestR
   if (binding.hasBody && pairs.length > 0) throw wrong(pairs[0]?.[0].slice(0, 64) ?? '', 'belongs into the body');
   const json = { ...fromQuery(desc, pairs, new Set(bound.keys())), ...withCamelMasks(desc, given), ...Object.fromEntries(fromPath) };
   if (Object.keys(json).length === 0) return create(desc);
+  const issues = shapeIssues(desc, json);
+  if (issues.length > 0) throw malformed(issues);
   try {
     return fromJson(desc, json);
   } catch (error) {
     // Its text may hold what was sent.
-    throw wrong(isFieldError(error) ? error.field().name : '', 'is not what this call takes: a member is unknown, or has another type');
+    throw wrong(isFieldError(error) ? error.field().name : '', 'is not what this call takes');
   }
 }

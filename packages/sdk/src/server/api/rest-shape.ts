@@ -1,0 +1,56 @@
+import type { Issue } from '@bifrost/types/core';
+import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
+import { FieldMaskSchema, StructSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
+
+const MAX_ISSUES = 100;
+const MAX_NAME = 64; // an unknown member is the caller's own text
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** What is wrong with one value, or undefined. Whether a text is a name, or a number is too large, is for others to say. */
+function faultOf({ scalar, enum: choices, message }: DescField, value: unknown): string | undefined {
+  if (choices !== undefined) {
+    const isKnown = choices.values.some(({ name, number }) => name === value || number === value);
+    return isKnown ? undefined : `must be one of ${choices.values.flatMap(({ name, number }) => (number === 0 ? [] : [name])).join(', ')}`;
+  }
+  if (message !== undefined) {
+    const isText = message.typeName === FieldMaskSchema.typeName || message.typeName === TimestampSchema.typeName;
+    if (isText) return typeof value === 'string' ? undefined : 'must be text';
+    return isObject(value) ? undefined : 'must be an object';
+  }
+  if (scalar === ScalarType.STRING) return typeof value === 'string' ? undefined : 'must be text';
+  if (scalar === ScalarType.BOOL) return typeof value === 'boolean' ? undefined : 'must be true or false';
+  if (scalar === ScalarType.DOUBLE) return typeof value === 'number' ? undefined : 'must be a number';
+  const number = typeof value === 'string' && /^[0-9]{1,19}$/.test(value) ? Number(value) : value;
+  return typeof number === 'number' && Number.isInteger(number) && number >= 0 ? undefined : 'must be a whole number, not negative';
+}
+
+const isOurs = ({ message }: DescField): boolean =>
+  message !== undefined && ![StructSchema, FieldMaskSchema, TimestampSchema].some(({ typeName }) => typeName === message.typeName);
+
+function issuesOfField(field: DescField, value: unknown, path: string): readonly Issue[] {
+  if (value === null) return []; // as if it were not there
+  if (field.fieldKind === 'list') {
+    if (!Array.isArray(value)) return [{ path, message: 'must be a list' }];
+    return value.flatMap((item, index) => issuesOfValue(field, item, `${path}.${index}`));
+  }
+  return issuesOfValue(field, value, path);
+}
+
+function issuesOfValue(field: DescField, value: unknown, path: string): readonly Issue[] {
+  const message = faultOf(field, value);
+  if (message !== undefined) return [{ path, message }];
+  return isOurs(field) && field.message !== undefined ? issuesOf(field.message, value, path) : [];
+}
+
+function issuesOf(desc: DescMessage, json: unknown, at: string): readonly Issue[] {
+  if (!isObject(json)) return [];
+  return Object.entries(json).flatMap(([name, value]): readonly Issue[] => {
+    const field = desc.fields.find((each) => each.name === name || each.jsonName === name);
+    const path = at === '' ? (field?.name ?? name.slice(0, MAX_NAME)) : `${at}.${field?.name ?? name.slice(0, MAX_NAME)}`;
+    return field === undefined ? [{ path, message: 'is not an option here' }] : issuesOfField(field, value, path);
+  });
+}
+
+/** Members that a message does not have, and values of another kind: each with its path, as the caller wrote it. */
+export const shapeIssues = (desc: DescMessage, json: unknown): readonly Issue[] => issuesOf(desc, json, '').slice(0, MAX_ISSUES);

@@ -1,0 +1,10 @@
+import { setTimeout as pause } from 'node:timers/promises';
+
+/** Until it is true; fails after ten seconds. */
+export async function waitFor(condition: () => Promise<boolean> | boolean): Promise<void> {
+  for (let turn = 0; turn < 500; turn += 1) {
+    if (await condition()) return;
+    await pause(20);
+  }
+  throw new Error(`not within the time: ${condition.toString()}`);
+}
