@@ -57,7 +57,7 @@ export function serverUrl({ server }: GlobalOptions, { env }: Cli): URL {
   return url;
 }
 
-const isLoopback = ({ hostname }: URL): boolean => hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d+){3}$/.test(hostname);
+export const isLoopback = ({ hostname }: URL): boolean => hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d+){3}$/.test(hostname);
 
 /** A file that an option names. @throws {BifrostError} `INVALID_OPTIONS` with the option's name and the system's word */
 export async function fileOf(path: string, option: string): Promise<Buffer> {

@@ -41,3 +41,6 @@ export function bytesText(bytes: number | bigint): string {
   for (; value >= 1024 && unit < UNITS.length - 1; unit += 1) value /= 1024;
   return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
 }
+
+/** `1 pod`, `2 pods`. */
+export const countText = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;

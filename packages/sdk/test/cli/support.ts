@@ -4,7 +4,7 @@ import type { Cli, Output } from '../../src/cli/cli.ts';
 import { type Connection, usage } from '../../src/cli/connect.ts';
 import { runCli } from '../../src/cli/run.ts';
 import { ApiServer } from '../../src/server/index.ts';
-import { BOOK, type Opened, openWorld, type WorldOptions } from '../support/world.ts';
+import { BOOK, type Opened, openWorld, type World, type WorldOptions } from '../support/world.ts';
 
 /** Keeps what was written. */
 export class Captured implements Output {
@@ -66,19 +66,18 @@ export async function bifrost(argv: readonly string[], options: RunOptions = {})
   return { code, out: stdout.text, err: stderr.text };
 }
 
-export type Served = Opened & {
+export interface Caller {
   /** The environment of a caller. */
   readonly env: Readonly<Record<string, string>>;
   readonly url: string;
   /** The command as a caller of this world's service. */
   readonly bifrost: (argv: readonly string[], options?: RunOptions) => Promise<Ran>;
-};
+}
 
-export const TOKEN = 'a-token-that-is-no-secret';
+export const TOKEN = 'canary-token-of-a-caller';
 
-/** A started world with the specification's tailnet and book, and its service on loopback. */
-export async function openServed(options: WorldOptions = {}): Promise<Served> {
-  const world = await openWorld(options);
+/** The service of a world's manager, on loopback. */
+export async function serve(world: World): Promise<Caller & AsyncDisposable> {
   const server = new ApiServer({
     manager: world.manager,
     authenticate: async ({ header }) => (header('authorization') === `Bearer ${TOKEN}` || header('x-api-key') === TOKEN ? 'tester' : undefined),
@@ -86,13 +85,26 @@ export async function openServed(options: WorldOptions = {}): Promise<Served> {
   const { port } = await server.listen(0);
   const url = `http://127.0.0.1:${port}`;
   const env = { BIFROST_SERVER: url, BIFROST_TOKEN: TOKEN };
-  return Object.assign(world, {
+  return {
     env,
     url,
-    bifrost: (argv: readonly string[], run: RunOptions = {}) => bifrost(argv, { ...run, env: { ...env, ...run.env } }),
+    bifrost: (argv, run = {}) => bifrost(argv, { ...run, env: { ...env, ...run.env } }),
+    [Symbol.asyncDispose]: () => server.close(),
+  };
+}
+
+export type Served = Opened & Caller;
+
+/** A started world with the specification's tailnet and book, and its service. */
+export async function openServed(options: WorldOptions = {}): Promise<Served> {
+  const world = await openWorld(options);
+  const served = await serve(world);
+  const closeWorld = world[Symbol.asyncDispose].bind(world);
+  return Object.assign(world, {
+    ...served,
     async [Symbol.asyncDispose]() {
-      await server.close();
-      await world.manager.stop();
+      await served[Symbol.asyncDispose]();
+      await closeWorld();
     },
   });
 }

@@ -3,6 +3,7 @@ import { changeOf } from '../changes.ts';
 import { usage } from '../connect.ts';
 import { tellDry, wouldBeRefused } from '../dry-run.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
+import { countText } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { planLines, sidecarStatus, workloadText } from '../views.ts';
 import { waitUntil } from '../wait.ts';
@@ -98,7 +99,7 @@ export async function detachSidecar(session: Session, [named = '']: readonly str
       more: { sidecar_id: sidecarId, pods: instances.map(({ podName }) => podName) },
       lines: [
         `would detach sidecar ${sidecarId} from ${workloadText(found)}:`,
-        `  ${instances.length} pods would be replaced by ones without a sidecar`,
+        `  ${countText(instances.length, 'pod')} would be replaced, without a sidecar`,
         '  its keys would be revoked, its devices deleted, its Secret removed',
         ...(found.mode === Sidecar_Mode.inject ? ['  it was injected: it is refused while its workload is there'] : []),
       ],

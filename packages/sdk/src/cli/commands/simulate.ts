@@ -4,18 +4,21 @@ import { usage } from '../connect.ts';
 import { EXIT } from '../exit-codes.ts';
 import { wholeNumber } from '../input.ts';
 import type { Run } from '../program.ts';
+import { durationMs } from '../quantities.ts';
 
 export function addSimulate(program: Command, run: Run): void {
   program
     .command('simulate')
     .description('a whole simulated world with its network API on loopback, to try calls without a cluster; until interrupted')
     .option('--port <port>', 'where it listens; 0: any', wholeNumber, 0)
+    .option('--disturb <time>', 'so often each link is lost for some seconds: something to watch')
     .action(
-      run<{ readonly port: number }>(async ({ cli, show, signal }, _, { port }) => {
+      run<{ readonly port: number; readonly disturb?: string }>(async ({ cli, show, signal }, _, { port, disturb }) => {
         if (port > 65_535) throw usage('--port takes a number up to 65535.', '--port');
+        const disturbMs = disturb === undefined ? 0 : durationMs(disturb, '--disturb');
         // Loaded here alone: nobody else needs the simulators.
         const { openSimulatedWorld, CUSTOMERS, BOOKS } = await import('../simulate/world.ts');
-        await using world = await openSimulatedWorld({ port, clock: cli.clock, signal });
+        await using world = await openSimulatedWorld({ port, disturbMs, clock: cli.clock, signal });
         const [customer] = CUSTOMERS;
         const [book] = BOOKS;
         show.answer(

@@ -11,7 +11,7 @@ import {
 import type { Command } from 'commander';
 import { allSidecars, allTailnets } from '../lists.ts';
 import type { Run } from '../program.ts';
-import { bytesText } from '../quantities.ts';
+import { bytesText, countText } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import type { Table } from '../table.ts';
 import { ageText, instancesUp, section, sidecarTable, tailnetLines, tailnetStatus } from '../views.ts';
@@ -94,7 +94,7 @@ async function inFull(session: Session, tailnetName: string): Promise<void> {
   session.show.answer(json, () => [
     ...(tailnet === undefined ? [] : tailnetLines(session, tailnet)),
     '',
-    isLive ? `${connectedDevices} connected device${connectedDevices === 1 ? '' : 's'}${traffic}` : `${sidecars.length} sidecars`,
+    isLive ? `${countText(connectedDevices, 'connected device')}${traffic}` : countText(sidecars.length, 'sidecar'),
     ...section(session, sidecarTable(session, sidecars)),
     ...sidecars.flatMap(({ sidecarId, reason }) => (reason === undefined ? [] : ['', `${sidecarId}: ${reason.code}: ${reason.message}`])),
   ]);

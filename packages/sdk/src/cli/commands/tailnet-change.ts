@@ -4,6 +4,7 @@ import { usage } from '../connect.ts';
 import { tellDry, wouldBeRefused } from '../dry-run.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { allSidecars } from '../lists.ts';
+import { countText } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { planLines, reasonText, tailnetStatus, workloadText } from '../views.ts';
 import { waitUntil } from '../wait.ts';
@@ -87,12 +88,12 @@ async function dryDelete(session: Session, tailnetName: string, cascade: boolean
   await session.call(NetworkManager.method.getTailnet, { tailnetName }); // its absence is the answer then
   const sidecars = await allSidecars(session, { tailnetName });
   if (sidecars.length > 0 && !cascade)
-    throw wouldBeRefused('TAILNET_IN_USE', `${sidecars.length} sidecars are attached to it: detach them, or use --cascade.`, 'tailnetName');
+    throw wouldBeRefused('TAILNET_IN_USE', `It still has ${countText(sidecars.length, 'sidecar')}: detach first, or use --cascade.`, 'tailnetName');
   tellDry(session, {
     would: 'delete',
     more: { sidecars: sidecars.map(({ sidecarId }) => sidecarId) },
     lines: [
-      `would delete tailnet ${tailnetName}${sidecars.length === 0 ? '' : `, and first detach its ${sidecars.length} sidecars; their pods are replaced:`}`,
+      `would delete tailnet ${tailnetName}${sidecars.length === 0 ? '' : `, and first detach its ${countText(sidecars.length, 'sidecar')}; their pods are replaced:`}`,
       ...(sidecars.length === 0
         ? []
         : session.show.table({ head: ['SIDECAR', 'WORKLOAD'], rows: sidecars.map((sidecar) => [sidecar.sidecarId, workloadText(sidecar)]) })),

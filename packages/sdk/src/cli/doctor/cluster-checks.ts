@@ -3,7 +3,7 @@ import { BifrostError } from '@bifrost/types/core';
 import { customerNamespaces, definitionStands, readyEndpoints, serverVersion, waitingContainers } from '../../adapters/kubernetes/diagnostics.ts';
 import { MANAGER_RIGHTS, missingRights, type Right } from '../../adapters/kubernetes/rights.ts';
 import type { Installed } from '../installed.ts';
-import { durationText } from '../quantities.ts';
+import { countText, durationText } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { type Check, fail, failed, ok, type Seen, skipped, warn } from './check.ts';
 import { controlChecks } from './control-checks.ts';
@@ -27,7 +27,7 @@ async function definitions({ kube }: Installed, session: Session): Promise<Seen>
   if (wrong.some(({ stand }) => stand !== 'another')) return fail(seen, APPLY);
   return wrong.length > 0
     ? warn(seen, `apply the definitions of this version before its manager: ${APPLY}`)
-    : ok(`${stands.length} custom resources, as this version has them`);
+    : ok(`${countText(stands.length, 'custom resource')}, as this version has them`);
 }
 
 const rightText = ({ group, resource, verb }: Right): string => `${verb} ${resource}${group === '' ? '' : `.${group}`}`;
@@ -73,7 +73,7 @@ async function podSecurity({ kube, environment }: Installed, session: Session): 
   const namespaces = await customerNamespaces(kube, session);
   if (namespaces.length === 0) return warn('no namespace says whose it is', 'label the customers’ namespaces bifrost.dev/customer-id');
   const strict = namespaces.filter(({ enforce }) => enforce === 'baseline' || enforce === 'restricted');
-  if (strict.length === 0) return ok(`${namespaces.length} namespaces of customers, all admit kernel mode by their labels`);
+  if (strict.length === 0) return ok(`${countText(namespaces.length, 'namespace')} of customers; by their labels all admit kernel mode`);
   const seen = `kernel mode is not admitted in ${few(strict.map(({ name, enforce }) => `${name} (${enforce})`))}`;
   if (environment['BIFROST_NETWORK_POLICY_ENFORCED'] === 'true') return ok(`${seen}; userspace mode needs a NetworkPolicy there`);
   return warn(
@@ -85,7 +85,7 @@ async function podSecurity({ kube, environment }: Installed, session: Session): 
 async function images({ kube }: Installed, session: Session): Promise<Seen> {
   const { pods, waiting } = await waitingContainers(kube, session);
   if (pods === 0) return skipped('no pod has a sidecar yet: whether nodes can pull the images shows then');
-  if (waiting.length === 0) return ok(`${pods} pods with a sidecar, their images are there`);
+  if (waiting.length === 0) return ok(`${countText(pods, 'pod')} with a sidecar; their images are there`);
   const pulls = waiting.filter(({ reason }) => /Image|Pull/.test(reason));
   const told = (pulls.length > 0 ? pulls : waiting).map(
     ({ pod, container, reason, image }) => `${pod} ${container}: ${reason}${/Image|Pull/.test(reason) ? ` (${image})` : ''}`,
@@ -133,7 +133,7 @@ async function ingest({ kube, environment }: Installed, session: Session): Promi
   if (ready === undefined) return fail(`there is no Service ${namespace}/${name}`, `agents report to it: ${APPLY}`);
   return ready === 0
     ? fail(`Service ${namespace}/${name} has no ready pod behind it`, 'see the check `manager`')
-    : ok(`Service ${namespace}/${name} has ${ready} ready pod${ready === 1 ? '' : 's'} behind it`);
+    : ok(`Service ${namespace}/${name} has ${countText(ready, 'ready pod')} behind it`);
 }
 
 /** Checks of the cluster, as far as this kubeconfig's user may look. */

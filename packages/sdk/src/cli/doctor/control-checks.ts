@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredTailnet } from '../../domain/model.ts';
 import type { Installed } from '../installed.ts';
-import { durationText } from '../quantities.ts';
+import { countText, durationText } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { type Check, fail, ok, type Seen, skipped, warn } from './check.ts';
 import { few } from './object-checks.ts';
@@ -26,7 +26,7 @@ async function credentials({ cluster, store, place }: Installed, { signal }: Ses
   }
   if (lacking.length > 0)
     return fail(few(lacking), 'put client_id and client_secret into these Secrets; docs/runbooks/CONTROL_CREDENTIALS_INVALID.md');
-  return ok(`${tailnets.length} tailnets have their Secrets`);
+  return ok(`${countText(tailnets.length, 'tailnet')} looked at: each has its Secret`);
 }
 
 /** What a client may read tells which scopes it has; whether it may write is known only by writing. */
@@ -66,7 +66,7 @@ async function controlPlane(installed: Installed, session: Session): Promise<See
     );
   const rest = all.length > looked.length ? ` (of ${all.length})` : '';
   return ok(
-    `${looked.length} tailnets${rest} answer to their clients${installed.organization === undefined ? '' : ', the organization to its own'}; rights to write are not tried`,
+    `${countText(looked.length, 'tailnet')}${rest} looked into: each answers to its client${installed.organization === undefined ? '' : ', and the organization to its own'}; rights to write are not tried`,
   );
 }
 
@@ -116,7 +116,7 @@ async function relays(url: string, probe: Probe, signal: AbortSignal): Promise<S
     ),
   );
   const reached = results.filter((isReached) => isReached).length;
-  const seen = `${regions.length} regions; ${reached} of ${tried.length} tried relays answer here`;
+  const seen = `${countText(regions.length, 'region')}; ${reached} of ${tried.length} tried relays answer here`;
   return reached === 0 ? warn(seen, 'let books out to TCP 443 of the relays: without them a link that is not direct does not come up') : ok(seen);
 }
 

@@ -1,7 +1,7 @@
 import { NetworkManager, type Sidecar, Sidecar_Status, type Tailnet, Tailnet_Status } from '@bifrost/types/proto';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { allSidecars, allTailnets } from '../lists.ts';
-import { durationText } from '../quantities.ts';
+import { countText, durationText } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { sidecarStatus, tailnetStatus, workloadText } from '../views.ts';
 import { timeMs } from '../wire.ts';
@@ -26,7 +26,7 @@ async function tailnets(session: Session): Promise<Seen> {
       few(weak.map((one) => `${describe(one)}${one.paused ? ', paused' : ''}`)),
       'see `bifrost status TAILNET`; end a pause with `bifrost tailnet resume`',
     );
-  return ok(`${all.length} tailnets, none in trouble`);
+  return ok(`${countText(all.length, 'tailnet')}, none in trouble`);
 }
 
 async function sidecars(session: Session): Promise<Seen> {
@@ -37,7 +37,7 @@ async function sidecars(session: Session): Promise<Seen> {
   const weak = all.filter(({ status, reason }) => status === Sidecar_Status.degraded || status === Sidecar_Status.unknown || reason !== undefined);
   if (failing.length > 0) return fail(few(failing.map(describe)), 'see `bifrost sidecar get NAMESPACE/NAME`');
   if (weak.length > 0) return warn(few(weak.map(describe)), 'see `bifrost sidecar get NAMESPACE/NAME`');
-  return ok(`${all.length} sidecars, none in trouble`);
+  return ok(`${countText(all.length, 'sidecar')}, none in trouble`);
 }
 
 /** Whether reports arrive, seen from the other end: there is no better proof that agents reach ingest. */
@@ -46,11 +46,11 @@ async function reports(session: Session): Promise<Seen> {
   const times = instances.map(({ lastReportAt }) => timeMs(lastReportAt)).filter((time) => time !== undefined);
   if (instances.length === 0) return skipped('no pod has a sidecar yet');
   const todo = 'look at the agents’ logs, the manager’s Service and its certificate; docs/runbooks/REPORT_UNAUTHENTICATED.md';
-  if (times.length === 0) return warn(`none of ${instances.length} pods has reported to this manager`, todo);
+  if (times.length === 0) return warn(`none of ${countText(instances.length, 'pod')} has reported to this manager`, todo);
   const ageMs = session.cli.clock.nowMs() - Math.max(...times);
   return ageMs > STALE_REPORT_MS
     ? warn(`the last report came ${durationText(ageMs)} ago`, todo)
-    : ok(`${times.length} of ${instances.length} pods report; the last ${durationText(ageMs)} ago`);
+    : ok(`${times.length} of ${countText(instances.length, 'pod')} report; the last ${durationText(ageMs)} ago`);
 }
 
 async function leftovers(session: Session): Promise<Seen> {

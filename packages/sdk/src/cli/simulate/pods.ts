@@ -5,10 +5,14 @@ import type { SimulatedControl } from '../../adapters/memory/simulated-control.t
 import { CONTAINERS, VOLUMES } from '../../domain/names.ts';
 import type { Clock } from '../../ports/clock.ts';
 
+const CUT_BEATS = 3;
+
 interface Parts {
   readonly control: SimulatedControl;
   readonly clock: Clock;
   readonly heartbeatMs: number;
+  /** So often each pod's link is lost for a few heartbeats, milliseconds; 0: never. */
+  readonly disturbMs: number;
   /** Takes a report as the door for agents would. */
   readonly deliver: (token: Secret, document: unknown) => Promise<unknown>;
 }
@@ -44,14 +48,16 @@ interface Reporter {
 }
 
 function reporting(parts: Parts, { pod, running, sidecarId, deviceId, ip }: Reporter): RunningPod {
-  const { clock, control, heartbeatMs, deliver } = parts;
+  const { clock, control, heartbeatMs, disturbMs, deliver } = parts;
   const ended = new AbortController();
   const startedAtMs = clock.nowMs();
   const document = (seq: number): unknown => ({
     ...{ v: 1, sidecar_id: sidecarId, pod_uid: pod.uid, agent_version: '0.0.0', start_id: `${pod.uid}-0`, started_at_ms: startedAtMs },
     ...{ seq, sent_at_ms: clock.nowMs(), reason: seq === 0 ? 'start' : 'heartbeat', rx_bytes: seq * 48_000, tx_bytes: seq * 12_000, peers: [] },
-    node: { reachable: true, backend_state: 'Running', usable: true, device_id: deviceId, ips: [ip], health: [] },
+    node: { reachable: true, backend_state: isCut(seq) ? 'Starting' : 'Running', usable: !isCut(seq), device_id: deviceId, ips: [ip], health: [] },
   });
+  const every = Math.ceil(disturbMs / heartbeatMs);
+  const isCut = (seq: number): boolean => every > 0 && seq > every && seq % every < CUT_BEATS;
   const report = async (): Promise<void> => {
     for (let seq = 0; ; seq += 1) {
       await deliver(pod.serviceAccountToken, document(seq)).catch(() => {}); // an agent would try again too

@@ -19,22 +19,22 @@ export interface SimulatedWorld extends AsyncDisposable {
   readonly address: string;
 }
 
-/** A manager on a cluster and a control plane in memory, with the network API on loopback. Whoever calls is let in. */
-export async function openSimulatedWorld({
-  port,
-  clock,
-  signal,
-}: {
+export interface SimulationOptions {
   readonly port: number;
+  readonly disturbMs: number;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-}): Promise<SimulatedWorld> {
+}
+
+/** A manager on a cluster and a control plane in memory, with the network API on loopback. Whoever calls is let in. */
+export async function openSimulatedWorld({ port, disturbMs, clock, signal }: SimulationOptions): Promise<SimulatedWorld> {
   await using stack = new AsyncDisposableStack();
   const control = new SimulatedControl({ clock });
   const runtime = simulatedPods({
     control,
     clock,
     heartbeatMs: HEARTBEAT_MS,
+    disturbMs,
     deliver: (token, document) => manager.ingestReport({ token, document }),
   });
   const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['192.168.65.0/24'] };
