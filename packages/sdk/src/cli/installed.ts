@@ -100,8 +100,8 @@ interface Told {
 /** Set up by what the installed manager was told; where that is not enough, so that it can at least read. */
 function managerOf(parts: Parts, { environment, caBundle }: Told): Pick<Installed, 'manager' | 'lacking'> {
   const missing = NEEDED.filter((name) => !environment[name]);
-  const images = { tailscale: environment['BIFROST_TAILSCALE_IMAGE'] ?? UNSET, agent: environment['BIFROST_AGENT_IMAGE'] ?? UNSET };
-  const ingest = { url: environment['BIFROST_INGEST_URL'] ?? 'https://unset.invalid', ...(caBundle === undefined ? {} : { caBundle }) };
+  const images = { tailscale: environment['BIFROST_TAILSCALE_IMAGE'] || UNSET, agent: environment['BIFROST_AGENT_IMAGE'] || UNSET };
+  const ingest = { url: environment['BIFROST_INGEST_URL'] || 'https://unset.invalid', ...(caBundle === undefined ? {} : { caBundle }) };
   const readOnly = environment['BIFROST_READ_ONLY'] === 'true';
   try {
     return { manager: new NetworkManager({ ...parts, images, ingest, readOnly, ...settingsOf(environment) }), lacking: missing };
@@ -117,8 +117,8 @@ function managerOf(parts: Parts, { environment, caBundle }: Told): Pick<Installe
 
 /** As examples/network-manager reads them. */
 function settingsOf(environment: Installed['environment']): Partial<NetworkManagerOptions> {
-  const heartbeatMs = Number(environment['BIFROST_HEARTBEAT_MS'] ?? 10_000);
-  const silenceMs = Number(environment['BIFROST_SILENCE_MS'] ?? Math.max(8_000, Math.round(heartbeatMs * 3.5)));
+  const heartbeatMs = Number(environment['BIFROST_HEARTBEAT_MS'] || 10_000);
+  const silenceMs = Number(environment['BIFROST_SILENCE_MS'] || Math.max(8_000, Math.round(heartbeatMs * 3.5)));
   const loginServer = environment['BIFROST_LOGIN_SERVER'];
   const numbers = Object.entries(NUMBERS).flatMap(([setting, name]) => (environment[name] ? [[setting, Number(environment[name])] as const] : []));
   return {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import type { Cli, Output } from '../../src/cli/cli.ts';
-import { type Connection, usage } from '../../src/cli/connect.ts';
+import { type OpenCluster, usage } from '../../src/cli/connect.ts';
 import { runCli } from '../../src/cli/run.ts';
 import { ApiServer } from '../../src/server/index.ts';
 import { BOOK, type Opened, openWorld, type World, type WorldOptions } from '../support/world.ts';
@@ -34,7 +34,7 @@ export interface RunOptions {
   readonly isTTY?: boolean;
   readonly signal?: AbortSignal;
   readonly clock?: Cli['clock'];
-  readonly openCluster?: () => Promise<Connection>;
+  readonly openCluster?: OpenCluster;
   /** Hears of each write, with all that was written until then. */
   readonly onWrite?: (ran: Omit<Ran, 'code'>) => void;
 }
