@@ -1,6 +1,6 @@
 import type { Cli } from './cli.ts';
 import type { Connection, GlobalOptions } from './connect.ts';
-import { inProcessTransport } from './in-process.ts';
+import { inProcessApi } from './in-process.ts';
 import { type Installed, openInstalled } from './installed.ts';
 
 /** Calls that render a sidecar, or compare with one that would be rendered. */
@@ -20,10 +20,14 @@ export function refusalOf({ lacking, place, trouble }: Installed, method: string
 export async function connectCluster(options: GlobalOptions, cli: Cli): Promise<Connection> {
   const installed = await openInstalled(options, cli);
   const { manager } = installed;
+  const api = inProcessApi({ manager, user: cli.user, refuse: (method) => refusalOf(installed, method) });
   return {
-    transport: inProcessTransport({ manager, actor: `cli:${cli.user}`, refuse: (method) => refusalOf(installed, method) }),
+    transport: api.transport,
     isLive: false,
     place: 'the cluster',
-    [Symbol.asyncDispose]: () => installed[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      api[Symbol.dispose]();
+      await installed[Symbol.asyncDispose]();
+    },
   };
 }

@@ -1,6 +1,7 @@
 import { BifrostError, wirePath } from '@bifrost/types/core';
 import { BadRequestSchema, ErrorInfoSchema, HelpSchema, RetryInfoSchema } from '@bifrost/types/proto';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { messageOf } from '../server/api/errors.ts';
 import type { Cli } from './cli.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { durationText } from './quantities.ts';
@@ -64,13 +65,14 @@ function ofConnect(error: ConnectError): Failure {
       .findDetails(BadRequestSchema)
       .flatMap(({ fieldViolations }) => fieldViolations.map(({ field, description }) => ({ path: field, message: description }))),
     runbook: error.findDetails(HelpSchema)[0]?.links[0]?.url,
-    requestId: error.metadata.get('x-request-id') ?? undefined,
+    requestId: info?.metadata['request_id'] ?? error.metadata.get('x-request-id') ?? undefined,
     ...(delay === undefined ? {} : { retryAfterMs: Number(delay.seconds) * 1_000 + delay.nanos / 1e6 }),
   };
 }
 
 function ofOurs(error: BifrostError): Failure {
-  const { code, message, issues, runbook } = error;
+  const { code, issues, runbook } = error;
+  const message = messageOf(error);
   if (code === 'INVALID_OPTIONS') return { exit: EXIT.usage, message, fields: issues };
   return {
     exit: error.retry === 'backoff' ? EXIT.unavailable : EXIT.refused,
@@ -81,6 +83,9 @@ function ofOurs(error: BifrostError): Failure {
   };
 }
 
+/** What it is, and its code. */
+export const headlineOf = ({ code, message }: Failure): string => (code === undefined ? message : `[${code}] ${message}`);
+
 export function failureOf(error: unknown): Failure {
   if (error instanceof ConnectError) return ofConnect(error);
   if (BifrostError.is(error)) return ofOurs(error);
@@ -88,14 +93,18 @@ export function failureOf(error: unknown): Failure {
   return { exit: EXIT.unavailable, message: `unexpected: ${error instanceof Error ? (error.stack ?? String(error)) : String(error)}` };
 }
 
+/** For programs, or told elsewhere. */
+const NOT_TOLD: ReadonlySet<string> = new Set(['retry', 'resumeToken', 'fragment', 'request_id']);
+
 /** Tells of an error on stderr: what, which fields, what to do. */
 export function tellFailure({ stderr }: Cli, error: unknown): ExitCode {
-  const { exit, message, fields = [], runbook, requestId, retryAfterMs, details = {} } = failureOf(error);
+  const failure = failureOf(error);
+  const { exit, fields = [], runbook, requestId, retryAfterMs, details = {} } = failure;
   const lines = [
-    `error: ${message}`,
+    `error: ${headlineOf(failure)}`,
     ...fields.map(({ path, message: said }) => `  ${path === '' ? said : `${path}: ${said}`}`),
     ...Object.entries(details)
-      .filter(([name]) => name !== 'retry' && name !== 'resumeToken' && name !== 'fragment')
+      .filter(([name]) => !NOT_TOLD.has(name))
       .map(([name, value]) => `  ${name}: ${value}`),
     ...(retryAfterMs === undefined ? [] : [`  try again in: ${durationText(Math.max(1_000, retryAfterMs))}`]),
     ...(runbook === undefined ? [] : [`  what to do: ${runbook}`]),

@@ -4,6 +4,7 @@ import { addCompletion } from './commands/completion.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addLeftovers } from './commands/leftovers.ts';
 import { addMetrics } from './commands/metrics.ts';
+import { addReadOnly } from './commands/read-only.ts';
 import { addSidecarCommands } from './commands/sidecar.ts';
 import { addSimulate } from './commands/simulate.ts';
 import { addStatus } from './commands/status.ts';
@@ -67,6 +68,6 @@ export function programOf(cli: Cli, ended: (code: ExitCode) => void): Command {
   addStatus(program, run);
   addTailnetCommands(program, run);
   addSidecarCommands(program, run);
-  for (const add of [addWatch, addMetrics, addLeftovers, addDoctor, addSimulate, addVersion, addCompletion]) add(program, run);
+  for (const add of [addWatch, addMetrics, addLeftovers, addDoctor, addReadOnly, addSimulate, addVersion, addCompletion]) add(program, run);
   return program;
 }

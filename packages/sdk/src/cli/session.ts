@@ -2,7 +2,8 @@ import type { DescMessage, DescMethodServerStreaming, DescMethodUnary, MessageIn
 import { createContextValues } from '@connectrpc/connect';
 import type { Cli } from './cli.ts';
 import { type Connection, connect, type GlobalOptions } from './connect.ts';
-import { durationMs } from './quantities.ts';
+import { failureOf } from './failure.ts';
+import { durationMs, durationText } from './quantities.ts';
 import { Show } from './show.ts';
 
 /** One run of one command. */
@@ -30,17 +31,28 @@ export class Session implements AsyncDisposable {
     return this.#connection;
   }
 
-  /** One call, within `--request-timeout`. @throws {ConnectError} what the service answers */
+  /** One call, within `--request-timeout`. A service that asks to wait is waited for: it has done nothing yet. @throws {ConnectError} what it answers */
   async call<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     input: MessageInitShape<I>,
     onHeader: (header: Headers) => void = () => {},
   ): Promise<MessageShape<O>> {
     const { transport } = await this.connection();
-    const header = { 'x-request-id': this.cli.clock.newId() };
-    const answer = await transport.unary(method, this.signal, this.#timeoutMs, header, input, createContextValues());
-    onHeader(answer.header);
-    return answer.message;
+    const { clock } = this.cli;
+    const untilMs = clock.nowMs() + this.#timeoutMs;
+    for (;;) {
+      const header = { 'x-request-id': clock.newId() };
+      try {
+        const answer = await transport.unary(method, this.signal, this.#timeoutMs, header, input, createContextValues());
+        onHeader(answer.header);
+        return answer.message;
+      } catch (error) {
+        const { code, retryAfterMs } = failureOf(error);
+        if (this.signal.aborted || code !== 'RATE_LIMITED' || retryAfterMs === undefined || clock.nowMs() + retryAfterMs > untilMs) throw error;
+        this.show.note(`the service asks to wait for ${durationText(Math.max(1_000, retryAfterMs))}`);
+        await clock.sleep(retryAfterMs, { signal: this.signal });
+      }
+    }
   }
 
   async *stream<I extends DescMessage, O extends DescMessage>(

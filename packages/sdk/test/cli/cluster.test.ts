@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { MANAGER_RIGHTS } from '../../src/adapters/kubernetes/rights.ts';
 import { connectCluster } from '../../src/cli/connect-cluster.ts';
-import { inProcessTransport } from '../../src/cli/in-process.ts';
+import { inProcessApi } from '../../src/cli/in-process.ts';
 import { openWorld } from '../support/world.ts';
 import { installedCluster } from './installed-cluster.ts';
 import { attach, bifrost, clockOf } from './support.ts';
@@ -16,7 +16,7 @@ async function besides() {
   const world = await openWorld();
   const bystander = world.newManager();
   const connection = {
-    transport: inProcessTransport({ manager: bystander, actor: 'cli:tester' }),
+    transport: inProcessApi({ manager: bystander, user: 'tester' }).transport,
     isLive: false,
     place: 'a world',
     [Symbol.asyncDispose]: async () => {},
@@ -30,7 +30,7 @@ describe('bifrost --cluster', () => {
     await using world = await besides();
     const created = await world.cli(['tailnet', 'create', 'acme-corp-staging', '--customer', 'acme-corp', '--allow', '10.0.0.0/8', '--wait']);
     expect(created).toMatchObject({ code: 0, out: 'tailnet acme-corp-staging is active\n' });
-    expect(world.audit.records.some(({ actor, action }) => action === 'createTailnet' && actor.includes('cli:tester'))).toBe(true);
+    expect(world.audit.records.some(({ actor, action }) => action === 'createTailnet' && actor === 'local:tester')).toBe(true);
     const attached = await world.cli(['sidecar', 'attach', 'customer-support-book', '--tailnet', NAME, '--hostname', 'support', '--wait']);
     expect(attached).toMatchObject({ code: 0, out: expect.stringContaining('is connected') });
     expect((await world.cli(['sidecar', 'detach', 'acme-corp/customer-support-book', '--wait'])).code).toBe(0);

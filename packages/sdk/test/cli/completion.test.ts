@@ -56,7 +56,11 @@ describe('completion', () => {
       writeFileSync(fake, '#!/bin/sh\nprintf "%s\\n" "$#:$*" two\n');
       chmodSync(fake, 0o755);
       const script = `${out}\nCOMP_WORDS=(bifrost tailnet "") COMP_CWORD=2\n_bifrost\nprintf '<%s>' "\${COMPREPLY[@]}"`;
-      const said = execFileSync('bash', ['-c', script], { encoding: 'utf8', env: { PATH: `${folder}:${process.env['PATH']}` } });
+      const said = execFileSync('bash', ['--norc', '--noprofile', '-c', script], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+        encoding: 'utf8',
+        env: { PATH: `${folder}:${process.env['PATH']}` },
+      });
       expect(said).toBe('<3:__complete tailnet ><two>');
     } finally {
       rmSync(folder, { recursive: true, force: true });

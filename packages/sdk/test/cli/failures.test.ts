@@ -9,7 +9,7 @@ import { NetworkManager } from '@bifrost/types/proto';
 import { Code, ConnectError, createRouterTransport } from '@connectrpc/connect';
 import { afterAll, describe, expect, it } from 'vitest';
 import { connectError } from '../../src/server/api/errors.ts';
-import { ApiServer } from '../../src/server/index.ts';
+import { createApiServer } from '../../src/server/index.ts';
 import { openWorld } from '../support/world.ts';
 import { bifrost, openServed, TOKEN } from './support.ts';
 
@@ -68,8 +68,9 @@ describe('exit codes', () => {
     [new BifrostError({ code: 'CONTROL_UNAVAILABLE', message: 'later', retryAfterMs: 3_000 }), 4],
     [new BifrostError({ code: 'INTERNAL', message: 'later' }), 4],
   ])('%s ends with %i', async (error, wanted) => {
-    const { code, err } = await against(connectError(error));
+    const { code, err } = await against(connectError(error, 'request-9'));
     expect([code, err]).toEqual([wanted, expect.stringContaining(`[${error.code}]`)]);
+    expect(err).toContain('request id: request-9');
     if (error.retryAfterMs !== undefined) expect(err).toContain('try again in: 3s');
   });
 
@@ -95,6 +96,36 @@ describe('exit codes', () => {
     const interrupted = new AbortController();
     silent.onConnection(() => interrupted.abort(new DOMException('SIGINT', 'AbortError')));
     expect(await bifrost(['status', '--server', silent.url], { signal: interrupted.signal })).toEqual({ code: 130, out: '', err: 'interrupted\n' });
+  });
+});
+
+describe('a service that asks to wait', () => {
+  const limited = (retryAfterMs: number) => connectError(new BifrostError({ code: 'RATE_LIMITED', message: 'slower', retryAfterMs }), 'request-9');
+  const asking = async (refusals: readonly Error[]) => {
+    let asked = 0;
+    const transport = createRouterTransport(
+      ({ service }) =>
+        void service(NetworkManager, {
+          listTailnets: () => {
+            const refusal = refusals[asked++];
+            if (refusal !== undefined) throw refusal;
+            return {};
+          },
+        }),
+    );
+    const openCluster = async () => ({ transport, isLive: true, place: 'a script', [Symbol.asyncDispose]: async () => {} });
+    return { ...(await bifrost(['tailnet', 'list', '--cluster'], { openCluster })), asked };
+  };
+
+  it('is waited for', async () => {
+    expect(await asking([limited(2_000), limited(100)])).toEqual({
+      ...{ code: 0, asked: 3, out: 'no tailnets\n' },
+      err: 'the service asks to wait for 2s\nthe service asks to wait for 1s\n',
+    });
+  });
+
+  it('is not waited for beyond --request-timeout: 1', async () => {
+    expect(await asking([limited(60_000)])).toMatchObject({ code: 1, asked: 1, err: expect.stringMatching(/RATE_LIMITED[\s\S]*try again in: 1m/) });
   });
 });
 
@@ -168,9 +199,9 @@ describe('TLS', () => {
       { stdio: 'ignore' },
     );
     await using world = await openWorld();
-    await using server = new ApiServer({
+    await using server = createApiServer({
       manager: world.manager,
-      authenticate: async () => 'tester',
+      authenticator: { authenticate: async () => ({ subject: 'tester', via: 'mtls', grants: [{ role: 'admin', customers: '*' }] }) },
       tls: { cert: readFileSync(certFile), key: readFileSync(keyFile) },
     });
     const { port } = await server.listen(0, 'localhost');

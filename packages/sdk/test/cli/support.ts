@@ -3,7 +3,7 @@ import { systemClock } from '../../src/adapters/system/clock.ts';
 import type { Cli, Output } from '../../src/cli/cli.ts';
 import { type OpenCluster, usage } from '../../src/cli/connect.ts';
 import { runCli } from '../../src/cli/run.ts';
-import { ApiServer } from '../../src/server/index.ts';
+import { createApiServer, type Principal } from '../../src/server/index.ts';
 import { BOOK, type Opened, openWorld, type World, type WorldOptions } from '../support/world.ts';
 
 /** Keeps what was written. */
@@ -74,13 +74,20 @@ export interface Caller {
   readonly bifrost: (argv: readonly string[], options?: RunOptions) => Promise<Ran>;
 }
 
+const TESTER: Principal = { subject: 'tester', via: 'api-key', grants: [{ role: 'admin', customers: '*' }] };
+
 export const TOKEN = 'canary-token-of-a-caller';
 
 /** The service of a world's manager, on loopback. */
 export async function serve(world: World): Promise<Caller & AsyncDisposable> {
-  const server = new ApiServer({
+  const generous = { pointsPerSecond: 1_000, burst: 100_000 };
+  const server = createApiServer({
     manager: world.manager,
-    authenticate: async ({ header }) => (header('authorization') === `Bearer ${TOKEN}` || header('x-api-key') === TOKEN ? 'tester' : undefined),
+    audit: world.audit,
+    authenticator: {
+      authenticate: async (shown) => ([shown.bearer, shown.apiKey].some((secret) => secret?.reveal() === TOKEN) ? TESTER : undefined),
+    },
+    rateLimits: { caller: generous, customer: generous, attempt: generous },
   });
   const { port } = await server.listen(0);
   const url = `http://127.0.0.1:${port}`;
@@ -89,7 +96,7 @@ export async function serve(world: World): Promise<Caller & AsyncDisposable> {
     env,
     url,
     bifrost: (argv, run = {}) => bifrost(argv, { ...run, env: { ...env, ...run.env } }),
-    [Symbol.asyncDispose]: () => server.close(),
+    [Symbol.asyncDispose]: () => server.close({ graceMs: 1_000 }),
   };
 }
 

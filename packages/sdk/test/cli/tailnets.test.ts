@@ -177,6 +177,18 @@ describe('bifrost status', () => {
   });
 });
 
+describe('bifrost read-only', () => {
+  it('says how it is, what it would be, and turns it', async () => {
+    await using world = await openServed();
+    expect((await world.bifrost(['read-only'])).out).toBe('off\n');
+    expect(JSON.parse((await world.bifrost(['read-only', 'on', '--dry-run', '-o', 'json'])).out)).toEqual({ dry_run: true, would: 'turn on' });
+    expect(world.manager.readOnly).toBe(false);
+    expect(JSON.parse((await world.bifrost(['read-only', 'on', '-o', 'json'])).out)).toEqual({ read_only: true });
+    expect(await world.bifrost(CREATE)).toMatchObject({ code: 1, err: expect.stringContaining('[MANAGER_READ_ONLY]') });
+    expect((await world.bifrost(['read-only', 'off'])).out).toBe('read-only mode is off\n');
+  });
+});
+
 describe('bifrost metrics, leftovers, version', () => {
   it('give tables and wire documents', async () => {
     await using world = await openServed();

@@ -4,7 +4,7 @@ import { bytesText, countText, durationMs, durationText } from '../../src/cli/qu
 import { safeText } from '../../src/cli/safe-text.ts';
 import { Show } from '../../src/cli/show.ts';
 import { factLines, tableLines } from '../../src/cli/table.ts';
-import { VERSION } from '../../src/cli/version.ts';
+import { VERSION } from '../../src/server/api/version.ts';
 import { Captured, hurriedClock, versionOfPackage } from './support.ts';
 
 /** What a terminal would obey: a sequence that clears it, one of the second set, an arrow that turns text around, a carriage return. */

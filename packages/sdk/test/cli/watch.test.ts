@@ -89,7 +89,7 @@ describe('bifrost watch', () => {
   });
 
   it('says so when events in between are kept no more', async () => {
-    const expired = connectError(new BifrostError({ code: 'RESUME_TOKEN_EXPIRED', message: 'too old' }));
+    const expired = connectError(new BifrostError({ code: 'RESUME_TOKEN_EXPIRED', message: 'too old' }), 'request-9');
     const script = scripted([[expired], [event(9), 'wait']]);
     const { code, err } = await watch(script, { argv: ['--resume', 'old'], enough: ({ out }) => out.includes('book-9') });
     expect([code, err]).toEqual([0, expect.stringContaining('kept no more')]);
@@ -97,7 +97,7 @@ describe('bifrost watch', () => {
   });
 
   it('goes on where a reader that was too slow is told to', async () => {
-    const overflow = connectError(new BifrostError({ code: 'STREAM_OVERFLOW', message: 'too slow', details: { resumeToken: 'there' } }));
+    const overflow = connectError(new BifrostError({ code: 'STREAM_OVERFLOW', message: 'too slow', details: { resumeToken: 'there' } }), 'request-9');
     const script = scripted([
       [event(1), overflow],
       [event(2), 'wait'],
@@ -107,7 +107,7 @@ describe('bifrost watch', () => {
   });
 
   it('ends with what no other try would mend', async () => {
-    const denied = connectError(new BifrostError({ code: 'TAILNET_NOT_FOUND', message: 'none of this name' }));
+    const denied = connectError(new BifrostError({ code: 'TAILNET_NOT_FOUND', message: 'none of this name' }), 'request-9');
     const { code, err } = await watch(scripted([[denied]]), { enough: () => false });
     expect([code, err]).toEqual([1, expect.stringContaining('[TAILNET_NOT_FOUND]')]);
   });

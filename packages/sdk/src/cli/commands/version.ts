@@ -1,7 +1,7 @@
 import { NetworkManager } from '@bifrost/types/proto';
 import type { Command } from 'commander';
+import { VERSION } from '../../server/api/version.ts';
 import type { Run } from '../program.ts';
-import { VERSION } from '../version.ts';
 import { wireOf } from '../wire.ts';
 
 export function addVersion(program: Command, run: Run): void {

@@ -4,7 +4,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { type Command, Option } from 'commander';
 import { usage } from '../connect.ts';
 import { EXIT } from '../exit-codes.ts';
-import { failureOf, reasonOf } from '../failure.ts';
+import { failureOf, headlineOf, reasonOf } from '../failure.ts';
 import { collect } from '../input.ts';
 import type { Run } from '../program.ts';
 import { safeText } from '../safe-text.ts';
@@ -87,7 +87,7 @@ class Watch {
     const failure = failureOf(error);
     if (!(error instanceof ConnectError) || FINAL.has(error.code)) throw error;
     this.#token = failure.details?.['resumeToken'] ?? this.#token;
-    show.note(`lost the service, trying again: ${failure.message}`);
+    show.note(`lost the service, trying again: ${headlineOf(failure)}`);
   }
 
   async #read(): Promise<void> {

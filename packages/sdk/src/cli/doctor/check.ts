@@ -1,4 +1,4 @@
-import { failureOf } from '../failure.ts';
+import { failureOf, headlineOf } from '../failure.ts';
 
 /** How one matter stands. */
 export type Verdict = 'ok' | 'warn' | 'fail' | 'skipped';
@@ -26,8 +26,9 @@ export const fail = (seen: string, todo: string): Seen => ({ verdict: 'fail', se
 
 /** What an error says, as a finding. */
 export function failed(error: unknown, todo?: string): Seen {
-  const { message, runbook } = failureOf(error);
-  return fail(message, todo ?? (runbook === undefined ? 'mend that, and run doctor again' : `see ${runbook}`));
+  const failure = failureOf(error);
+  const { runbook } = failure;
+  return fail(headlineOf(failure), todo ?? (runbook === undefined ? 'mend that, and run doctor again' : `see ${runbook}`));
 }
 
 /** All of them at once; in their order. @throws the signal's reason */

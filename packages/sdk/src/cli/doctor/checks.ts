@@ -1,4 +1,4 @@
-import { inProcessTransport } from '../in-process.ts';
+import { inProcessApi } from '../in-process.ts';
 import { openInstalled } from '../installed.ts';
 import { Session } from '../session.ts';
 import type { Check } from './check.ts';
@@ -14,9 +14,14 @@ export interface Checks extends AsyncDisposable {
 export async function checksOf(session: Session, probe: Probe = httpProbe): Promise<Checks> {
   if (session.options.cluster !== true) return { checks: serviceChecks(session), [Symbol.asyncDispose]: async () => {} };
   const installed = await openInstalled(session.options, session.cli);
-  const { manager } = installed;
-  const transport = inProcessTransport({ manager, actor: `cli:${session.cli.user}` });
-  const connection = { transport, isLive: false, place: 'the cluster', [Symbol.asyncDispose]: async () => {} };
+  const api = inProcessApi({ manager: installed.manager, user: session.cli.user });
+  const connection = { transport: api.transport, isLive: false, place: 'the cluster', [Symbol.asyncDispose]: async () => {} };
   const inside = new Session({ ...session.cli, openCluster: async () => connection }, session.options);
-  return { checks: clusterChecks(installed, inside, probe), [Symbol.asyncDispose]: () => installed[Symbol.asyncDispose]() };
+  return {
+    checks: clusterChecks(installed, inside, probe),
+    async [Symbol.asyncDispose]() {
+      api[Symbol.dispose]();
+      await installed[Symbol.asyncDispose]();
+    },
+  };
 }

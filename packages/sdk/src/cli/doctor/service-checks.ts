@@ -2,10 +2,10 @@ import { connect as connectTcp } from 'node:net';
 import { connect as connectTls, type PeerCertificate } from 'node:tls';
 import { BifrostError } from '@bifrost/types/core';
 import { type GetServiceInfoResponse, NetworkManager } from '@bifrost/types/proto';
+import { VERSION } from '../../server/api/version.ts';
 import { isLoopback, serverUrl, tlsOf } from '../connect.ts';
 import { durationText } from '../quantities.ts';
 import type { Session } from '../session.ts';
-import { VERSION } from '../version.ts';
 import { type Check, fail, ok, type Seen, skipped, warn } from './check.ts';
 import { objectChecks } from './object-checks.ts';
 

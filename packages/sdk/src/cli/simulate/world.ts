@@ -4,12 +4,18 @@ import { SimulatedControl } from '../../adapters/memory/simulated-control.ts';
 import { MemoryStore } from '../../adapters/memory/store.ts';
 import { NetworkManager } from '../../manager/network-manager.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { ApiServer } from '../../server/api/api-server.ts';
+import { createApiServer } from '../../server/api/api-server.ts';
+import type { Principal } from '../../server/auth/principal.ts';
 import { simulatedPods } from './pods.ts';
 
 export const CUSTOMERS = ['acme', 'globex'] as const;
 export const BOOKS = ['customer-support-book', 'billing-book'] as const;
 
+/** Whoever calls may do everything. */
+const ANYBODY: Principal = { subject: 'anybody', via: 'local', grants: [{ role: 'admin', customers: '*' }] };
+/** Whoever tries things out should not have to wait. */
+const PLENTY = { pointsPerSecond: 1_000, burst: 100_000 };
+const GRACE_MS = 500;
 const HEARTBEAT_MS = 1_000;
 const BOOK_TAG = 'tag:bifrost-book';
 const digest = (digit: string): string => `sha256:${digit.repeat(64)}`;
@@ -54,7 +60,11 @@ export async function openSimulatedWorld({ port, disturbMs, clock, signal }: Sim
     await cluster.createSecret({ namespace: 'bifrost', name: `bifrost-customer-${customerId}`, data });
     for (const name of BOOKS) await cluster.createWorkload({ namespace: customerId, name, replicas: 2 });
   }
-  const server = stack.use(new ApiServer({ manager, authenticate: async () => 'simulated' }));
+  const server = createApiServer({
+    ...{ manager, clock, authenticator: { authenticate: async () => ANYBODY } },
+    rateLimits: { caller: PLENTY, customer: PLENTY, attempt: PLENTY },
+  });
+  stack.defer(() => server.close({ graceMs: GRACE_MS }));
   const address = await server.listen(port);
   const owned = stack.move();
   return { manager, address: `http://127.0.0.1:${address.port}`, [Symbol.asyncDispose]: () => owned.disposeAsync() };
