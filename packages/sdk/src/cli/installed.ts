@@ -24,6 +24,8 @@ export interface Installed extends AsyncDisposable {
   /** Its variables; those of this command come first. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly organization: ControlCredential | undefined;
+  /** What agents are to trust, from the Secret that the manager has mounted. */
+  readonly caBundle: string | undefined;
   /** What lacks, or is wrong, so that no sidecar can be rendered as the manager would. */
   readonly lacking: readonly string[];
 }
@@ -63,7 +65,7 @@ export async function openInstalled(options: GlobalOptions, cli: Cli): Promise<I
   stack.use(manager);
   const owned = stack.move();
   const close = { [Symbol.asyncDispose]: () => owned.disposeAsync() };
-  return { kube, cluster, store, controlPlane, manager, installation, trouble, place, environment, organization, lacking, ...close };
+  return { kube, cluster, store, controlPlane, manager, installation, trouble, place, environment, organization, caBundle, lacking, ...close };
 }
 
 /** Whoever is not allowed to read it goes without. */

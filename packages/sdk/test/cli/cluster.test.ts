@@ -5,9 +5,10 @@ import { parseAllDocuments } from 'yaml';
 import { MANAGER_RIGHTS } from '../../src/adapters/kubernetes/rights.ts';
 import { connectCluster } from '../../src/cli/connect-cluster.ts';
 import { inProcessApi } from '../../src/cli/in-process.ts';
+import { openInstalled } from '../../src/cli/installed.ts';
 import { openWorld } from '../support/world.ts';
 import { installedCluster } from './installed-cluster.ts';
-import { attach, bifrost, clockOf } from './support.ts';
+import { attach, bifrost, Captured, clockOf, hurriedClock } from './support.ts';
 
 const NAME = 'acme-corp-production';
 
@@ -72,6 +73,24 @@ describe('bifrost --cluster on an API server', () => {
       code: 2,
       err: expect.stringContaining('images.tailscale: pin the image by digest'),
     });
+  });
+
+  it('hands agents the authority that the manager would', async () => {
+    await using cluster = await installedCluster();
+    const { stdout, stderr } = { stdout: new Captured(), stderr: new Captured() };
+    const cli = {
+      env: {},
+      stdin: (async function* () {})(),
+      stdout,
+      stderr,
+      signal: new AbortController().signal,
+      clock: hurriedClock(),
+      user: 'tester',
+    };
+    const options = { kubeconfig: cluster.kubeconfig, manager: 'bifrost/network-manager', output: 'table', requestTimeout: '30s' } as const;
+    await using installed = await openInstalled(options, { ...cli, openCluster: () => Promise.reject() });
+    expect(installed).toMatchObject({ lacking: [], place: { namespace: 'bifrost', name: 'network-manager' } });
+    expect(installed.caBundle).toBe(cluster.inside.secrets['bifrost-tls']?.['ca.crt']);
   });
 
   it('ends with 4 when nobody answers, and shows no credential', async () => {

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { attach, bifrost, openServed } from './support.ts';
+import { attach, bifrost, openServed, serving } from './support.ts';
 
 const NOBODY = { BIFROST_SERVER: 'http://127.0.0.1:1' };
 const complete = async (words: readonly string[], env: Readonly<Record<string, string>> = NOBODY): Promise<readonly string[]> => {
@@ -46,6 +46,13 @@ describe('completion', () => {
     expect(await complete(['status', 'acme-corp-production', ''], world.env)).toEqual([]);
     expect(await complete(['status', ''])).toEqual([]);
     expect(await complete(['status', ''], {})).toEqual([]);
+  });
+
+  it('offers nothing that a shell would read as more than a word', async () => {
+    const names = ['plain', '$(reboot)', 'two words', 'line\nfeed', '`x`'];
+    const openCluster = serving({ listTailnets: () => ({ tailnets: names.map((tailnetName) => ({ tailnetName })) }) });
+    const { out } = await bifrost(['__complete', '--cluster', 'status', ''], { openCluster });
+    expect(out).toBe('plain\n');
   });
 
   it('is a script that bash runs', async () => {

@@ -78,6 +78,10 @@ describe('bifrost doctor --cluster', () => {
       const [first = {}, second = {}] = inside.definitions;
       inside.definitions = [{ ...first, ...change }, second];
     };
+  const moreVersions = (inside: Inside): void => {
+    const spec = inside.definitions[0]?.['spec'] as { versions: unknown[] };
+    spec.versions.push({ name: 'v2' });
+  };
   const pod = (reason: string) => ({
     metadata: { name: 'book-1', namespace: 'acme', uid: 'u', resourceVersion: '1' },
     status: { initContainerStatuses: [{ name: 'tailscale', image: 'tailscale@sha256:1', state: { waiting: { reason } } }] },
@@ -92,9 +96,11 @@ describe('bifrost doctor --cluster', () => {
 
   it.each<[string, string, string, RegExp, (inside: Inside) => void]>([
     ['an old API server', 'kubernetes', 'fail', /v1\.30/, set('version', { major: '1', minor: '30', gitVersion: 'v1.30.0' })],
+    ['an old one with a suffix', 'kubernetes', 'fail', /v1\.30/, set('version', { major: '1', minor: '30+', gitVersion: 'v1.30.2-eks' })],
     ['no custom resources', 'custom resources', 'fail', /tailnets\.network\.bifrost\.dev is absent/, set('definitions', [])],
     ['one that is not established', 'custom resources', 'fail', /not established/, definitionWith({ status: {} })],
     ['one of another version', 'custom resources', 'warn', /is another \(spec\.\w+\)/, definitionWith({ spec: { group: 'network.bifrost.dev' } })],
+    ['one with a version more', 'custom resources', 'warn', /is another \(spec\.versions\)/, moreVersions],
     [
       'a right that lacks',
       'rights',

@@ -5,13 +5,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BifrostError } from '@bifrost/types/core';
-import { NetworkManager } from '@bifrost/types/proto';
-import { Code, ConnectError, createRouterTransport } from '@connectrpc/connect';
+import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, describe, expect, it } from 'vitest';
 import { connectError } from '../../src/server/api/errors.ts';
 import { createApiServer } from '../../src/server/index.ts';
 import { openWorld } from '../support/world.ts';
-import { bifrost, openServed, TOKEN } from './support.ts';
+import { bifrost, openServed, serving, TOKEN } from './support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bifrost-cli-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -21,18 +20,12 @@ const fileWith = (name: string, text: string): string => {
 };
 
 /** The command against a service that answers every call for a tailnet so. */
-const against = (error: Error, argv: readonly string[] = ['tailnet', 'get', 'acme']) =>
-  bifrost([...argv, '--cluster'], {
-    openCluster: async () => ({
-      transport: createRouterTransport(
-        ({ service }) =>
-          void service(NetworkManager, {
-            getTailnet: () => {
-              throw error;
-            },
-          }),
-      ),
-      ...{ isLive: true, place: 'a script', [Symbol.asyncDispose]: async () => {} },
+const against = (error: Error) =>
+  bifrost(['tailnet', 'get', 'acme', '--cluster'], {
+    openCluster: serving({
+      getTailnet: () => {
+        throw error;
+      },
     }),
   });
 
@@ -103,17 +96,13 @@ describe('a service that asks to wait', () => {
   const limited = (retryAfterMs: number) => connectError(new BifrostError({ code: 'RATE_LIMITED', message: 'slower', retryAfterMs }), 'request-9');
   const asking = async (refusals: readonly Error[]) => {
     let asked = 0;
-    const transport = createRouterTransport(
-      ({ service }) =>
-        void service(NetworkManager, {
-          listTailnets: () => {
-            const refusal = refusals[asked++];
-            if (refusal !== undefined) throw refusal;
-            return {};
-          },
-        }),
-    );
-    const openCluster = async () => ({ transport, isLive: true, place: 'a script', [Symbol.asyncDispose]: async () => {} });
+    const openCluster = serving({
+      listTailnets: () => {
+        const refusal = refusals[asked++];
+        if (refusal !== undefined) throw refusal;
+        return {};
+      },
+    });
     return { ...(await bifrost(['tailnet', 'list', '--cluster'], { openCluster })), asked };
   };
 
@@ -126,6 +115,25 @@ describe('a service that asks to wait', () => {
 
   it('is not waited for beyond --request-timeout: 1', async () => {
     expect(await asking([limited(60_000)])).toMatchObject({ code: 1, asked: 1, err: expect.stringMatching(/RATE_LIMITED[\s\S]*try again in: 1m/) });
+  });
+});
+
+describe('a list', () => {
+  it('has all pages, and ends where a service gives the same page again', async () => {
+    const tokens: string[] = [];
+    const openCluster = serving({
+      listTailnets: ({ pageToken }) => {
+        tokens.push(pageToken);
+        return { tailnets: [{ tailnetName: `t-${tokens.length}` }], nextPageToken: tokens.length < 3 ? `page-${tokens.length}` : 'page-2' };
+      },
+    });
+    const { out } = await bifrost(['tailnet', 'list', '-o', 'json', '--cluster'], { openCluster });
+    expect((JSON.parse(out) as { tailnets: { tailnet_name: string }[] }).tailnets.map((tailnet) => tailnet.tailnet_name)).toEqual([
+      't-1',
+      't-2',
+      't-3',
+    ]);
+    expect(tokens).toEqual(['', 'page-1', 'page-2']);
   });
 });
 

@@ -141,6 +141,7 @@ describe('bifrost sidecar inject', () => {
     ['two workloads', `${JSON.stringify(manifest)}\n---\n${JSON.stringify(manifest)}`],
     ['no YAML', 'a: [canary-text'],
     ['nothing', ''],
+    ['too much', `# ${'-'.repeat(1_048_576)}\n${JSON.stringify(manifest)}`],
   ])('refuses %s: 2, and does not repeat what it read', async (_, stdin) => {
     await using world = await openServed();
     const { code, err } = await world.bifrost(inject, { stdin });

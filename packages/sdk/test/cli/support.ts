@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { NetworkManager } from '@bifrost/types/proto';
+import { createRouterTransport, type ServiceImpl } from '@connectrpc/connect';
 import { systemClock } from '../../src/adapters/system/clock.ts';
 import type { Cli, Output } from '../../src/cli/cli.ts';
 import { type OpenCluster, usage } from '../../src/cli/connect.ts';
@@ -136,3 +138,11 @@ export const clockOf = (world: Opened): Cli['clock'] => ({
 
 export const versionOfPackage = (): string =>
   (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }).version;
+
+/** For `--cluster`: a service that answers these calls so, and no other. */
+export const serving =
+  (calls: Partial<ServiceImpl<typeof NetworkManager>>): OpenCluster =>
+  async () => ({
+    transport: createRouterTransport(({ service }) => void service(NetworkManager, calls)),
+    ...{ isLive: true, place: 'a script', [Symbol.asyncDispose]: async () => {} },
+  });

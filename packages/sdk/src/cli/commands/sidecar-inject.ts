@@ -51,10 +51,9 @@ export async function injectSidecar(session: Session, _: readonly string[], opti
 }
 
 async function textOf({ cli }: Session, filename: string): Promise<string> {
-  if (filename !== '-') return (await fileOf(filename, '--filename')).toString('utf8');
-  const chunks: Buffer[] = [];
+  const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of cli.stdin) {
+  for await (const chunk of filename === '-' ? cli.stdin : [await fileOf(filename, '--filename')]) {
     const bytes = Buffer.from(chunk);
     size += bytes.length;
     if (size > MAX_BYTES) throw usage(`A manifest has at most ${MAX_BYTES} bytes.`, '--filename');
