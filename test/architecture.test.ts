@@ -150,6 +150,11 @@ describe('what code may not do', () => {
     expect(placesOf(files, /\bprocess\.(?:env|exit|exitCode|on|once|stdout|stderr|argv)\b|\bconsole\./g)).toEqual([]);
   });
 
+  it('in the command only main.ts owns the process', () => {
+    const files = below('packages/sdk/src/cli/').filter(({ path }) => path !== 'packages/sdk/src/cli/main.ts');
+    expect(placesOf(files, /\bprocess\.(?:env|exit|exitCode|on|once|stdin|stdout|stderr|argv)\b|\bconsole\./g)).toEqual([]);
+  });
+
   it('no state lives in a module', () => {
     expect(
       placesOf(below('packages/'), /^(?:export )?(?:let|var) \w+|^(?:export )?const \w+[^=\n]*= new (?:Weak)?(?:Map|Set)(?:<.*>)?\(\s*\)/gm),

@@ -9,14 +9,18 @@ import { root } from './support/source-files.ts';
 interface Manifest {
   readonly name: string;
   readonly exports: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>;
+  readonly bin?: Readonly<Record<string, string>>;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly files: readonly string[];
   readonly license: string;
 }
 const manifestOf = (folder: string): Manifest => JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) as Manifest;
-const targetsOf = ({ exports }: Manifest): readonly string[] =>
-  Object.values(exports).flatMap((target) => (typeof target === 'string' ? [target] : [target.types, target.default]));
+/** Files that others come to by the package's name, or by its commands. */
+const targetsOf = ({ exports, bin = {} }: Manifest): readonly string[] => [
+  ...Object.values(exports).flatMap((target) => (typeof target === 'string' ? [target] : [target.types, target.default])),
+  ...Object.values(bin),
+];
 
 /** All files that an entry of dist reaches, and the packages that those import. */
 function reach(entry: string, imports: 'all' | 'static' = 'all'): ReadonlySet<string> {
@@ -69,6 +73,13 @@ describe.each(['packages/types', 'packages/sdk', 'packages/agent'])('%s as it is
 describe('the SDK', () => {
   it('loads without Kubernetes’ client: that costs 80 MiB and half a second', () => {
     expect([...reach(join(root, 'packages/sdk/dist/index.js'), 'static')]).not.toContain('@kubernetes/client-node');
+  });
+  it('starts its command without Kubernetes’ client and simulators: shells wait for it at each completion', () => {
+    const command = join(root, 'packages/sdk/dist/cli/main.js');
+    expect(readFileSync(command, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+    expect([...reach(command, 'static')].sort()).toEqual([
+      ...['@bifrost/types', '@bufbuild/protobuf', '@connectrpc/connect', '@connectrpc/connect-node', 'commander', 'yaml'],
+    ]);
   });
   it('runs its simulators without a test runner', () => {
     expect([...reach(join(root, 'packages/sdk/dist/testing/index.js'))]).not.toContain('vitest');

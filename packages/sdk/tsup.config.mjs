@@ -8,6 +8,7 @@ export default {
     tailscale: 'src/tailscale.ts',
     'server/index': 'src/server/index.ts',
     'testing/index': 'src/testing/index.ts',
+    'cli/main': 'src/cli/main.ts',
     'testing/conformance/index': 'src/testing/conformance/index.ts',
   },
 };

@@ -58,7 +58,7 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     ...{ name: 'cli', files: /^packages\/sdk\/src\/cli\//, may: [...leftOfManager, 'manager', 'server'], node: true },
-    because: 'the command is a user of the SDK like any other',
+    because: 'the command is a user of the SDK like any other; it runs its own simulated world on the memory adapters',
   },
   {
     ...{ name: 'sdk entry', files: /^packages\/sdk\/src\/[^/]+\.ts$/, may: [...leftOfManager, 'manager'], node: true },
@@ -106,6 +106,8 @@ export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   '@bufbuild/protobuf': /^packages\/(types\/src\/gen|sdk\/src\/(server|cli))\//,
   '@connectrpc/connect': /^packages\/sdk\/src\/(server|cli)\//,
   '@connectrpc/connect-node': /^packages\/sdk\/src\/(server|cli)\//,
+  commander: /^packages\/sdk\/src\/cli\//,
+  yaml: /^packages\/sdk\/src\/cli\//,
   undici: /^packages\/sdk\/src\/adapters\/(kubernetes|tailscale)\//,
   '@kubernetes/client-node': /^(packages\/sdk\/src\/adapters\/kubernetes|examples\/book-controller\/src)\//,
   eventemitter3: /^packages\/sdk\/src\/manager\/event-bus\.ts$/,

@@ -2,7 +2,7 @@ import { type ApiObject, METADATA_ONLY, type StatusBody } from './api-types.ts';
 
 /** What the answer to a request must be: anything else is no answer, whatever it says. */
 export interface Expected {
-  /** Of the document, such as `Pod` or `PodList`; where `accept` asks for metadata only, that may come instead. */
+  /** Of the document, such as `Pod` or `PodList`; where `accept` asks for metadata only, that may come instead. Empty: it says none, as `/version`. */
   readonly kind: string;
   readonly accept?: string;
   /** False: made for this one answer, so it has no version. @default true */
@@ -50,7 +50,9 @@ function isList(document: Members): boolean {
 
 /** True for a document that answers: no more is looked at than tells that it is no other, since it may hold thousands of objects. */
 export function isAnswer<T>(document: unknown, expected: Expected): document is T {
-  if (!isObject(document) || !isOfKind(document, expected)) return false;
+  if (!isObject(document)) return false;
+  if (expected.kind === '') return document['kind'] === undefined;
+  if (!isOfKind(document, expected)) return false;
   if (expected.kind.endsWith('List')) return isList(document);
   return expected.isStored === false || isStoredObject(document);
 }

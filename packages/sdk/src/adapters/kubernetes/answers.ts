@@ -2,11 +2,11 @@ import { BifrostError } from '@bifrost/types/core';
 import type { Dispatcher } from 'undici';
 import { type Expected, isAnswer, isStatus } from './answer-shapes.ts';
 import { type ApiProblem, problemOf, unavailable } from './errors.ts';
-import type { KubernetesOperation } from './operations.ts';
+import type { DiagnosticOperation, KubernetesOperation } from './operations.ts';
 
 export interface ApiRequest extends Expected {
   /** What it is for; goes out in `User-Agent`. */
-  readonly operation: KubernetesOperation;
+  readonly operation: KubernetesOperation | DiagnosticOperation;
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Built of literals and {@link segment}s. */
   readonly path: string;

@@ -50,3 +50,6 @@ export const KUBERNETES_OPERATIONS = {
 
 /** Name of one request of the Kubernetes adapters, such as `secrets.create`. */
 export type KubernetesOperation = keyof typeof KUBERNETES_OPERATIONS;
+
+/** Requests of people who look for what is wrong (`bifrost doctor`, `bifrost --cluster`): a running manager makes none of them. All read. */
+export type DiagnosticOperation = `doctor.${'version' | 'definitions' | 'rights' | 'namespaces' | 'pods' | 'deployment' | 'settings' | 'endpoints'}`;

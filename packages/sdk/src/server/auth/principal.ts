@@ -11,8 +11,8 @@ export interface RoleGrant {
 export interface Principal {
   /** Who it is, in the words of whoever vouches for it. Unique together with `via`: see {@link callerOf}. */
   readonly subject: string;
-  /** What was shown. */
-  readonly via: 'jwt' | 'mtls' | 'api-key' | 'service-account';
+  /** What was shown. `local`: nothing; a command that has the manager in its own process. */
+  readonly via: 'jwt' | 'mtls' | 'api-key' | 'service-account' | 'local';
   /** Empty for a caller who is known and may do nothing. */
   readonly grants: readonly RoleGrant[];
 }
