@@ -83,7 +83,7 @@ describe('a changed configuration', () => {
     await eventually('the page is reached', async () => (await reached(customer.pageUrl)) === 200);
     const before = [await podUids(), await specs()];
     const plan = await platform.must('POST', `/tailnets/${SPACE}:planUpdate`, change);
-    expect(plan.changes).toEqual(['config.blockedNetworks']);
+    expect(plan.changes).toEqual(['config.blocked_networks']);
     expect(plan.rollouts.map((rollout: { workload: { name: string } }) => rollout.workload.name).sort()).toEqual([...BOOKS].sort());
     const answer = await platform.call('PATCH', `/tailnets/${SPACE}`, change);
     expect(answer).toMatchObject({ status: 409, body: { code: 'ROLLOUT_REQUIRED', issues: [{ path: 'allow_rollout' }] } });

@@ -95,7 +95,7 @@ describe('attach', () => {
     sidecarId = answer.body.sidecar_id;
     const sidecar = await platform.sidecarReaches(sidecarId, 'connected');
     process.stderr.write(`lab: attach to connected: ${Math.round(performance.now() - fromMs)} ms\n`);
-    expect(plan.sidecarId).toBe(sidecarId);
+    expect(plan.sidecar_id).toBe(sidecarId);
     const applied = (await specOf()) as { template: { spec: { initContainers: unknown[]; volumes: unknown[] } } };
     // The API server leaves an empty value out of its JSON; a variable without a value is the empty string.
     const asStored = (planned: unknown): unknown[] => JSON.parse(JSON.stringify(planned).replaceAll(',"value":""', ''));

@@ -18,7 +18,11 @@ describe('the manager in its pod', () => {
     const [pod] = await platform.managerPods();
     expect(pod?.spec).toMatchObject({
       securityContext: { runAsNonRoot: true, runAsUser: 65532 },
-      containers: [{ securityContext: { readOnlyRootFilesystem: true }, image: expect.stringContaining('@sha256:') }],
+      containers: ['network-manager', 'envoy'].map((name) => ({
+        name,
+        securityContext: { readOnlyRootFilesystem: true },
+        image: expect.stringContaining('@sha256:'),
+      })),
     });
     expect(await lab(['logs', 'bifrost', pod?.metadata.name ?? '', 'network-manager'])).toContain('network manager is up');
   });

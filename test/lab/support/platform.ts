@@ -99,6 +99,20 @@ export class Platform implements AsyncDisposable {
     return { status: answer.statusCode, body: text === '' ? undefined : shortly(JSON.parse(text)) };
   }
 
+  /** By the Envoy in the manager's pod, as a caller outside of the platform: with a token of the lab's issuer, or other headers. */
+  async throughEnvoy(
+    method: string,
+    path: string,
+    { body, headers }: { readonly body?: unknown; readonly headers: Readonly<Record<string, string>> },
+  ) {
+    const { dispatcher } = this.#options(method);
+    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+    const json = { 'content-type': 'application/json', ...headers };
+    const answer = await request(`https://${await this.#address()}:8080${path}`, { dispatcher, method: method as 'GET', headers: json, ...sent });
+    const text = await answer.body.text();
+    return { status: answer.statusCode, body: text === '' ? undefined : JSON.parse(text), headers: answer.headers };
+  }
+
   async must(method: string, path: string, body?: unknown): Promise<ApiAnswer['body']> {
     const answer = await this.call(method, path, body);
     if (answer.status > 299) throw new Error(`${method} ${path} answered ${answer.status}: ${JSON.stringify(answer.body)}`);
