@@ -112,7 +112,7 @@ describe('bifrost doctor --cluster', () => {
     ['no manager', 'manager', 'fail', /no Deployment bifrost\/network-manager/, set('deployment', undefined)],
     ['one that is not ready', 'manager', 'fail', /no ready pod/, set('deployment', deployment({ ready: 0 }))],
     ['two managers', 'manager', 'fail', /wants 2 replicas/, set('deployment', deployment({ replicas: 2 }))],
-    ['an image by tag', 'manager', 'warn', /not pinned/, set('deployment', deployment({ image: 'manager:latest' }))],
+    ['an image by tag', 'manager', 'warn', /not pinned: manager:latest/, set('deployment', deployment({ image: 'manager:latest' }))],
     ['sidecar images by tag', 'settings', 'fail', /images\.agent/, member('settings', 'BIFROST_AGENT_IMAGE', 'agent:latest')],
     ['settings that lack', 'settings', 'fail', /BIFROST_INGEST_URL/, member('settings', 'BIFROST_INGEST_URL', '')],
     [

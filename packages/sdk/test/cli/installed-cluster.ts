@@ -73,7 +73,9 @@ export const deployment = ({ image = `manager@${digest('3')}`, replicas = 1, rea
       spec: {
         serviceAccountName: 'bifrost',
         containers: [
+          { name: 'envoy', image: `envoy@${digest('4')}` },
           {
+            name: 'network-manager',
             image,
             envFrom: [{ configMapRef: { name: 'bifrost-settings' } }],
             env: [{ name: 'BIFROST_TLS_DIR', value: '/etc/bifrost/tls' }, { name: 'BIFROST_NAMESPACE' }],

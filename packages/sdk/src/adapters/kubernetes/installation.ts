@@ -6,7 +6,8 @@ import { clusterError, isAbsent } from './errors.ts';
 
 /** The manager's Deployment as it was applied, and how it stands. */
 export interface Installation {
-  readonly image: string;
+  /** Of all its containers. */
+  readonly images: readonly string[];
   readonly serviceAccount: string;
   readonly wantedReplicas: number;
   readonly readyReplicas: number;
@@ -17,6 +18,7 @@ export interface Installation {
 }
 
 interface Container {
+  readonly name?: string;
   readonly image?: string;
   readonly env?: readonly { readonly name: string; readonly value?: string }[] | null;
   readonly envFrom?: readonly { readonly prefix?: string; readonly configMapRef?: { readonly name?: string } }[] | null;
@@ -55,7 +57,9 @@ export async function readInstallation(connection: KubernetesConnection, place: 
   );
   if (deployment === undefined) return undefined;
   const pod = deployment.spec?.template?.spec;
-  const container = pod?.containers?.[0] ?? {};
+  const containers = pod?.containers ?? [];
+  // A proxy may stand beside it.
+  const container = containers.find(({ name }) => name === place.name) ?? containers.find(({ env }) => env?.some(isOurs)) ?? containers[0] ?? {};
   const environment: Record<string, string> = {};
   for (const { prefix = '', configMapRef } of container.envFrom ?? []) {
     if (configMapRef?.name === undefined) continue;
@@ -66,7 +70,7 @@ export async function readInstallation(connection: KubernetesConnection, place: 
   for (const { name, value } of container.env ?? []) if (value !== undefined) environment[name] = value;
   const mount = container.volumeMounts?.find(({ mountPath }) => mountPath === environment['BIFROST_TLS_DIR']);
   return {
-    image: container.image ?? '',
+    images: containers.map(({ image = '' }) => image),
     serviceAccount: pod?.serviceAccountName ?? 'default',
     wantedReplicas: deployment.spec?.replicas ?? 1,
     readyReplicas: deployment.status?.readyReplicas ?? 0,
@@ -74,6 +78,8 @@ export async function readInstallation(connection: KubernetesConnection, place: 
     tlsSecretName: pod?.volumes?.find(({ name }) => name === mount?.name)?.secret?.secretName,
   };
 }
+
+const isOurs = ({ name }: { readonly name: string }): boolean => name.startsWith('BIFROST_');
 
 interface Wanted extends Place {
   readonly group: string;

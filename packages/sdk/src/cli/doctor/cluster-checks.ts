@@ -49,12 +49,13 @@ function manager({ installation, trouble, place }: Installed): Seen {
   const name = `${place.namespace}/${place.name}`;
   if (trouble !== undefined) return failed(trouble);
   if (installation === undefined) return fail(`there is no Deployment ${name}`, `name it with --manager, or install it: ${APPLY}`);
-  const { image, readyReplicas, wantedReplicas } = installation;
+  const { images: own, readyReplicas, wantedReplicas } = installation;
   if (readyReplicas === 0)
     return fail(`${name} has no ready pod`, `kubectl -n ${place.namespace} describe deployment ${place.name}; without it nothing is changed`);
   if (wantedReplicas > 1) return fail(`${name} wants ${wantedReplicas} replicas`, 'one manager per cluster: two would both write');
-  if (!image.includes('@sha256:')) return warn(`${name} runs, but its image is not pinned`, 'name it by digest in your overlay (`images`)');
-  return ok(`${name} runs, its image is pinned`);
+  const loose = own.filter((image) => !image.includes('@sha256:'));
+  if (loose.length > 0) return warn(`${name} runs, but is not pinned: ${few(loose)}`, 'name it by digest in your overlay (`images`)');
+  return ok(`${name} runs, its images are pinned`);
 }
 
 function settings({ lacking, environment }: Installed): Seen {
