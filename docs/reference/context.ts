@@ -11,6 +11,7 @@ import type {
   Store,
   WorkloadManifest,
 } from '@bifrost/sdk';
+import type { Authenticator } from '@bifrost/sdk/server';
 import type { SimulatedControl, TailscaledSimulatorOptions } from '@bifrost/sdk/testing';
 import type { LocalApiUnderTest } from '@bifrost/sdk/testing/conformance';
 import type { CreateTailnetInput } from '@bifrost/types';
@@ -25,6 +26,7 @@ export declare const clock: Clock;
 export declare const images: NetworkManagerOptions['images'];
 export declare const ingest: NetworkManagerOptions['ingest'];
 export declare const signal: AbortSignal;
+export declare const authenticator: Authenticator;
 export declare const error: BifrostError;
 export declare const request: CreateTailnetInput;
 export declare const input: unknown;

@@ -47,6 +47,7 @@ export function verdictOf(error: unknown): Verdict {
   const [info] = told.findDetails(ErrorInfoSchema);
   const fields = told.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations.map(({ field }) => field));
   return {
+    kind: 'grpc',
     code: told.code,
     fields,
     body: told.rawMessage,

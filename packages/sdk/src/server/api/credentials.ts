@@ -31,9 +31,6 @@ export function credentialsOf(caller: Caller, trustsPeer: TrustsPeer): ShownCred
   };
 }
 
-/** Whether anything was shown that is no certificate: a wrong scheme, two tokens. */
-export const showsAnything = ({ header }: Caller): boolean => header('authorization') !== undefined || header(API_KEY) !== undefined;
-
 /** The client's address as a trusted proxy says it, else the peer's. */
 export function addressOf({ header, peer }: Caller, trustsPeer: TrustsPeer): string {
   const forwarded = trustsPeer(peer) ? header('x-forwarded-for')?.split(',').at(-1)?.trim() : undefined;

@@ -130,10 +130,6 @@ function peerKey(address: string): string {
  * Take a caller's points before its rights are looked at, and a customer's only after: otherwise a stranger could spend them.
  *
  * @throws {BifrostError} `INVALID_OPTIONS`, one issue per wrong field
- * @example
- * using limiter = new RateLimiter({ caller: { pointsPerSecond: 5, burst: 50 } });
- * const verdict = await limiter.takeForCaller('api-key:billing', 10);
- * if (!verdict.allowed) throw rateLimited(verdict);
  */
 export class RateLimiter implements Disposable {
   readonly #callers: LimitPerKey;
