@@ -2,7 +2,7 @@ import { BifrostError } from '@bifrost/types/core';
 import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors, type JSONWebKeySet, type JWTVerifyGetKey, type RemoteJWKSet } from 'jose';
 import type { Clock } from '../../ports/clock.ts';
 
-/** How an issuer's keys are fetched: what {@link fetch} does with these. */
+/** How an issuer's keys are fetched: what `fetch` does with these. */
 export type KeyFetch = (url: string, init: Pick<RequestInit, 'headers' | 'method' | 'redirect' | 'signal'>) => Promise<Response>;
 
 /** From here on keys are asked for again, so that one that the issuer took back ends. */

@@ -6,7 +6,7 @@ import { clockOption, functionOption } from './options.ts';
 /** Signatures whose key can be published. `none` and HS* are not among them: who knows such a "key" can sign. */
 export const JWT_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'] as const;
 
-/** One of {@link JWT_ALGORITHMS}. */
+/** One of `JWT_ALGORITHMS`. */
 export type JwtAlgorithm = (typeof JWT_ALGORITHMS)[number];
 
 /** Members of a JWK that only its owner may know (RFC 7518, 6). */

@@ -9,7 +9,7 @@ export interface RoleGrant {
 
 /** A caller whom an authenticator knows. Holds nothing secret: it may be logged. */
 export interface Principal {
-  /** Who it is, in the words of whoever vouches for it. Unique together with `via`: see {@link callerOf}. */
+  /** Who it is, in the words of whoever vouches for it. Unique together with `via`: see `callerOf`. */
   readonly subject: string;
   /** What was shown. `local`: nothing; a command that has the manager in its own process. */
   readonly via: 'jwt' | 'mtls' | 'api-key' | 'service-account' | 'local';

@@ -13,7 +13,7 @@ export interface RateLimit {
   readonly burst: number;
 }
 
-/** Options of {@link RateLimiter}. */
+/** Options of `RateLimiter`. */
 export interface RateLimiterOptions {
   /** Of each caller. @default { "pointsPerSecond": 20, "burst": 200 } */
   readonly caller?: RateLimit;
