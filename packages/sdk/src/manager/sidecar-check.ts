@@ -69,7 +69,9 @@ async function theWorkload(
     try {
       return await workloads.find(request.bookDeploymentId, { signal, customerId: tailnet.spec.customerId });
     } catch (error) {
-      if (scope !== undefined && BifrostError.is(error) && error.code === 'WORKLOAD_NOT_FOUND') throw unknownWorkload();
+      // That there is a Job of another customer's is told to nobody: one whose customers are counted gets one answer for all that it cannot attach to.
+      const isCounted = scope !== undefined && scope.visible !== '*';
+      if (isCounted && BifrostError.is(error) && ['WORKLOAD_NOT_FOUND', 'WORKLOAD_UNSUPPORTED'].includes(error.code)) throw unknownWorkload();
       throw error;
     }
   }
