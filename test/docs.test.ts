@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { root } from './support/source-files.ts';
 
 const PROGRAM = 'examples/book-controller/src/network.ts';
-const pages = globSync(['*.md', 'docs/**/*.md', 'packages/*/*.md', 'packages/*/src/**/*.md', 'examples/*/*.md', 'test/**/*.md'], {
+const pages = globSync(['*.md', 'docs/**/*.md', 'packages/*/*.md', 'packages/*/src/**/*.md', 'examples/**/*.md', 'test/**/*.md'], {
   cwd: root,
   exclude: (name) => name === 'node_modules' || name === 'dist',
 }).sort();
