@@ -10,8 +10,8 @@ import { documentation } from './pages.ts';
 /** Agents report every ten seconds or so: a connection that closes between reports would cost a TLS handshake each time. */
 const REPORT_KEEP_ALIVE_MS = 75_000;
 
-/** The Envoy of this pod: only what is in the pod reaches loopback. */
-const isLoopback = ({ address }: Peer): boolean => ['127.0.0.1', '::1', '::ffff:127.0.0.1'].includes(address);
+/** The Envoy of this pod, at the port in clear that is for it alone; who comes to the other port by `kubectl port-forward` is on loopback as well. */
+const isOwnProxy = ({ address, encrypted }: Peer): boolean => !encrypted && ['127.0.0.1', '::1', '::ffff:127.0.0.1'].includes(address);
 
 const points = (pointsPerSecond: number) => ({ pointsPerSecond, burst: 10 * pointsPerSecond });
 
@@ -29,7 +29,7 @@ export async function openDoors({ environment, manager, cluster, audit, logger }
   const tls = () => ({ cert: file('tls.crt'), key: file('tls.key'), clientCa: file('ca.crt') });
   const access = openAccess({ file: environment.accessFile, accounts: environment.apiAccounts, cluster });
   const api = createApiServer({
-    ...{ manager, audit, logger, authenticator: access.authenticator, trustsPeer: isLoopback },
+    ...{ manager, audit, logger, authenticator: access.authenticator, trustsPeer: isOwnProxy },
     tls: tls(),
     rateLimits: { caller: points(environment.pointsPerSecond), customer: points(2 * environment.pointsPerSecond) },
     pages: documentation(new URL('./site/', import.meta.url)),

@@ -3,6 +3,8 @@ import type { ClientCertificate } from '../auth/authenticator.ts';
 /** Who is at the other end of a connection. */
 export interface Peer {
   readonly address: string;
+  /** Whether it came to a port with TLS. */
+  readonly encrypted: boolean;
   /** Verified by the handshake of this connection. */
   readonly certificate?: ClientCertificate;
 }

@@ -7,7 +7,7 @@ import { connectError, httpStatusOf, told } from './errors.ts';
 import type { NetworkApi } from './network-api.ts';
 
 /** Who is at the other end; the server knows, Connect does not. */
-export const PEER = createContextKey<Peer>({ address: '' });
+export const PEER = createContextKey<Peer>({ address: '', encrypted: false });
 
 const callerOf = (context: HandlerContext): Caller => ({
   header: (name) => context.requestHeader.get(name) ?? undefined,

@@ -7,6 +7,7 @@ import type { HttpRequest } from './rest-door.ts';
 export function peerOf(request: HttpRequest): Peer {
   const socket = ('stream' in request ? request.stream?.session?.socket : request.socket) as Partial<TLSSocket> | undefined;
   const address = socket?.remoteAddress ?? '';
+  const encrypted = socket?.encrypted === true;
   const certificate = socket?.authorized === true ? socket.getPeerX509Certificate?.() : undefined;
-  return certificate === undefined ? { address } : { address, certificate: peerCertificate(certificate) };
+  return certificate === undefined ? { address, encrypted } : { address, encrypted, certificate: peerCertificate(certificate) };
 }
