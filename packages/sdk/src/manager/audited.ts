@@ -1,12 +1,14 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { AuditedRequest } from '../ports/index.ts';
-import type { Call, Context } from './context.ts';
+import type { About, Call, Context } from './context.ts';
 
-export interface Audited extends Call {
+export interface Audited extends Omit<Call, 'about'> {
   readonly actor: string;
   readonly action: string;
   readonly subject: string;
   readonly customerId?: string | undefined;
+  /** Whose object it was found to be, where the caller does not say whose it wants. */
+  readonly about?: About | undefined;
   /** What a door took. */
   readonly request?: AuditedRequest | undefined;
 }
@@ -28,14 +30,14 @@ const readOnly = (): BifrostError =>
  */
 export async function audited<Checked, Result>(
   context: Context,
-  { actor, action, subject, customerId, request, signal }: Audited,
+  { actor, action, subject, request, signal, ...whose }: Audited,
   { check, write }: { readonly check: () => Promise<Checked>; readonly write: (checked: Checked) => Promise<Result> },
 ): Promise<Result> {
-  const record = (outcome: string): Promise<void> =>
-    context.audit.append(
-      { atMs: context.clock.nowMs(), actor, action, subject, outcome, ...(customerId ? { customerId } : {}), ...(request ? { request } : {}) },
-      { signal },
-    );
+  const record = (outcome: string): Promise<void> => {
+    const customerId = whose.customerId || whose.about?.customerId;
+    const known = { ...(customerId ? { customerId } : {}), ...(request ? { request } : {}) };
+    return context.audit.append({ atMs: context.clock.nowMs(), actor, action, subject, outcome, ...known }, { signal });
+  };
   const refused = async (error: unknown): Promise<never> => {
     if (BifrostError.is(error) && !signal.aborted) {
       const { code } = error;

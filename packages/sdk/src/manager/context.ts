@@ -58,6 +58,13 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Unset: everything. */
   readonly scope?: CallerScope;
+  /** Of a caller's call: what turns out of it on the way, for its record. */
+  readonly about?: About;
+}
+
+/** Whose object a call is about, once it has been found and the caller may know of it. */
+export interface About {
+  customerId?: string;
 }
 
 /** What a call that makes something answers with: what it made, or what was there. */

@@ -38,7 +38,7 @@ export async function injectSidecar<Manifest extends WorkloadManifest>(
   const register = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
-      { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, request: call.request, signal: call.signal },
+      { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, request: call.request, about: call.about, signal: call.signal },
       {
         check: () => check(context, { manifest, input }, call),
         write: async (spec) => {

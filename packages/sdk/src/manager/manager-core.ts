@@ -218,6 +218,6 @@ export abstract class ManagerCore implements AsyncDisposable {
       ...(request === undefined ? {} : { request }),
       ...(scope === undefined ? {} : { scope }),
     };
-    return { signal: signal ? AbortSignal.any([signal, stopping]) : stopping, ...given };
+    return { signal: signal ? AbortSignal.any([signal, stopping]) : stopping, about: {}, ...given };
   }
 }

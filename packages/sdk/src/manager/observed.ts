@@ -42,6 +42,11 @@ export class Observed {
     return this.#sidecars.get(key)?.version;
   }
 
+  /** Whose sidecar it is. */
+  customerOf(key: string): string | undefined {
+    return this.#sidecars.get(key)?.spec.customerId;
+  }
+
   hasSidecar(key: string): boolean {
     return this.#sidecars.has(key);
   }

@@ -31,10 +31,15 @@ export const unknownWorkload = (): BifrostError =>
 export const isVisible = (customerId: string | undefined, scope: CallerScope | undefined): boolean =>
   scope === undefined || scope.visible === '*' || (customerId !== undefined && scope.visible.has(customerId));
 
-/** The object if the caller may see it. @throws {BifrostError} `PERMISSION_DENIED` — it may be seen, and nothing more */
-export function inScope<Object extends Owned>(object: Object | undefined, scope: CallerScope | undefined): Object | undefined {
-  if (object === undefined || scope === undefined) return object;
-  if (!isVisible(object.spec.customerId, scope)) return undefined;
+interface Asked {
+  readonly scope?: CallerScope;
+  readonly about?: { customerId?: string };
+}
+
+/** The object if the caller may see it; whose it is then goes into the record. @throws {BifrostError} `PERMISSION_DENIED` — it may be seen, and nothing more */
+export function inScope<Object extends Owned>(object: Object | undefined, { scope, about }: Asked): Object | undefined {
+  if (object === undefined || !isVisible(object.spec.customerId, scope)) return undefined;
+  if (about !== undefined) about.customerId = object.spec.customerId;
   requirePermitted(object.spec.customerId, scope);
   return object;
 }

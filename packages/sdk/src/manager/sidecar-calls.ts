@@ -8,7 +8,7 @@ import { audited, nameForRecord } from './audited.ts';
 import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
-import { inScope } from './scope.ts';
+import { inScope, isVisible } from './scope.ts';
 import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
 import { attachResponse } from './sidecar-view.ts';
 import { DEFAULT_ACTOR, gone } from './tailnet-calls.ts';
@@ -44,7 +44,7 @@ export async function attachSidecar(context: Context, input: AttachSidecarInput,
   const attach = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
-      { actor: call.actor ?? DEFAULT_ACTOR, action: 'attachSidecar', subject, request: call.request, signal: call.signal },
+      { actor: call.actor ?? DEFAULT_ACTOR, action: 'attachSidecar', subject, request: call.request, about: call.about, signal: call.signal },
       {
         check: () => checkAttach(context, input, call),
         write: async ({ spec, present }) => {
@@ -87,9 +87,13 @@ async function tryAnew(
   return { stored: await context.store.sidecars.replaceState(respecified, state, { signal }), created: true };
 }
 
-/** The stored sidecar of that id: by what the watches have seen, else by looking through all. */
+/**
+ * The stored sidecar of that id: by what the watches have seen, else by looking through all. Others' are looked for as if nobody had seen them: the calls
+ * that are made are those for an id that nobody has, so that the time tells nothing.
+ */
 export async function findSidecar(context: Context, sidecarId: string, call: Call): Promise<StoredSidecar | undefined> {
-  const key = context.observed.keyOfSidecar(sidecarId);
+  const seen = context.observed.keyOfSidecar(sidecarId);
+  const key = seen !== undefined && isVisible(context.observed.customerOf(seen), call.scope) ? seen : undefined;
   const stored = key === undefined ? undefined : await context.store.sidecars.get(key, call);
   if (stored?.spec.sidecarId === sidecarId) return stored;
   return (await context.store.sidecars.list(call)).find(({ spec }) => spec.sidecarId === sidecarId);
@@ -97,11 +101,8 @@ export async function findSidecar(context: Context, sidecarId: string, call: Cal
 
 /** @throws {BifrostError} `SIDECAR_NOT_FOUND` */
 export async function requireSidecar(context: Context, sidecarId: string, call: Call): Promise<StoredSidecar> {
-  const found = await findSidecar(context, sidecarId, call);
-  const sidecar = inScope(found, call.scope);
+  const sidecar = inScope(await findSidecar(context, sidecarId, call), call);
   if (sidecar !== undefined) return sidecar;
-  // One that is not there is looked for among all: one that must look so takes as long.
-  if (found !== undefined) await context.store.sidecars.list(call);
   throw new BifrostError({
     code: 'SIDECAR_NOT_FOUND',
     message: 'No sidecar of this id: look at listSidecars().',
@@ -117,7 +118,14 @@ export async function detachSidecar(
 ): Promise<void> {
   await audited(
     context,
-    { actor: call.actor ?? DEFAULT_ACTOR, action: 'detachSidecar', subject: nameForRecord(sidecarId), request: call.request, signal: call.signal },
+    {
+      actor: call.actor ?? DEFAULT_ACTOR,
+      action: 'detachSidecar',
+      subject: nameForRecord(sidecarId),
+      request: call.request,
+      about: call.about,
+      signal: call.signal,
+    },
     {
       check: async () => {
         const sidecar = await requireSidecar(context, sidecarId, call);

@@ -161,12 +161,17 @@ export function agreeing(
   return present;
 }
 
-/** What attaches of one hostname wait for each other by: of one customer, since several of its tailnets may be one at the control plane. */
+/**
+ * What attaches of one hostname wait for each other by: of one customer, since several of its tailnets may be one at the control plane. A stranger waits
+ * for nobody and holds up nobody, and its call takes the reads that a name takes which nobody has.
+ */
 export async function hostnameLock(context: Context, input: Pick<AttachSidecarInput, 'tailnetName' | 'config'>, call: Call): Promise<string> {
   const name = input?.tailnetName; // not checked yet: it may be anything, and whoever checks it says what is wrong
-  const known = context.announcer.customerOf('tailnet', name);
+  const seen = context.announcer.customerOf('tailnet', name);
+  const known = isVisible(seen, call.scope) ? seen : undefined;
   const customer = known ?? (await findTailnet(context, name, call).catch(() => undefined))?.spec.customerId;
-  return JSON.stringify([customer ?? name, input?.config?.hostname]);
+  const isKnown = customer !== undefined && isVisible(customer, call.scope);
+  return JSON.stringify(isKnown ? [customer, input?.config?.hostname] : [null, name]);
 }
 
 /** @throws {BifrostError} `HOSTNAME_TAKEN` */

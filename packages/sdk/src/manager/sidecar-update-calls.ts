@@ -90,6 +90,7 @@ export async function updateSidecar(
     action: 'updateSidecar',
     subject: nameForRecord(input.sidecarId),
     request: call.request,
+    about: call.about,
     signal: call.signal,
   };
   return audited(context, subject, {
@@ -115,6 +116,7 @@ export async function repairSidecar(context: Context, sidecarId: string, call: C
     action: 'repairSidecar',
     subject: nameForRecord(sidecarId),
     request: call.request,
+    about: call.about,
     signal: call.signal,
   };
   return audited(context, subject, {

@@ -28,7 +28,7 @@ export async function findTailnet(context: Context, tailnetName: string, call: C
 
 /** @throws {BifrostError} `TAILNET_NOT_FOUND` */
 export async function requireTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet> {
-  const tailnet = inScope(await findTailnet(context, tailnetName, call), call.scope);
+  const tailnet = inScope(await findTailnet(context, tailnetName, call), call);
   if (tailnet !== undefined) return tailnet;
   throw new BifrostError({
     code: 'TAILNET_NOT_FOUND',
@@ -146,6 +146,7 @@ export async function createTailnet(context: Context, input: CreateTailnetInput,
     subject: nameForRecord(input?.tailnetName),
     customerId: nameForRecord(input?.customerId),
     request: call.request,
+    about: call.about,
     signal: call.signal,
   };
   return audited(context, subject, {
@@ -176,6 +177,7 @@ export async function deleteTailnet(
     action: 'deleteTailnet',
     subject: nameForRecord(tailnetName),
     request: call.request,
+    about: call.about,
     signal: call.signal,
   };
   await audited(context, subject, {

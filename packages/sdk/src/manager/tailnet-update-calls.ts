@@ -66,6 +66,7 @@ export async function updateTailnet(
     action: 'updateTailnet',
     subject: nameForRecord(input.tailnetName),
     request: call.request,
+    about: call.about,
     signal: call.signal,
   };
   return audited(context, subject, {
@@ -110,7 +111,14 @@ export async function pauseTailnet(
   call: Change,
 ): Promise<Tailnet> {
   const action = paused ? 'pauseTailnet' : 'resumeTailnet';
-  const subject = { actor: call.actor ?? DEFAULT_ACTOR, action, subject: nameForRecord(tailnetName), request: call.request, signal: call.signal };
+  const subject = {
+    actor: call.actor ?? DEFAULT_ACTOR,
+    action,
+    subject: nameForRecord(tailnetName),
+    request: call.request,
+    about: call.about,
+    signal: call.signal,
+  };
   return audited(context, subject, {
     check: async () => {
       const tailnet = await requireTailnet(context, tailnetName, call);

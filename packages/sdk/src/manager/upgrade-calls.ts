@@ -49,6 +49,7 @@ export async function upgradeSidecars(context: Context, input: UpgradeSidecarsIn
     action: 'upgradeSidecars',
     subject: nameForRecord(input?.tailnetName),
     request: call.request,
+    about: call.about,
     signal: call.signal,
   };
   return audited(context, subject, {

@@ -2,7 +2,9 @@ import { createHash, randomUUID } from 'node:crypto';
 import { BifrostError, ERROR_CODES } from '@bifrost/types/core';
 import type { ConnectivityEvent } from '@bifrost/types/proto';
 import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { nameForRecord } from '../../manager/audited.ts';
 import type { ChangeOptions } from '../../manager/manager-core.ts';
+import { describeError } from '../../manager/unexpected.ts';
 import { callerOf, customersOf, type Principal } from '../auth/principal.ts';
 import { type AdminFlag, decide, type MethodName, type MethodRule, permissionDenied, ruleOf } from '../auth/rules.ts';
 import { replayedHeaders } from '../limits/idempotency.ts';
@@ -11,6 +13,7 @@ import type { Caller } from './caller.ts';
 import { messageOf, type Plain, plainOf } from './convert.ts';
 import { addressOf, credentialsOf } from './credentials.ts';
 import { deadlineOf } from './deadline.ts';
+import { told } from './errors.ts';
 import type { Handler, Outcome } from './handlers.ts';
 import { ifMatchOf } from './if-match.ts';
 import { openStream } from './monitor-call.ts';
@@ -39,6 +42,12 @@ export interface Permitted {
   readonly options: ChangeOptions & { readonly signal: AbortSignal };
 }
 
+interface Asked {
+  readonly subject: string;
+  readonly customerId?: string;
+  readonly requestSha256?: string;
+}
+
 /** One call on its way through the door. `headers` are for the caller, whatever comes of it. */
 export class ApiCall {
   readonly identity: RequestIdentity;
@@ -46,6 +55,8 @@ export class ApiCall {
   readonly #parts: ApiParts;
   readonly #caller: Caller;
   #principal: Principal | undefined;
+  /** What its record says of the request, as far as it has been read. */
+  #asked: Asked = { subject: '' };
 
   constructor(parts: ApiParts, caller: Caller) {
     this.#parts = parts;
@@ -54,19 +65,33 @@ export class ApiCall {
     this.headers = { 'x-request-id': this.identity.requestId };
   }
 
-  /** Who calls. Before anything of the request is read. @throws {BifrostError} `UNAUTHENTICATED`, `RATE_LIMITED`, `AUTH_UNAVAILABLE` */
-  async admit(): Promise<void> {
-    const { limiter, authenticator, trustsPeer } = this.#parts;
-    const attempt = await limiter.takeAttempt(addressOf(this.#caller, trustsPeer));
-    if (!attempt.verdict.allowed) throw this.#refuse(rateLimitHeaders(attempt.verdict), rateLimited(attempt.verdict));
-    const principal = await authenticator.authenticate(credentialsOf(this.#caller, trustsPeer), { signal: this.#caller.signal });
-    if (principal === undefined) {
+  /**
+   * Who calls. Before anything of the request is read; `method` is for the record, as far as the door can tell.
+   *
+   * @throws {BifrostError} `UNAUTHENTICATED`, `RATE_LIMITED`, `AUTH_UNAVAILABLE`
+   */
+  async admit(method = ''): Promise<void> {
+    const { attempts, authenticator, trustsPeer } = this.#parts;
+    const { signal } = this.#caller;
+    const look = () => authenticator.authenticate(credentialsOf(this.#caller, trustsPeer), { signal });
+    const judged = await attempts.judge(addressOf(this.#caller, trustsPeer), { signal, look });
+    if (judged.refused !== undefined) {
+      Object.assign(this.headers, rateLimitHeaders(judged.refused));
+      throw await this.#denied(method, rateLimited(judged.refused));
+    }
+    if (judged.known === undefined) {
       const message = 'Show a credential that this service knows.';
       const issues = [{ path: 'authorization', message: 'is missing, or nobody vouches for it' }];
-      throw await this.#denied('authenticate', new BifrostError({ code: 'UNAUTHENTICATED', message, issues }));
+      throw await this.#denied(method, new BifrostError({ code: 'UNAUTHENTICATED', message, issues }));
     }
-    attempt.forgive();
-    this.#principal = principal;
+    this.#principal = judged.known;
+  }
+
+  /** The error as the caller is told it. What is our fault says nothing to the caller, so the log says where it was. */
+  told(error: unknown): BifrostError {
+    if (!BifrostError.is(error) && !this.#caller.signal.aborted)
+      this.#parts.logger.log('error', 'a call failed', { requestId: this.identity.requestId, error: describeError(error) });
+    return told(error);
   }
 
   /** @throws {BifrostError} as the manager's own calls, and what stands between a caller and them */
@@ -109,6 +134,7 @@ export class ApiCall {
       (['abandon', 'cascade'] as const).filter((flag: AdminFlag) => request[flag] === true),
     );
     const requestSha256 = createHash('sha256').update(method.name).update('\0').update(toBinary(method.input, message)).digest('hex');
+    this.#asked = { subject: nameForRecord(request['tailnetName'] || request['sidecarId']), requestSha256 };
     const ifMatch = rule.changes ? ifMatchOf(this.#caller.header('if-match'), request) : undefined;
     const options = {
       signal,
@@ -128,9 +154,12 @@ export class ApiCall {
 
   async #takePoints(name: string, { principal, rule, request, options }: Permitted): Promise<void> {
     const { limiter, owners } = this.#parts;
+    const named = rule.about === 'customer' || rule.about === 'list' ? nameForRecord(request['customerId']) : '';
+    this.#asked = { ...this.#asked, customerId: named };
     const own = await limiter.takeForCaller(callerOf(principal), rule.cost);
     const customerId = own.allowed ? await owners.of(rule, request, options) : undefined;
     const isTheirs = customerId !== undefined && (options.scope?.visible === '*' || options.scope?.visible.has(customerId));
+    if (isTheirs) this.#asked = { ...this.#asked, customerId };
     const verdict = isTheirs ? tighterOf(own, await limiter.takeForCustomer(customerId, rule.cost)) : own;
     Object.assign(this.headers, rateLimitHeaders(verdict));
     if (!verdict.allowed) throw await this.#denied(name, rateLimited(verdict));
@@ -156,16 +185,11 @@ export class ApiCall {
     return outcome.answer;
   }
 
-  #refuse(headers: Readonly<Record<string, string>>, error: BifrostError): BifrostError {
-    Object.assign(this.headers, headers);
-    return error;
-  }
-
   /** A denial of a reader is recorded too: what is foreign to it among them. */
   async #recorded(name: string, error: unknown): Promise<unknown> {
     if (!BifrostError.is(error)) return error;
     const { http } = ERROR_CODES[error.code];
-    return http === 403 || http === 404 ? this.#denied(name, error) : error;
+    return http === 403 || http === 404 || http === 429 ? this.#denied(name, error) : error;
   }
 
   async #denied(name: string, error: BifrostError): Promise<BifrostError> {
@@ -179,8 +203,10 @@ export class ApiCall {
     const { audit, clock, trustsPeer } = this.#parts;
     const principal = this.#principal;
     const actor = principal === undefined ? `peer:${addressOf(this.#caller, trustsPeer)}` : callerOf(principal);
-    const action = `${name.charAt(0).toLowerCase()}${name.slice(1)}`;
-    const request = { ...this.identity, method: name };
-    await audit.append({ atMs: clock.nowMs(), actor, action, subject: '', outcome, request }, { signal: AbortSignal.timeout(5_000) });
+    const action = principal === undefined ? 'authenticate' : `${name.charAt(0).toLowerCase()}${name.slice(1)}`;
+    const { subject, customerId, requestSha256 } = this.#asked;
+    const request = { ...this.identity, method: name, ...(requestSha256 === undefined ? {} : { requestSha256 }) };
+    const record = { atMs: clock.nowMs(), actor, action, subject, outcome, request, ...(customerId ? { customerId } : {}) };
+    await audit.append(record, { signal: AbortSignal.timeout(5_000) });
   }
 }

@@ -5,6 +5,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { type ApiTls, Entrance } from './entrance.ts';
 import { PEER, registerNetworkApi } from './grpc-door.ts';
 import { registerHealth } from './health.ts';
+import { withoutLongDeadline } from './long-deadlines.ts';
 import { NetworkApi, type NetworkApiOptions } from './network-api.ts';
 import { type Page, Pages } from './pages.ts';
 import { peerOf } from './peer.ts';
@@ -32,7 +33,7 @@ export interface ApiServer extends AsyncDisposable {
   listen(port: number, host?: string): Promise<AddressInfo>;
   /** Opens a port in clear besides: for a proxy in the same pod, on loopback. */
   listenInClear(port: number): Promise<AddressInfo>;
-  /** Takes up a renewed certificate: connections that are open keep the old one. */
+  /** Takes up a renewed certificate: connections that are open keep the old one. @throws {BifrostError} `INVALID_OPTIONS` — it is none; the old one stays */
   setTls(tls: ApiTls): void;
   /** Ends streams and tells clients to go elsewhere, lets calls that are under way end for `graceMs`, then cuts. Safe to call twice. @default graceMs 10000 */
   close(options?: { readonly graceMs?: number }): Promise<void>;
@@ -59,6 +60,11 @@ function handlerOf(
 ): (request: HttpRequest, response: HttpResponse) => void {
   const rest = new RestDoor({ api, maxBodyBytes, peerOf });
   const site = new Pages(api.readiness, pages);
+  const notServed = (request: HttpRequest, response: HttpResponse): void => {
+    const speaksGrpc = (request.headers['content-type'] ?? '').startsWith('application/grpc');
+    if (speaksGrpc) unknownMethod(response);
+    else void rest.handle(request, response);
+  };
   const grpc = connectNodeAdapter({
     routes: (router) => {
       registerNetworkApi(router, api);
@@ -67,18 +73,20 @@ function handlerOf(
     },
     readMaxBytes: maxBodyBytes,
     acceptCompression: [], // a small body must not become a large one
-    fallback: unknownMethod as never,
+    fallback: notServed as never,
     contextValues: (request) => createContextValues().set(PEER, peerOf(request)),
   });
   return (request, response) => {
     endStalled(response);
-    if (isGrpc(request)) grpc(request as never, response as never);
-    else if (!site.answer(request, response)) void rest.handle(request, response);
+    if (isGrpc(request)) {
+      withoutLongDeadline(request);
+      grpc(request as never, response as never);
+    } else if (!site.answer(request, response)) void rest.handle(request, response);
   };
 }
 
 /** gRPC's own way to say that there is no such method. */
-function unknownMethod(_: HttpRequest, response: HttpResponse): void {
+function unknownMethod(response: HttpResponse): void {
   response.statusCode = 200;
   for (const [name, value] of Object.entries({ 'content-type': 'application/grpc', 'grpc-status': '12', 'grpc-message': 'There is no such method.' }))
     response.setHeader(name, value);
@@ -92,28 +100,33 @@ function endStalled(response: HttpResponse): void {
   });
 }
 
+const draining = (): BifrostError => new BifrostError({ code: 'SERVICE_DRAINING', message: 'The service is being stopped.' });
+
 class Server implements ApiServer {
   readonly #api: NetworkApi;
   readonly #options: ApiServerOptions;
   readonly #handle: (request: HttpRequest, response: HttpResponse) => void;
   readonly #entrances: Entrance[] = [];
+  #tls: ApiTls | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
+    this.#tls = options.tls;
     this.#api = new NetworkApi(options);
     this.#handle = handlerOf(this.#api, options);
   }
 
   listen(port: number, host = '127.0.0.1'): Promise<AddressInfo> {
-    return this.#open(this.#options.tls, { port, host });
+    return this.#open(this.#tls, { port, host });
   }
 
   listenInClear(port: number): Promise<AddressInfo> {
     return this.#open(undefined, { port, host: '127.0.0.1' });
   }
 
-  #open(tls: ApiTls | undefined, { port, host }: { readonly port: number; readonly host: string }): Promise<AddressInfo> {
+  async #open(tls: ApiTls | undefined, { port, host }: { readonly port: number; readonly host: string }): Promise<AddressInfo> {
+    if (this.#closed !== undefined) throw draining();
     const entrance = new Entrance({ handle: this.#handle, tls, maxConnections: this.#options.maxConnections ?? 4096 });
     this.#entrances.push(entrance);
     return entrance.listen(port, host);
@@ -121,6 +134,7 @@ class Server implements ApiServer {
 
   setTls(tls: ApiTls): void {
     for (const entrance of this.#entrances) entrance.setTls(tls);
+    this.#tls = tls;
   }
 
   close({ graceMs = 10_000 }: { readonly graceMs?: number } = {}): Promise<void> {
@@ -133,7 +147,7 @@ class Server implements ApiServer {
   }
 
   async #closeOnce(graceMs: number): Promise<void> {
-    this.#api.readiness.drain(new BifrostError({ code: 'SERVICE_DRAINING', message: 'The service is being stopped.' }));
+    this.#api.readiness.drain(draining());
     const cut = setTimeout(() => {
       for (const entrance of this.#entrances) entrance.cut();
     }, graceMs);

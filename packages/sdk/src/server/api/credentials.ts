@@ -23,7 +23,9 @@ function certificateOf({ header, peer }: Caller, trustsPeer: TrustsPeer): Client
 export function credentialsOf(caller: Caller, trustsPeer: TrustsPeer): ShownCredentials {
   const [, bearer] = BEARER.exec(caller.header('authorization') ?? '') ?? [];
   const apiKey = caller.header(API_KEY);
-  const clientCertificate = certificateOf(caller, trustsPeer);
+  // Whoever shows something in words is judged by it, also when it cannot be read: it must not fall back on the rights of its connection.
+  const saysNothing = caller.header('authorization') === undefined && apiKey === undefined;
+  const clientCertificate = saysNothing ? certificateOf(caller, trustsPeer) : undefined;
   return {
     ...(bearer === undefined ? {} : { bearer: new Secret(bearer) }),
     ...(apiKey === undefined ? {} : { apiKey: new Secret(apiKey) }),

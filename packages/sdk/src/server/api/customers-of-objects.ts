@@ -1,6 +1,7 @@
 import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { CallerOptions } from '../../manager/manager-core.ts';
 import type { NetworkManager } from '../../manager/network-manager.ts';
+import { isVisible } from '../../manager/scope.ts';
 import type { MethodRule } from '../auth/rules.ts';
 import type { Plain } from './convert.ts';
 import { text } from './request.ts';
@@ -26,7 +27,8 @@ export class CustomersOfObjects {
     const [sidecarId, tailnetName] = [text(request, 'sidecarId'), text(request, 'tailnetName')];
     const name = sidecarId === '' ? `tailnet ${tailnetName}` : `sidecar ${sidecarId}`;
     const known = this.#known.get(name);
-    if (known !== undefined) return known;
+    // What is remembered of others' objects must save no read: a foreign id would be answered sooner than one that nobody has.
+    if (known !== undefined && isVisible(known, options.scope)) return known;
     const visible = options.scope === undefined ? options : { ...options, scope: { ...options.scope, permitted: options.scope.visible } };
     const read = sidecarId === '' ? this.#manager.getTailnet(tailnetName, visible) : this.#manager.getSidecar(sidecarId, visible);
     const customerId = await read.then(

@@ -3,7 +3,7 @@ import type { DescMethod, DescMethodServerStreaming, DescMethodUnary, Message } 
 import { type ConnectRouter, createContextKey, type HandlerContext, type MethodImpl } from '@connectrpc/connect';
 import { type ApiCall, HTTP_STATUS_HEADER } from './api-call.ts';
 import type { Caller, Peer } from './caller.ts';
-import { connectError, httpStatusOf, told } from './errors.ts';
+import { connectError, httpStatusOf } from './errors.ts';
 import type { NetworkApi } from './network-api.ts';
 
 /** Who is at the other end; the server knows, Connect does not. */
@@ -30,7 +30,7 @@ function unary(api: NetworkApi, method: DescMethodUnary): MethodImpl<DescMethodU
   return async (request: Message, context: HandlerContext) => {
     const call = api.begin(callerOf(context));
     try {
-      await call.admit();
+      await call.admit(method.name);
       const { message, httpStatus } = await call.run(method, request);
       tell(context, call, httpStatus);
       return message;
@@ -44,7 +44,7 @@ function serverStreaming(api: NetworkApi, method: DescMethodServerStreaming): Me
   return async function* (request: Message, context: HandlerContext) {
     const call = api.begin(callerOf(context));
     try {
-      await call.admit();
+      await call.admit(method.name);
       const events = await call.open(method, request);
       tell(context, call, 200);
       yield* events;
@@ -61,7 +61,7 @@ function tell({ responseHeader }: HandlerContext, { headers }: ApiCall, httpStat
 
 function refused(context: HandlerContext, call: ApiCall, error: unknown): unknown {
   if (context.signal.aborted) return context.signal.reason;
-  const known = told(error);
+  const known = call.told(error);
   tell(context, call, httpStatusOf(known));
   return connectError(known, call.identity.requestId);
 }

@@ -29,7 +29,7 @@ export async function openStream(parts: ApiParts, permitted: Permitted, lastEven
   const eventTypes = (request['eventTypes'] ?? []) as readonly ConnectivityEventType[];
   const customerIds = customersAsked(permitted);
   const resumeToken = text(request, 'resumeToken') || lastEventId || '';
-  if (!readiness.isServing) throw draining();
+  if (!readiness.isServing) throw draining(resumeToken);
   const asked: MonitorConnectivityInput = {
     ...(tailnetName === '' ? {} : { tailnetName }),
     ...(sidecarId === '' ? {} : { sidecarId }),
@@ -42,26 +42,36 @@ export async function openStream(parts: ApiParts, permitted: Permitted, lastEven
     heartbeatSeconds === 0
       ? manager.monitorConnectivity({ ...asked, signal })
       : manager.monitorConnectivity({ ...asked, signal, heartbeatMs: heartbeatSeconds * 1000 });
-  return messages(parts, { monitored, place: streams.enter(callerOf(principal)) });
+  signal.throwIfAborted();
+  const place = streams.enter(callerOf(principal));
+  // Also when nobody ever reads: the caller may leave before its answer begins.
+  options.signal.addEventListener('abort', () => place[Symbol.dispose](), { once: true });
+  return messages(parts, { monitored, place, resumeToken });
 }
 
 type Monitored = AsyncIterable<Event | ConnectivityHeartbeat>;
 
 async function* messages(
   { events, readiness }: ApiParts,
-  { monitored, place }: { readonly monitored: Monitored; readonly place: Disposable },
+  { monitored, place, resumeToken }: { readonly monitored: Monitored; readonly place: Disposable; readonly resumeToken: string },
 ): AsyncGenerator<ConnectivityEvent, void, void> {
+  let last = resumeToken;
   try {
-    for await (const item of monitored) yield events.of(item);
+    for await (const item of monitored) {
+      last = item.resumeToken ?? last;
+      yield events.of(item);
+    }
   } catch (error) {
-    throw readiness.isServing ? error : draining();
+    throw readiness.isServing ? error : draining(last);
   } finally {
     place[Symbol.dispose]();
   }
 }
 
-const draining = (): BifrostError =>
+/** @param resumeToken the last that the reader has, if any */
+const draining = (resumeToken: string): BifrostError =>
   new BifrostError({
     code: 'SERVICE_DRAINING',
     message: 'The service is being stopped: open the stream again, with the last token, and another will answer.',
+    ...(resumeToken === '' ? {} : { details: { resumeToken } }),
   });

@@ -3,6 +3,7 @@ import { systemClock } from '../../adapters/system/clock.ts';
 import type { NetworkManager } from '../../manager/network-manager.ts';
 import type { AuditSink, Clock, Logger } from '../../ports/index.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
+import { Attempts } from '../limits/attempts.ts';
 import { IdempotencyStore } from '../limits/idempotency.ts';
 import { RateLimiter, type RateLimiterOptions } from '../limits/rate-limiter.ts';
 import { ApiCall } from './api-call.ts';
@@ -47,6 +48,7 @@ export interface ApiParts {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly limiter: RateLimiter;
+  readonly attempts: Attempts;
   readonly kept: IdempotencyStore<Outcome>;
   readonly owners: CustomersOfObjects;
   readonly streams: Streams;
@@ -66,13 +68,15 @@ export class NetworkApi implements Disposable {
 
   constructor(options: NetworkApiOptions) {
     const { manager, authenticator, clock = systemClock(), rateLimits = {}, maxStreams = 4096, maxStreamsPerCaller = 100 } = options;
+    const limiter = new RateLimiter(rateLimits);
     this.#parts = {
       manager,
       authenticator,
       clock,
       audit: options.audit ?? unrecorded,
       logger: options.logger ?? silent,
-      limiter: new RateLimiter(rateLimits),
+      limiter,
+      attempts: new Attempts(limiter),
       kept: new IdempotencyStore({ clock, sizeBytesOf: (outcome) => 2 * JSON.stringify(outcome.body).length }),
       owners: new CustomersOfObjects(manager),
       streams: new Streams({ maxStreams, maxStreamsPerCaller }),

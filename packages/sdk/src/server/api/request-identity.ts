@@ -9,7 +9,8 @@ export interface RequestIdentity {
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** No version ff, no id of zeros: the standard says that these are none. */
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** What cannot be one is as good as none: it goes into records and headers. */
 export function identityOf({ header }: Caller, newId: () => string): RequestIdentity {

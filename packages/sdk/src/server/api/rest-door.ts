@@ -4,11 +4,11 @@ import { BifrostError } from '@bifrost/types/core';
 import { type DescMessage, type DescMethodServerStreaming, type DescMethodUnary, type MessageShape, toJson } from '@bufbuild/protobuf';
 import type { ApiCall } from './api-call.ts';
 import type { Peer } from './caller.ts';
-import { httpStatusOf, statusJson, told } from './errors.ts';
+import { httpStatusOf, statusJson } from './errors.ts';
 import { formFor, writeEvents } from './events-door.ts';
 import { bindingsOf, type Match, match } from './http-rules.ts';
 import type { NetworkApi } from './network-api.ts';
-import { readBody } from './rest-body.ts';
+import { readBody, textOf } from './rest-body.ts';
 import { wrong } from './rest-error.ts';
 import { requestMessage } from './rest-request.ts';
 import { parseStrict } from './strict-json.ts';
@@ -51,10 +51,10 @@ export class RestDoor {
     const { api, peerOf } = this.#options;
     const call = api.begin({ header: (name) => headerOf(request, name), peer: peerOf(request), signal: gone.signal });
     try {
-      await call.admit();
+      await call.admit(this.#methodOf(request));
       await this.#answer(call, { request, response, signal: gone.signal });
     } catch (error) {
-      refuse(request, response, { error: told(error), call });
+      refuse(request, response, { error: call.told(error), call });
     }
   }
 
@@ -82,21 +82,30 @@ export class RestDoor {
     send(response, { status: answer.httpStatus, body, headers: call.headers });
   }
 
+  /** For the record of one who is not known; it need not be well-formed. */
+  #methodOf({ method = '', url = '' }: HttpRequest): string {
+    const [path = ''] = (url.startsWith(`${CHECK}/`) ? url.slice(CHECK.length) : url).split('?');
+    return match(this.#bindings, method, path)?.binding.method.name ?? '';
+  }
+
   async #read(request: HttpRequest, url: string): Promise<Read> {
     const [, path = '', query = ''] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
     if (/#|[^\x21-\x7e]/.test(url)) throw wrong('path', 'has a character that belongs escaped');
     if (/%(?:2f|5c|00)/i.test(path)) throw wrong('path', 'has an escaped slash, backslash or NUL');
-    // Dot segments are resolved, as every proxy does.
-    const found = match(this.#bindings, request.method ?? '', URL.parse(path, 'http://service')?.pathname ?? path);
+    const found = match(this.#bindings, request.method ?? '', resolved(path));
     if (found === undefined) {
       const issues = [{ path: 'path', message: 'is not known, or not with this method' }];
       throw new BifrostError({ code: 'PATH_NOT_FOUND', message: 'There is no such path.', issues });
     }
-    const text = await readBody(request, this.#options.maxBodyBytes);
-    if (text !== '') requireJson(request, found);
+    const bytes = await readBody(request, this.#options.maxBodyBytes);
+    if (bytes.length > 0) requireJson(request, found);
+    const text = textOf(bytes);
     return { match: found, message: requestMessage({ match: found, query, body: text === '' ? undefined : parseStrict(text) }) };
   }
 }
+
+/** Dot segments are resolved, as every proxy does; the host of an absolute path is nothing to us. Two slashes at its beginning are no host. */
+const resolved = (path: string): string => URL.parse(path.startsWith('/') ? `http://service${path}` : path)?.pathname ?? path;
 
 /** @throws {BifrostError} `INVALID_ARGUMENT` */
 function requireJson(request: HttpRequest, { binding }: Match): void {

@@ -45,10 +45,14 @@ function issuesOfValue(field: DescField, value: unknown, path: string): readonly
 
 function issuesOf(desc: DescMessage, json: unknown, at: string): readonly Issue[] {
   if (!isObject(json)) return [];
+  const seen = new Set<string>();
   return Object.entries(json).flatMap(([name, value]): readonly Issue[] => {
     const field = desc.fields.find((each) => each.name === name || each.jsonName === name);
     const path = at === '' ? (field?.name ?? name.slice(0, MAX_NAME)) : `${at}.${field?.name ?? name.slice(0, MAX_NAME)}`;
-    return field === undefined ? [{ path, message: 'is not an option here' }] : issuesOfField(field, value, path);
+    if (field === undefined) return [{ path, message: 'is not an option here' }];
+    if (seen.has(field.name)) return [{ path, message: 'is given twice, in two spellings' }];
+    seen.add(field.name);
+    return issuesOfField(field, value, path);
   });
 }
 

@@ -6,11 +6,11 @@ export type Changeable = Readonly<Record<string, unknown>>;
 
 const snake = (name: string): string => wirePath(name);
 
-function wrongPath(paths: readonly string[]): BifrostError {
+function wrongPath(indexes: readonly number[]): BifrostError {
   return new BifrostError({
     code: 'INVALID_ARGUMENT',
     message: 'The mask names what cannot be changed.',
-    issues: paths.map((_, index) => ({ path: `updateMask.${index}`, message: 'is nothing that this call can change' })),
+    issues: indexes.map((index) => ({ path: `updateMask.${index}`, message: 'is nothing that this call can change' })),
   });
 }
 
@@ -38,7 +38,7 @@ export function changeOf(request: Plain, { config, top = {} }: { readonly config
   const inConfig = new Set(Object.keys(config).filter((name) => whole || mask.includes(`config.${snake(name)}`)));
   const atTop = new Set(Object.keys(top).filter((name) => mask.includes(snake(name))));
   const known = new Set(['config', ...Object.keys(config).map((name) => `config.${snake(name)}`), ...Object.keys(top).map(snake)]);
-  const unknown = mask.filter((path) => !known.has(path));
+  const unknown = mask.flatMap((path, index) => (known.has(path) ? [] : [index]));
   if (unknown.length > 0) throw wrongPath(unknown);
   return {
     ...(inConfig.size === 0 ? {} : { config: pick(given, config, (name) => inConfig.has(name)) }),

@@ -108,7 +108,7 @@ class LimitPerKey {
 }
 
 /** A peer's key: an IPv6 peer is its /64, since whoever has one address there has them all. */
-function peerKey(address: string): string {
+export function peerKey(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;
   const [plain = ''] = address.split('%'); // without the zone
