@@ -47,7 +47,13 @@ describe('a Tailnet', () => {
       config: { allowed_networks: ['10.0.0.0/8'], blocked_networks: ['169.254.0.0/16'] },
     });
     const [applied, called] = await Promise.all(['applied', 'called'].map((name) => platform.must('GET', `/tailnets/${name}`)));
-    const own = { tailnet_id: expect.any(String), tailnet_name: expect.any(String), created_at: expect.any(String), conditions: expect.any(Array) };
+    const own = {
+      tailnet_id: expect.any(String),
+      tailnet_name: expect.any(String),
+      created_at: expect.any(String),
+      conditions: expect.any(Array),
+      etag: expect.any(String),
+    };
     expect(applied).toEqual({ ...called, ...own });
     await deleted('tailnet/applied', 'tailnet/called');
     expect(await look()).toEqual(before);
