@@ -1,4 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
+import { isSecretLike } from '../domain/secret-like.ts';
 import type { AuditedRequest } from '../ports/index.ts';
 import type { About, Call, Context } from './context.ts';
 
@@ -15,7 +16,7 @@ export interface Audited extends Omit<Call, 'about'> {
 
 /** A name as callers give it, for the record; empty for what cannot be one: rejected input, and keys put where names belong, are not written down. */
 export const nameForRecord = (value: unknown): string =>
-  typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._/-]{0,316}$/.test(value) && !value.includes('tskey-') ? value : '';
+  typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._/-]{0,316}$/.test(value) && !isSecretLike(value) ? value : '';
 
 const readOnly = (): BifrostError =>
   new BifrostError({

@@ -1,5 +1,5 @@
 import { type DescField, type DescMessage, type JsonObject, type JsonValue, ScalarType } from '@bufbuild/protobuf';
-import { wrong } from './rest-error.ts';
+import { shownName, wrong } from './rest-error.ts';
 
 /** Percent escapes and plus signs; text must be Unicode. @throws {BifrostError} `INVALID_ARGUMENT` */
 function decoded(text: string): string {
@@ -18,7 +18,7 @@ export function queryPairs(query: string): readonly (readonly [string, string])[
     .filter((part) => part !== '')
     .map((part) => {
       const at = part.indexOf('=');
-      if (at < 0) throw wrong(decoded(part).slice(0, 64), 'has no value');
+      if (at < 0) throw wrong(shownName(decoded(part)), 'has no value');
       return [decoded(part.slice(0, at)), decoded(part.slice(at + 1))];
     });
 }
@@ -41,7 +41,7 @@ export function fromQuery(desc: DescMessage, pairs: readonly (readonly [string, 
   for (const [name, text] of pairs) {
     const field = desc.fields.find((each) => each.name === name || each.jsonName === name);
     if (field === undefined || bound.has(field.name) || field.message !== undefined || field.fieldKind === 'map')
-      throw wrong(name.slice(0, 64), 'is not a parameter here');
+      throw wrong(shownName(name), 'is not a parameter here');
     const known = json[field.name];
     if (field.fieldKind === 'list') json[field.name] = [...((known ?? []) as JsonValue[]), queryValue(field, text)];
     else if (known !== undefined) throw wrong(field.name, 'is given twice');

@@ -2,7 +2,7 @@ import { create, type DescField, type DescMessage, fromJson, type JsonObject, ty
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { FieldMaskSchema } from '@bufbuild/protobuf/wkt';
 import type { Match } from './http-rules.ts';
-import { malformed, wrong } from './rest-error.ts';
+import { malformed, shownName, wrong } from './rest-error.ts';
 import { fromQuery, queryPairs } from './rest-query.ts';
 import { shapeIssues } from './rest-shape.ts';
 
@@ -55,7 +55,7 @@ export function requestMessage({ match: { binding, bound }, query, body }: RestR
   }
   const fromPath = [...bound].map(([name, text]): [string, string] => [name, unescaped(text)]);
   const pairs = queryPairs(query);
-  if (binding.hasBody && pairs.length > 0) throw wrong(pairs[0]?.[0].slice(0, 64) ?? '', 'belongs into the body');
+  if (binding.hasBody && pairs.length > 0) throw wrong(shownName(pairs[0]?.[0] ?? ''), 'belongs into the body');
   const json = { ...fromQuery(desc, pairs, new Set(bound.keys())), ...withCamelMasks(desc, given), ...Object.fromEntries(fromPath) };
   if (Object.keys(json).length === 0) return create(desc);
   const issues = shapeIssues(desc, json);

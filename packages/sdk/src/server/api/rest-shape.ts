@@ -1,9 +1,9 @@
 import type { Issue } from '@bifrost/types/core';
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { FieldMaskSchema, StructSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { shownName } from './rest-error.ts';
 
 const MAX_ISSUES = 100;
-const MAX_NAME = 64; // an unknown member is the caller's own text
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -48,7 +48,7 @@ function issuesOf(desc: DescMessage, json: unknown, at: string): readonly Issue[
   const seen = new Set<string>();
   return Object.entries(json).flatMap(([name, value]): readonly Issue[] => {
     const field = desc.fields.find((each) => each.name === name || each.jsonName === name);
-    const path = at === '' ? (field?.name ?? name.slice(0, MAX_NAME)) : `${at}.${field?.name ?? name.slice(0, MAX_NAME)}`;
+    const path = at === '' ? (field?.name ?? shownName(name)) : `${at}.${field?.name ?? shownName(name)}`;
     if (field === undefined) return [{ path, message: 'is not an option here' }];
     if (seen.has(field.name)) return [{ path, message: 'is given twice, in two spellings' }];
     seen.add(field.name);
