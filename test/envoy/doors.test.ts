@@ -1,8 +1,8 @@
-import { ERROR_CODES, type ErrorCode } from '@bifrost/types/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Door, Headers, Json, Verdict } from './support/door.ts';
 import { Service } from './support/service.ts';
 import { waitFor } from './support/wait.ts';
+import { expectSame } from './support/worlds.ts';
 
 let service: Service;
 let admin: Headers;
@@ -24,22 +24,11 @@ const wish = (name: string, more: Json = {}): Json => ({
   ...more,
 });
 
-/** What all doors must agree on; the text too, but not what tells one call from another. */
-const essence = ({ code, reason, fields, body }: Verdict): unknown => ({ code, reason, fields, ...(code === 0 ? { body } : {}) });
-
 /** The same call through all four; REST also with the status of the code. */
 async function everywhere(method: string, request: Json, headers: Headers = admin): Promise<Verdict> {
-  const verdicts: Verdict[] = [];
-  for (const each of doors()) verdicts.push(await each.call(method, request, { headers }));
-  const [first, ...others] = verdicts;
-  if (first === undefined) throw new RangeError('no doors');
-  for (const [index, other] of others.entries())
-    expect([doors()[index + 1]?.name, essence(other)]).toEqual([doors()[index + 1]?.name, essence(first)]);
-  for (const { http, reason } of verdicts.filter(({ kind }) => kind === 'rest'))
-    if (reason !== undefined) expect(http).toBe(ERROR_CODES[reason as ErrorCode].http);
-  for (const { headers: told } of verdicts.filter(({ kind }) => kind === 'rest'))
-    expect([told.has('bifrost-http-status'), told.has('grpc-status')]).toEqual([false, false]);
-  return first;
+  const verdicts = new Map<string, Verdict>();
+  for (const each of doors()) verdicts.set(each.name, await each.call(method, request, { headers }));
+  return expectSame(verdicts);
 }
 
 describe.each(NAMES)('through %s', (name) => {
