@@ -86,31 +86,6 @@ describe('all four doors say the same', () => {
     expect((await everywhere('PlanUpgradeSidecars', { tailnet_name: 'shown' })).code).toBe(0);
   });
 
-  it('of a sidecar: planned, attached, read, planned anew, detached', async () => {
-    await service.addBook('customer-a', 'support-book');
-    await service.manager.createTailnet({ customerId: 'customer-a', tailnetName: 'books', config: { allowedNetworks: ['10.1.0.0/16'] } });
-    const request = { book_deployment_id: 'support-book', tailnet_name: 'books', config: { hostname: 'book-customer-support', accept_routes: true } };
-    expect((await everywhere('PlanAttachSidecar', request)).body).toMatchObject({
-      attached: false,
-      form: 'apply',
-      fragment: {},
-      workload: { kind: 'Deployment' },
-    });
-    const attached = await everywhere('AttachSidecar', request);
-    expect(Object.keys(attached.body as Json).sort()).toEqual(['created_at', 'sidecar_id', 'status', 'tailnet_name']);
-    const { sidecar_id } = attached.body as { readonly sidecar_id: string };
-    expect((await everywhere('GetSidecar', { sidecar_id })).body).toMatchObject({
-      sidecar: { sidecar_id, customer_id: 'customer-a', mode: 'apply' },
-    });
-    expect((await everywhere('PlanUpdateSidecar', { sidecar_id, config: { enable_ssh: true } })).body).toMatchObject({
-      plan: { changes: ['config.enable_ssh'] },
-    });
-    expect(await everywhere('UpdateSidecar', { sidecar_id, config: { accept_routes: false }, update_mask: 'config.hostname' })).toMatchObject({
-      fields: ['update_mask.0'],
-    });
-    expect((await door('rest').call('DetachSidecar', { sidecar_id }, { headers: admin })).http).toBe(202);
-  });
-
   it.each<[string, string, Json, string]>([
     ['a tailnet that is not there', 'GetTailnet', { tailnet_name: 'nobodys' }, 'TAILNET_NOT_FOUND'],
     ['a sidecar that is not there', 'GetSidecar', { sidecar_id: 'nobodys' }, 'SIDECAR_NOT_FOUND'],

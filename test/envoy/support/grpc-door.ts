@@ -24,7 +24,7 @@ export class GrpcDoor implements Door {
   call(name: string, request: Json, options: CallOptions = {}): Promise<Verdict> {
     const method = NetworkManager.methods.find((each) => each.name === name);
     if (method?.methodKind !== 'unary') throw new RangeError(`no unary method ${name}`);
-    return this.send(method as DescMethodUnary, fromJson(method.input, request as JsonValue), options);
+    return this.send(method as DescMethodUnary, fromJson(method.input, withCamelMask(request)), options);
   }
 
   /** A message as it is. */
@@ -64,6 +64,14 @@ export class GrpcDoor implements Door {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#sessions.abort(new Error('the door was closed'));
   }
+}
+
+/** The library reads masks in camel case only. */
+function withCamelMask(request: Json): JsonValue {
+  const { update_mask: mask } = request;
+  return (
+    typeof mask === 'string' ? { ...request, update_mask: mask.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()) } : request
+  ) as JsonValue;
 }
 
 /** A Connect error in the words of REST. */
