@@ -88,6 +88,7 @@ export class RestDoor implements Door {
     const accept = form === 'sse' ? 'text/event-stream' : 'application/x-ndjson';
     const { method, path } = encode('MonitorConnectivity', request);
     const response = await this.#begin({ method, path, headers: { accept, ...headers }, ...(signal === undefined ? {} : { signal }) });
+    response.on('error', () => {}); // who leaves before it reads hears of it elsewhere
     const [status, told] = [response.statusCode ?? 0, headersOf(response.headers)];
     if (status !== 200) throw new StreamEnd(verdictOf({ status, headers: told, text: await textOf(response) }));
     return { events: form === 'sse' ? serverSent(response) : lines(response), headers: told };

@@ -15,7 +15,7 @@ export interface Step {
   readonly reason?: string;
   readonly http?: number;
   readonly fields?: readonly string[];
-  readonly body?: unknown;
+  readonly body?: object;
   readonly keys?: readonly string[];
 }
 
