@@ -66,7 +66,7 @@ export class Envoy implements AsyncDisposable {
 
   async #ready(): Promise<void> {
     await waitFor(async () => {
-      if (this.#process.exitCode !== null) throw new Error(`envoy ended with ${this.#process.exitCode}: ${this.#said.error}`);
+      if (!this.isAlive) throw new Error(`envoy ended with ${this.#process.exitCode}: ${this.#said.error}`);
       const answer = await fetch(`http://127.0.0.1:${this.#admin}/ready`).catch(() => undefined);
       return answer?.status === 200;
     });
@@ -80,8 +80,19 @@ export class Envoy implements AsyncDisposable {
       .map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
   }
 
+  /** What it last said of itself. */
+  get lastWords(): string {
+    return this.#said.error;
+  }
+
+  get isAlive(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  /** Drains it, then ends it by its pid: by the signal alone it would cut what is under way. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#process.exitCode === null) {
+    if (this.isAlive) {
+      await fetch(`http://127.0.0.1:${this.#admin}/drain_listeners?graceful&skip_exit`, { method: 'POST' }).catch(() => {});
       const ended = once(this.#process, 'exit');
       this.#process.kill('SIGTERM');
       await ended;

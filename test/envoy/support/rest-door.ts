@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { Agent, request as send } from 'node:http';
-import type { Door, Headers, Json, Verdict } from './door.ts';
-import { refusal } from './door.ts';
+import { Agent, type IncomingMessage, request as send } from 'node:http';
+import { type CallOptions, type Door, type Headers, type Json, type Opened, refusal, StreamEnd, type Told, type Verdict } from './door.ts';
 
 interface Operation {
   readonly operationId: string;
@@ -70,25 +69,32 @@ export class RestDoor implements Door {
   }
 
   /** Whatever bytes are given. */
-  send({ method, path, headers = {}, body, signal }: Sent): Promise<Received> {
+  async send(sent: Sent): Promise<Received> {
+    const response = await this.#begin(sent);
+    return { status: response.statusCode ?? 0, headers: headersOf(response.headers), text: await textOf(response) };
+  }
+
+  #begin({ method, path, headers = {}, body, signal }: Sent): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const options = { host: '127.0.0.1', port: this.port, agent: this.#agent, method, path, headers, ...(signal === undefined ? {} : { signal }) };
-      const sent = send(options, (response) => {
-        let text = '';
-        response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-        response.on('error', reject);
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: headersOf(response.headers), text }));
-      });
+      const sent = send(options, resolve);
       sent.on('error', reject);
       sent.end(body);
     });
   }
 
-  async call(
-    method: string,
-    request: Json,
-    { headers = {}, signal }: { readonly headers?: Headers; readonly signal?: AbortSignal } = {},
-  ): Promise<Verdict> {
+  /** Events in the form that is asked for. @throws {StreamEnd} it was refused */
+  async open(request: Json, { headers = {}, signal, form = 'sse' }: CallOptions & { readonly form?: 'sse' | 'ndjson' } = {}): Promise<Opened> {
+    const accept = form === 'sse' ? 'text/event-stream' : 'application/x-ndjson';
+    const { method, path } = encode('MonitorConnectivity', request);
+    const response = await this.#begin({ method, path, headers: { accept, ...headers }, ...(signal === undefined ? {} : { signal }) });
+    response.on('error', () => {}); // who leaves before it reads hears of it elsewhere
+    const [status, told] = [response.statusCode ?? 0, headersOf(response.headers)];
+    if (status !== 200) throw new StreamEnd(verdictOf({ status, headers: told, text: await textOf(response) }));
+    return { events: form === 'sse' ? serverSent(response) : lines(response), headers: told };
+  }
+
+  async call(method: string, request: Json, { headers = {}, signal }: CallOptions = {}): Promise<Verdict> {
     const encoded = encode(method, request);
     const json = encoded.body === undefined ? {} : { 'content-type': 'application/json' };
     return verdictOf(await this.send({ ...encoded, headers: { ...json, ...headers }, ...(signal === undefined ? {} : { signal }) }));
@@ -111,5 +117,39 @@ function parsed(text: string): unknown {
     return JSON.parse(text);
   } catch {
     return { notJson: text.slice(0, 200) };
+  }
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  return text;
+}
+
+async function* blocks(response: IncomingMessage, end: string): AsyncGenerator<string> {
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) {
+    const parts = (text + chunk).split(end);
+    text = parts.pop() ?? '';
+    yield* parts;
+  }
+}
+
+const failed = (status: unknown): StreamEnd => new StreamEnd({ kind: 'rest', ...refusal(status), http: 200, body: status, headers: new Map() });
+
+async function* lines(response: IncomingMessage): AsyncGenerator<Told> {
+  for await (const line of blocks(response, '\n')) {
+    const told = JSON.parse(line) as Told & { readonly error?: unknown };
+    if (told.error !== undefined) throw failed(told.error);
+    yield told;
+  }
+}
+
+async function* serverSent(response: IncomingMessage): AsyncGenerator<Told> {
+  for await (const block of blocks(response, '\n\n')) {
+    const of = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
+    if (of('event') === 'error') throw failed(JSON.parse(of('data') ?? ''));
+    const data = of('data');
+    yield data === undefined ? { tailnet_name: '', event_type: '', details: {}, resume_token: of('id') ?? '' } : (JSON.parse(data) as Told);
   }
 }
