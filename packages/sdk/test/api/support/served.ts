@@ -2,6 +2,7 @@ import { Agent, type IncomingHttpHeaders, request as send } from 'node:http';
 import { ErrorInfoSchema, HelpSchema, NetworkManager } from '@bifrost/types/proto';
 import { type Client, ConnectError, createClient, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import { expect, vi } from 'vitest';
 import { type ApiServer, type ApiServerOptions, apiKeyAuthenticator, createApiKey, createApiServer } from '../../../src/server/index.ts';
 import { type Opened, openWorld, type WorldOptions } from '../../support/world.ts';
 
@@ -97,6 +98,21 @@ export class Served implements AsyncDisposable {
       sent.on('error', reject);
       sent.end(text);
     });
+  }
+
+  /** Moves the world's time on until `work` is done: a stream takes a moment of real time to be opened. */
+  async beating<Result>(work: Promise<Result>): Promise<Result> {
+    let isDone = false;
+    const mark = (): void => {
+      isDone = true;
+    };
+    work.then(mark, mark);
+    const turn = async (): Promise<void> => {
+      await this.world.clock.advance(1_000);
+      expect(isDone).toBe(true);
+    };
+    await vi.waitFor(turn, { timeout: 10_000, interval: 5 });
+    return work;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
