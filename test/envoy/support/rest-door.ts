@@ -76,7 +76,17 @@ export class RestDoor implements Door {
 
   #begin({ method, path, headers = {}, body, signal }: Sent): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const options = { host: '127.0.0.1', port: this.port, agent: this.#agent, method, path, headers, ...(signal === undefined ? {} : { signal }) };
+      // Said for GET and DELETE too, or the body would be read as the next request.
+      const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
+      const options = {
+        host: '127.0.0.1',
+        port: this.port,
+        agent: this.#agent,
+        method,
+        path,
+        headers: { ...length, ...headers },
+        ...(signal === undefined ? {} : { signal }),
+      };
       const sent = send(options, resolve);
       sent.on('error', reject);
       sent.end(body);

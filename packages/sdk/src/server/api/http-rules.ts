@@ -69,7 +69,10 @@ function bind({ segments, custom }: Binding, path: readonly string[]): ReadonlyM
 export function match(bindings: readonly Binding[], verb: string, path: string): Match | undefined {
   const segments = path.slice(1).split('/');
   const candidates = bindings.filter((binding) => binding.verb === verb);
-  for (const binding of [...candidates.filter(({ custom }) => custom !== undefined), ...candidates.filter(({ custom }) => custom === undefined)]) {
+  const custom = bindings.filter((binding) => binding.custom !== undefined);
+  // With a custom verb of this place at its end it is no name, whatever the method: a transcoder in front says the same.
+  const isCustom = custom.some((binding) => bind(binding, segments) !== undefined);
+  for (const binding of candidates.filter((each) => (each.custom !== undefined) === isCustom)) {
     const bound = bind(binding, segments);
     if (bound !== undefined) return { binding, bound };
   }

@@ -47,7 +47,7 @@ function unescaped(text: string): string {
  */
 export function requestMessage({ match: { binding, bound }, query, body }: RestRequest): MessageShape<DescMessage> {
   const desc = binding.method.input;
-  const given = binding.hasBody && body !== undefined ? body : {};
+  const given = binding.hasBody && body !== undefined ? body : {}; // null is a body, and no object
   if (!isObject(given)) throw wrong('', 'The body is not a JSON object.');
   for (const name of Object.keys(given)) {
     const field = fieldOf(desc, name);
