@@ -11,7 +11,7 @@ const commands = blocks.filter(({ language }) => language === 'sh').map(({ text 
 
 /** What each block must print, in the guide's own words. */
 const PRINTED: readonly (readonly [title: string, printed: RegExp])[] = [
-  ['starts the lab and the manager', /^network-manager-\S+ +1\/1 +Running/m],
+  ['starts the lab and the manager', /^network-manager-\S+ +2\/2 +Running/m],
   ['makes the customer’s side', /"enabledRoutes":\["10\.1\.0\.0\/24"\]/],
   ['makes yours', /^tailnet\S+acme condition met\n[\s\S]*deployment "book" successfully rolled out$/m],
   ['shows that the book does not reach the customer', /"kind":"ETIMEDOUT"/],
