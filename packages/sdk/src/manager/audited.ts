@@ -1,17 +1,19 @@
 import { BifrostError } from '@bifrost/types/core';
 import { isSecretLike } from '../domain/secret-like.ts';
-import type { AuditedRequest } from '../ports/index.ts';
-import type { About, Call, Context } from './context.ts';
+import type { Context } from './context.ts';
+import type { Change } from './etags.ts';
 
-export interface Audited extends Omit<Call, 'about'> {
-  readonly actor: string;
+/** Who stands in the record where a caller gives no name. */
+const DEFAULT_ACTOR = 'sdk';
+
+export interface Audited {
+  /** As it came: who asks, by which request, and whose the object was found to be. */
+  readonly call: Change;
   readonly action: string;
-  readonly subject: string;
-  readonly customerId?: string | undefined;
-  /** Whose object it was found to be, where the caller does not say whose it wants. */
-  readonly about?: About | undefined;
-  /** What a door took. */
-  readonly request?: AuditedRequest | undefined;
+  /** What it is about, as the caller gives it. */
+  readonly subject: unknown;
+  /** Whose it is to be, where the caller says so. */
+  readonly customerId?: unknown;
 }
 
 /** A name as callers give it, for the record; empty for what cannot be one: rejected input, and keys put where names belong, are not written down. */
@@ -31,13 +33,15 @@ const readOnly = (): BifrostError =>
  */
 export async function audited<Checked, Result>(
   context: Context,
-  { actor, action, subject, request, signal, ...whose }: Audited,
+  { call, action, subject, customerId: named }: Audited,
   { check, write }: { readonly check: () => Promise<Checked>; readonly write: (checked: Checked) => Promise<Result> },
 ): Promise<Result> {
+  const { actor = DEFAULT_ACTOR, request, signal } = call;
   const record = (outcome: string): Promise<void> => {
-    const customerId = whose.customerId || whose.about?.customerId;
+    const customerId = nameForRecord(named) || call.about?.customerId;
     const known = { ...(customerId ? { customerId } : {}), ...(request ? { request } : {}) };
-    return context.audit.append({ atMs: context.clock.nowMs(), actor, action, subject, outcome, ...known }, { signal });
+    const about = { action, subject: nameForRecord(subject), ...known };
+    return context.audit.append({ atMs: context.clock.nowMs(), actor, outcome, ...about }, { signal });
   };
   const refused = async (error: unknown): Promise<never> => {
     if (BifrostError.is(error) && !signal.aborted) {

@@ -5,7 +5,7 @@ import type { SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import { attachmentKey } from '../domain/names.ts';
 import type { PodTemplateShape } from '../domain/pod-shape.ts';
 import type { Workload } from '../ports/index.ts';
-import { audited, nameForRecord } from './audited.ts';
+import { audited } from './audited.ts';
 import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
 import type { Change } from './etags.ts';
 import { networkHash } from './hashes.ts';
@@ -14,7 +14,6 @@ import { sameJson } from './same-json.ts';
 import { createOrFind } from './sidecar-calls.ts';
 import { agreeing, hostnameLock, requireFreeHostname, requireSameCustomer, requireUsableTailnet } from './sidecar-check.ts';
 import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
-import { DEFAULT_ACTOR } from './tailnet-calls.ts';
 
 /** A workload with its sidecar in it, ready to be created, and the registration that waits for it. */
 export interface Injected<Manifest> {
@@ -34,11 +33,11 @@ export async function injectSidecar<Manifest extends WorkloadManifest>(
   { manifest, ...input }: InjectSidecarInput & { readonly manifest: Manifest },
   call: Change,
 ): Promise<Injected<Manifest>> {
-  const subject = nameForRecord(`${manifest?.metadata?.namespace}/${manifest?.metadata?.name}`);
+  const subject = `${manifest?.metadata?.namespace}/${manifest?.metadata?.name}`;
   const register = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
-      { actor: call.actor ?? DEFAULT_ACTOR, action: 'injectSidecar', subject, request: call.request, about: call.about, signal: call.signal },
+      { call, action: 'injectSidecar', subject },
       {
         check: () => check(context, { manifest, input }, call),
         write: async (spec) => {

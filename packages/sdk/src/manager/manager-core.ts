@@ -1,6 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
 import { systemClock } from '../adapters/system/clock.ts';
-import type { AuditedRequest, AuditSink, Logger } from '../ports/index.ts';
+import type { AuditedRequest } from '../ports/index.ts';
 import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
 import { ConnectivityHistory } from './connectivity-history.ts';
@@ -18,6 +18,7 @@ import { type NetworkManagerOptions, resolveSettings } from './options.ts';
 import { Outdated } from './outdated.ts';
 import type { CallerScope } from './scope.ts';
 import { reconcileSidecar } from './sidecar-reconcile.ts';
+import { silentLogger, unrecorded } from './silent.ts';
 import { reconcileTailnet } from './tailnet-reconcile.ts';
 import { describeError } from './unexpected.ts';
 import { type Outcome, WorkQueue } from './work-queue.ts';
@@ -40,9 +41,6 @@ export interface CallerOptions {
 export interface ChangeOptions extends CallerOptions {
   readonly ifMatch?: string;
 }
-
-const silent: Logger = { log: () => {} };
-const unrecorded: AuditSink = { append: async () => {} };
 
 /** Kind and name of a key of a queue. */
 function placeOf(key: string): { readonly kind: string; readonly name: string } {
@@ -73,7 +71,7 @@ export abstract class ManagerCore implements AsyncDisposable {
   constructor(options: NetworkManagerOptions) {
     const settings = resolveSettings(options);
     const clock = options.clock ?? systemClock();
-    const logger = options.logger ?? silent;
+    const logger = options.logger ?? silentLogger;
     const events = new EventBus((name, error) => logger.log('error', 'a listener threw', { name, error: describeError(error) }));
     this.#readOnly = settings.readOnly;
     this.context = {

@@ -4,14 +4,14 @@ import { withFragment } from '../domain/attach-plan.ts';
 import type { AttachForm, SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import { attachmentKey, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
-import { audited, nameForRecord } from './audited.ts';
+import { audited } from './audited.ts';
 import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { inScope, isVisible } from './scope.ts';
 import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
 import { attachResponse } from './sidecar-view.ts';
-import { DEFAULT_ACTOR, gone } from './tailnet-calls.ts';
+import { gone } from './tailnet-calls.ts';
 
 /** What an attach would do, exactly: nothing of it has been written. */
 export interface AttachPlan {
@@ -39,12 +39,12 @@ export async function planAttach(context: Context, input: AttachSidecarInput, ca
 
 /** @see NetworkManager.attachSidecar */
 export async function attachSidecar(context: Context, input: AttachSidecarInput, call: Caller & AttachCall): Promise<Made<AttachSidecarResponse>> {
-  const subject = nameForRecord(input?.bookDeploymentId);
+  const subject = input?.bookDeploymentId;
   const hostname = await hostnameLock(context, input, call);
   const attach = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
-      { actor: call.actor ?? DEFAULT_ACTOR, action: 'attachSidecar', subject, request: call.request, about: call.about, signal: call.signal },
+      { call, action: 'attachSidecar', subject },
       {
         check: () => checkAttach(context, input, call),
         write: async ({ spec, present }) => {
@@ -118,14 +118,7 @@ export async function detachSidecar(
 ): Promise<void> {
   await audited(
     context,
-    {
-      actor: call.actor ?? DEFAULT_ACTOR,
-      action: 'detachSidecar',
-      subject: nameForRecord(sidecarId),
-      request: call.request,
-      about: call.about,
-      signal: call.signal,
-    },
+    { call, action: 'detachSidecar', subject: sidecarId },
     {
       check: async () => {
         const sidecar = await requireSidecar(context, sidecarId, call);

@@ -2,7 +2,7 @@ import { parseOrThrow, type UpdateSidecarInput, updateSidecarRequestSchema } fro
 import { BifrostError, type ChangePlan, type Sidecar, type UpdateSidecarRequest } from '@bifrost/types/core';
 import { withoutSidecar } from '../domain/attach-plan.ts';
 import type { SidecarSpec, StoredSidecar } from '../domain/model.ts';
-import { audited, nameForRecord } from './audited.ts';
+import { audited } from './audited.ts';
 import { type Call, type Context, keepSidecar, respecSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { networkHash } from './hashes.ts';
@@ -12,7 +12,6 @@ import { ownedByCreator, requireSidecar } from './sidecar-calls.ts';
 import { requireUsableTailnet } from './sidecar-check.ts';
 import { renderAdmitted } from './sidecar-render.ts';
 import { sidecarView } from './sidecar-view.ts';
-import { DEFAULT_ACTOR } from './tailnet-calls.ts';
 import { requireAllowed } from './tailnet-update-calls.ts';
 import { previousOf, trialOf } from './tailnet-upgrade.ts';
 
@@ -85,53 +84,45 @@ export async function updateSidecar(
   { allowRollout = false, ...input }: UpdateSidecarInput & { readonly allowRollout?: boolean },
   call: Change,
 ): Promise<Sidecar> {
-  const subject = {
-    actor: call.actor ?? DEFAULT_ACTOR,
-    action: 'updateSidecar',
-    subject: nameForRecord(input.sidecarId),
-    request: call.request,
-    about: call.about,
-    signal: call.signal,
-  };
-  return audited(context, subject, {
-    check: async () => {
-      const found = await planned(context, input, call);
-      requireAllowed(found.plan, allowRollout);
-      return found;
+  return audited(
+    context,
+    { call, action: 'updateSidecar', subject: input.sidecarId },
+    {
+      check: async () => {
+        const found = await planned(context, input, call);
+        requireAllowed(found.plan, allowRollout);
+        return found;
+      },
+      write: async ({ sidecar, spec, plan }) => {
+        if (plan.changes.length === 0) return sidecarView(context, sidecar);
+        const write = (): Promise<StoredSidecar> => respecSidecar(context, sidecar, { spec, ...call });
+        const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
+        context.touch('sidecar', written.key);
+        return sidecarView(context, written);
+      },
     },
-    write: async ({ sidecar, spec, plan }) => {
-      if (plan.changes.length === 0) return sidecarView(context, sidecar);
-      const write = (): Promise<StoredSidecar> => respecSidecar(context, sidecar, { spec, ...call });
-      const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
-      context.touch('sidecar', written.key);
-      return sidecarView(context, written);
-    },
-  });
+  );
 }
 
 /** @see NetworkManager.repairSidecar */
 export async function repairSidecar(context: Context, sidecarId: string, call: Change): Promise<Sidecar> {
-  const subject = {
-    actor: call.actor ?? DEFAULT_ACTOR,
-    action: 'repairSidecar',
-    subject: nameForRecord(sidecarId),
-    request: call.request,
-    about: call.about,
-    signal: call.signal,
-  };
-  return audited(context, subject, {
-    check: async () => {
-      const sidecar = await requireSidecar(context, sidecarId, call);
-      requireMatch(sidecar, call);
-      if (sidecar.spec.mode === 'inject') throw ownedByCreator(sidecar.spec, 'Create it anew with this fragment in it.');
-      return sidecar;
+  return audited(
+    context,
+    { call, action: 'repairSidecar', subject: sidecarId },
+    {
+      check: async () => {
+        const sidecar = await requireSidecar(context, sidecarId, call);
+        requireMatch(sidecar, call);
+        if (sidecar.spec.mode === 'inject') throw ownedByCreator(sidecar.spec, 'Create it anew with this fragment in it.');
+        return sidecar;
+      },
+      write: async (sidecar) => {
+        const { repairs: _, ...state } = sidecar.state;
+        const write = (): Promise<StoredSidecar> => keepSidecar(context, sidecar, { state, ...call });
+        const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
+        context.touch('sidecar', written.key);
+        return sidecarView(context, written);
+      },
     },
-    write: async (sidecar) => {
-      const { repairs: _, ...state } = sidecar.state;
-      const write = (): Promise<StoredSidecar> => keepSidecar(context, sidecar, { state, ...call });
-      const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
-      context.touch('sidecar', written.key);
-      return sidecarView(context, written);
-    },
-  });
+  );
 }

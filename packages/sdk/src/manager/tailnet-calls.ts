@@ -9,15 +9,13 @@ import {
 } from '@bifrost/types/core';
 import type { StoredTailnet, TailnetSpec, UpgradeState } from '../domain/model.ts';
 import { customerSecretName, tailnetSecretName } from '../domain/names.ts';
-import { audited, nameForRecord } from './audited.ts';
+import { audited } from './audited.ts';
 import type { Call, Context, Found } from './context.ts';
 import { type Change, etagOf, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { sameJson } from './same-json.ts';
 import { inScope, requirePermitted } from './scope.ts';
 import { refuseCredentialOfOurs } from './tailnet-acceptance.ts';
-
-export const DEFAULT_ACTOR = 'sdk';
 
 const TAILNET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -140,30 +138,25 @@ async function createOrFind(context: Context, { tailnetName, spec }: Wish, call:
 
 /** @see NetworkManager.createTailnet */
 export async function createTailnet(context: Context, input: CreateTailnetInput, call: Change): Promise<Made<CreateTailnetResponse>> {
-  const subject = {
-    actor: call.actor ?? DEFAULT_ACTOR,
-    action: 'createTailnet',
-    subject: nameForRecord(input?.tailnetName),
-    customerId: nameForRecord(input?.customerId),
-    request: call.request,
-    about: call.about,
-    signal: call.signal,
-  };
-  return audited(context, subject, {
-    check: async () => {
-      const request: CreateTailnetRequest = parseOrThrow(createTailnetRequestSchema, input, 'INVALID_ARGUMENT');
-      requirePermitted(request.customerId, call.scope);
-      const wish: Wish = { tailnetName: request.tailnetName, spec: specOf(context, request) };
-      await sameTailnet(context, wish, call);
-      return wish;
+  return audited(
+    context,
+    { call, action: 'createTailnet', subject: input?.tailnetName, customerId: input?.customerId },
+    {
+      check: async () => {
+        const request: CreateTailnetRequest = parseOrThrow(createTailnetRequestSchema, input, 'INVALID_ARGUMENT');
+        requirePermitted(request.customerId, call.scope);
+        const wish: Wish = { tailnetName: request.tailnetName, spec: specOf(context, request) };
+        await sameTailnet(context, wish, call);
+        return wish;
+      },
+      write: async (wish) => {
+        const found = await createOrFind(context, wish, call);
+        context.announcer.sawTailnet(found.stored.key, found.stored);
+        context.touch('tailnet', found.stored.key);
+        return response(found);
+      },
     },
-    write: async (wish) => {
-      const found = await createOrFind(context, wish, call);
-      context.announcer.sawTailnet(found.stored.key, found.stored);
-      context.touch('tailnet', found.stored.key);
-      return response(found);
-    },
-  });
+  );
 }
 
 /** @see NetworkManager.deleteTailnet */
@@ -172,40 +165,36 @@ export async function deleteTailnet(
   { tailnetName, cascade = false, abandon = false }: { readonly tailnetName: string; readonly cascade?: boolean; readonly abandon?: boolean },
   call: Change,
 ): Promise<void> {
-  const subject = {
-    actor: call.actor ?? DEFAULT_ACTOR,
-    action: 'deleteTailnet',
-    subject: nameForRecord(tailnetName),
-    request: call.request,
-    about: call.about,
-    signal: call.signal,
-  };
-  await audited(context, subject, {
-    check: async () => {
-      const tailnet = await requireTailnet(context, tailnetName, call);
-      requireMatch(tailnet, call);
-      const sidecars = (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnetName);
-      if (sidecars.length > 0 && !cascade) {
-        throw new BifrostError({
-          code: 'TAILNET_IN_USE',
-          message: `The tailnet has ${sidecars.length} sidecars: detach them first, or delete with cascade.`,
-          details: { tailnetName, sidecars: String(sidecars.length) },
-          issues: [{ path: 'tailnetName', message: 'has sidecars' }],
-        });
-      }
-      return { tailnet, sidecars };
+  await audited(
+    context,
+    { call, action: 'deleteTailnet', subject: tailnetName },
+    {
+      check: async () => {
+        const tailnet = await requireTailnet(context, tailnetName, call);
+        requireMatch(tailnet, call);
+        const sidecars = (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnetName);
+        if (sidecars.length > 0 && !cascade) {
+          throw new BifrostError({
+            code: 'TAILNET_IN_USE',
+            message: `The tailnet has ${sidecars.length} sidecars: detach them first, or delete with cascade.`,
+            details: { tailnetName, sidecars: String(sidecars.length) },
+            issues: [{ path: 'tailnetName', message: 'has sidecars' }],
+          });
+        }
+        return { tailnet, sidecars };
+      },
+      write: async ({ tailnet, sidecars }) => {
+        // The tailnet first: from then on nothing can be attached to it.
+        await removeTailnet(context, { tailnet, abandon }, call);
+        for (const sidecar of sidecars) {
+          const { sidecarId } = sidecar.spec;
+          await removeSame(context.store.sidecars, sidecar, { ...call, isSame: ({ spec }) => spec.sidecarId === sidecarId });
+          context.touch('sidecar', sidecar.key);
+        }
+        context.touch('tailnet', tailnetName);
+      },
     },
-    write: async ({ tailnet, sidecars }) => {
-      // The tailnet first: from then on nothing can be attached to it.
-      await removeTailnet(context, { tailnet, abandon }, call);
-      for (const sidecar of sidecars) {
-        const { sidecarId } = sidecar.spec;
-        await removeSame(context.store.sidecars, sidecar, { ...call, isSame: ({ spec }) => spec.sidecarId === sidecarId });
-        context.touch('sidecar', sidecar.key);
-      }
-      context.touch('tailnet', tailnetName);
-    },
-  });
+  );
 }
 
 async function removeTailnet(

@@ -1,13 +1,13 @@
 import { parseOrThrow, type UpdateTailnetInput, updateTailnetRequestSchema } from '@bifrost/types';
 import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateTailnetRequest } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
-import { audited, nameForRecord } from './audited.ts';
+import { audited } from './audited.ts';
 import { type Context, interruptPaused } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
-import { DEFAULT_ACTOR, requireTailnet, tailnetView, writeTailnet } from './tailnet-calls.ts';
+import { requireTailnet, tailnetView, writeTailnet } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade } from './tailnet-upgrade.ts';
 
 interface Planned {
@@ -61,27 +61,23 @@ export async function updateTailnet(
   { allowRollout = false, ...input }: UpdateTailnetInput & { readonly allowRollout?: boolean },
   call: Change,
 ): Promise<Tailnet> {
-  const subject = {
-    actor: call.actor ?? DEFAULT_ACTOR,
-    action: 'updateTailnet',
-    subject: nameForRecord(input.tailnetName),
-    request: call.request,
-    about: call.about,
-    signal: call.signal,
-  };
-  return audited(context, subject, {
-    check: async () => {
-      const found = await planned(context, input, call);
-      requireAllowed(found.plan, allowRollout);
-      return found;
+  return audited(
+    context,
+    { call, action: 'updateTailnet', subject: input.tailnetName },
+    {
+      check: async () => {
+        const found = await planned(context, input, call);
+        requireAllowed(found.plan, allowRollout);
+        return found;
+      },
+      write: async ({ tailnet, spec, plan }) => {
+        const upgrade = plan.rollouts.length > 0 ? { upgrade: newUpgrade(context, { spec }) } : {};
+        if (plan.changes.length === 0 && plan.rollouts.length === 0) return tailnetView(tailnet);
+        // One write holds both: a configuration whose sidecars are to follow, and that they are.
+        return written(context, await writeTailnet(context, tailnet, { spec: { ...spec, ...upgrade }, ...call }));
+      },
     },
-    write: async ({ tailnet, spec, plan }) => {
-      const upgrade = plan.rollouts.length > 0 ? { upgrade: newUpgrade(context, { spec }) } : {};
-      if (plan.changes.length === 0 && plan.rollouts.length === 0) return tailnetView(tailnet);
-      // One write holds both: a configuration whose sidecars are to follow, and that they are.
-      return written(context, await writeTailnet(context, tailnet, { spec: { ...spec, ...upgrade }, ...call }));
-    },
-  });
+  );
 }
 
 /** @throws {BifrostError} `ROLLOUT_REQUIRED` — with the workloads whose pods would be replaced */
@@ -111,27 +107,23 @@ export async function pauseTailnet(
   call: Change,
 ): Promise<Tailnet> {
   const action = paused ? 'pauseTailnet' : 'resumeTailnet';
-  const subject = {
-    actor: call.actor ?? DEFAULT_ACTOR,
-    action,
-    subject: nameForRecord(tailnetName),
-    request: call.request,
-    about: call.about,
-    signal: call.signal,
-  };
-  return audited(context, subject, {
-    check: async () => {
-      const tailnet = await requireTailnet(context, tailnetName, call);
-      requireMatch(tailnet, call);
-      return tailnet;
+  return audited(
+    context,
+    { call, action, subject: tailnetName },
+    {
+      check: async () => {
+        const tailnet = await requireTailnet(context, tailnetName, call);
+        requireMatch(tailnet, call);
+        return tailnet;
+      },
+      write: async (tailnet) => {
+        const { paused: before = false, ...spec } = tailnet.spec;
+        if (before === paused) return tailnetView(tailnet);
+        context.hearing.pausedAtMs.set(tailnetName, context.clock.nowMs());
+        const replaced = await writeTailnet(context, tailnet, { spec: paused ? { ...spec, paused } : spec, ...call });
+        if (paused) interruptPaused(context, tailnetName);
+        return written(context, replaced);
+      },
     },
-    write: async (tailnet) => {
-      const { paused: before = false, ...spec } = tailnet.spec;
-      if (before === paused) return tailnetView(tailnet);
-      context.hearing.pausedAtMs.set(tailnetName, context.clock.nowMs());
-      const replaced = await writeTailnet(context, tailnet, { spec: paused ? { ...spec, paused } : spec, ...call });
-      if (paused) interruptPaused(context, tailnetName);
-      return written(context, replaced);
-    },
-  });
+  );
 }

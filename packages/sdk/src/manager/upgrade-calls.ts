@@ -1,12 +1,12 @@
 import { parseOrThrow, type UpgradeSidecarsInput, upgradeSidecarsRequestSchema } from '@bifrost/types';
 import type { ChangePlan, Rollout, UpgradeProgress, UpgradeSidecarsRequest } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
-import { audited, nameForRecord } from './audited.ts';
+import { audited } from './audited.ts';
 import type { Call, Context } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
 import { differencesOf, rolloutOf } from './rollouts.ts';
 import { requireUsableTailnet } from './sidecar-check.ts';
-import { DEFAULT_ACTOR, writeTailnet } from './tailnet-calls.ts';
+import { writeTailnet } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade, rerendered } from './tailnet-upgrade.ts';
 
 interface Planned {
@@ -44,25 +44,21 @@ export async function planUpgrade(context: Context, input: UpgradeSidecarsInput,
 
 /** @see NetworkManager.upgradeSidecars */
 export async function upgradeSidecars(context: Context, input: UpgradeSidecarsInput, call: Change): Promise<UpgradeProgress> {
-  const subject = {
-    actor: call.actor ?? DEFAULT_ACTOR,
-    action: 'upgradeSidecars',
-    subject: nameForRecord(input?.tailnetName),
-    request: call.request,
-    about: call.about,
-    signal: call.signal,
-  };
-  return audited(context, subject, {
-    check: () => planned(context, input, call),
-    write: async ({ request: { waveSize, trialMs }, tailnet }) => {
-      const wish = newUpgrade(context, tailnet, {
-        ...(waveSize === undefined ? {} : { waveSize }),
-        ...(trialMs === undefined ? {} : { trialMs }),
-      });
-      const written = await writeTailnet(context, tailnet, { spec: { ...tailnet.spec, upgrade: wish }, ...call });
-      context.announcer.sawTailnet(written.key, written);
-      context.touch('tailnet', written.key);
-      return { upgradeId: wish.upgradeId, total: context.observed.sidecarsOf(written.key).filter(isUpgradable).length, done: 0, finished: false };
+  return audited(
+    context,
+    { call, action: 'upgradeSidecars', subject: input?.tailnetName },
+    {
+      check: () => planned(context, input, call),
+      write: async ({ request: { waveSize, trialMs }, tailnet }) => {
+        const wish = newUpgrade(context, tailnet, {
+          ...(waveSize === undefined ? {} : { waveSize }),
+          ...(trialMs === undefined ? {} : { trialMs }),
+        });
+        const written = await writeTailnet(context, tailnet, { spec: { ...tailnet.spec, upgrade: wish }, ...call });
+        context.announcer.sawTailnet(written.key, written);
+        context.touch('tailnet', written.key);
+        return { upgradeId: wish.upgradeId, total: context.observed.sidecarsOf(written.key).filter(isUpgradable).length, done: 0, finished: false };
+      },
     },
-  });
+  );
 }
