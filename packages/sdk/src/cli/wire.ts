@@ -1,9 +1,7 @@
-import { type DescEnum, type DescMessage, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
+import type { DescEnum } from '@bufbuild/protobuf';
 import { type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt';
 
-/** A message as REST callers see it: scripts may rely on its names. */
-export const wireOf = <Desc extends DescMessage>(desc: Desc, message: MessageShape<Desc>): JsonValue =>
-  toJson(desc, message, { useProtoFieldName: true, alwaysEmitImplicit: true });
+export { wireOf } from '../server/api/fields.ts';
 
 /** The word for an enum's value; none for its zero. A value of a newer service is told as its number. */
 export function wordOf(desc: DescEnum, value: number): string {

@@ -42,8 +42,7 @@ describe('the record of a call', () => {
   let sidecarId = '';
   beforeAll(async () => {
     served = await Served.open();
-    ({ sidecarId } = await served.world.manager.attachSidecar(BOOK));
-    await served.world.until(async () => (await served.world.sidecars())[0]?.state.phase === 'connected');
+    sidecarId = await served.connected();
   });
   afterAll(() => served[Symbol.asyncDispose]());
 

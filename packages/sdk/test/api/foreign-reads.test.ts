@@ -49,8 +49,7 @@ describe('an id of another customer’s', () => {
   let sidecarId = '';
   beforeAll(async () => {
     served = await Served.open();
-    ({ sidecarId } = await served.world.manager.attachSidecar(BOOK));
-    await served.world.until(async () => (await served.world.sidecars())[0]?.state.phase === 'connected');
+    sidecarId = await served.connected();
     // Its owner has just used it: whatever is remembered of it is.
     await served.grpc('admin:acme-corp').getSidecar({ sidecarId });
     await served.grpc('admin:acme-corp').getTailnet({ tailnetName: TAILNET });

@@ -12,17 +12,6 @@ import { PLENTY, Served, TAILNET, toldBy } from './support/served.ts';
 
 const INFO = '/api/v1/networks/info';
 
-/** What comes back on a connection in clear until it ends. */
-async function _talk(port: number, parts: readonly (string | Buffer)[]): Promise<string> {
-  const socket = connect(port, '127.0.0.1').setNoDelay(true);
-  let heard = '';
-  socket.on('data', (chunk) => (heard += chunk.toString('latin1'))).on('error', () => undefined);
-  const closed = once(socket, 'close');
-  for (const part of parts) await new Promise((resolve) => socket.write(part, resolve));
-  await closed;
-  return heard;
-}
-
 describe('gRPC beside the service', () => {
   let served: Served;
   beforeAll(async () => {

@@ -4,6 +4,7 @@ import type { ConnectivityEvent } from '@bifrost/types/proto';
 import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { nameForRecord } from '../../manager/audited.ts';
 import type { ChangeOptions } from '../../manager/manager-core.ts';
+import { isVisible } from '../../manager/scope.ts';
 import { describeError } from '../../manager/unexpected.ts';
 import { callerOf, customersOf, type Principal } from '../auth/principal.ts';
 import { type AdminFlag, decide, type MethodName, type MethodRule, permissionDenied, ruleOf } from '../auth/rules.ts';
@@ -45,7 +46,8 @@ export interface Permitted {
 interface Asked {
   readonly subject: string;
   readonly customerId?: string;
-  readonly requestSha256?: string;
+  /** Of the request, hex. Asked for by records only: most calls are reads that leave none. */
+  readonly hash?: () => string;
 }
 
 /** One call on its way through the door. `headers` are for the caller, whatever comes of it. */
@@ -133,13 +135,13 @@ export class ApiCall {
       method.name as MethodName,
       (['abandon', 'cascade'] as const).filter((flag: AdminFlag) => request[flag] === true),
     );
-    const requestSha256 = createHash('sha256').update(method.name).update('\0').update(toBinary(method.input, message)).digest('hex');
-    this.#asked = { subject: nameForRecord(request['tailnetName'] || request['sidecarId']), requestSha256 };
+    const hash = (): string => createHash('sha256').update(method.name).update('\0').update(toBinary(method.input, message)).digest('hex');
+    this.#asked = { subject: nameForRecord(request['tailnetName'] || request['sidecarId']), hash };
     const ifMatch = rule.changes ? ifMatchOf(this.#caller.header('if-match'), request) : undefined;
     const options = {
       signal,
       actor: callerOf(principal),
-      request: { ...this.identity, method: method.name, requestSha256 },
+      request: { ...this.identity, method: method.name, ...(rule.changes ? { requestSha256: hash() } : {}) },
       scope: { visible: customersOf(principal, 'viewer'), permitted: customersOf(principal, rule.needs) },
       ...(ifMatch === undefined ? {} : { ifMatch }),
     };
@@ -158,7 +160,7 @@ export class ApiCall {
     this.#asked = { ...this.#asked, customerId: named };
     const own = await limiter.takeForCaller(callerOf(principal), rule.cost);
     const customerId = own.allowed ? await owners.of(rule, request, options) : undefined;
-    const isTheirs = customerId !== undefined && (options.scope?.visible === '*' || options.scope?.visible.has(customerId));
+    const isTheirs = customerId !== undefined && isVisible(customerId, options.scope);
     if (isTheirs) this.#asked = { ...this.#asked, customerId };
     const verdict = isTheirs ? tighterOf(own, await limiter.takeForCustomer(customerId, rule.cost)) : own;
     Object.assign(this.headers, rateLimitHeaders(verdict));
@@ -169,9 +171,8 @@ export class ApiCall {
     const { manager, kept } = this.#parts;
     const { principal, rule, request, options } = permitted;
     const work = async (): Promise<Outcome> => {
-      if (method.name === 'SetReadOnly') await this.#record(method.name, 'accepted');
       try {
-        return await handler({ manager, principal, request, options });
+        return await handler({ manager, principal, request, options, accepted: () => this.#record(method.name, 'accepted') });
       } catch (error) {
         throw rule.changes ? error : await this.#recorded(method.name, error); // the manager records what changes something
       }
@@ -204,8 +205,8 @@ export class ApiCall {
     const principal = this.#principal;
     const actor = principal === undefined ? `peer:${addressOf(this.#caller, trustsPeer)}` : callerOf(principal);
     const action = principal === undefined ? 'authenticate' : `${name.charAt(0).toLowerCase()}${name.slice(1)}`;
-    const { subject, customerId, requestSha256 } = this.#asked;
-    const request = { ...this.identity, method: name, ...(requestSha256 === undefined ? {} : { requestSha256 }) };
+    const { subject, customerId, hash } = this.#asked;
+    const request = { ...this.identity, method: name, ...(hash === undefined ? {} : { requestSha256: hash() }) };
     const record = { atMs: clock.nowMs(), actor, action, subject, outcome, request, ...(customerId ? { customerId } : {}) };
     await audit.append(record, { signal: AbortSignal.timeout(5_000) });
   }

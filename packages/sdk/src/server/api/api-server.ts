@@ -50,8 +50,11 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   return new Server(options);
 }
 
-const isGrpc = ({ url = '', headers }: HttpRequest): boolean =>
-  (headers['content-type'] ?? '').startsWith('application/grpc') || url.startsWith('/bifrost.network.') || url.startsWith('/grpc.');
+const speaksGrpc = ({ headers }: HttpRequest): boolean => (headers['content-type'] ?? '').startsWith('application/grpc');
+
+/** What Connect looks at: gRPC, and its other protocols at the same paths. */
+const isGrpc = (request: HttpRequest): boolean =>
+  speaksGrpc(request) || ['/bifrost.network.', '/grpc.'].some((prefix) => request.url?.startsWith(prefix));
 
 /** The handler of every protocol. */
 function handlerOf(
@@ -61,8 +64,7 @@ function handlerOf(
   const rest = new RestDoor({ api, maxBodyBytes, peerOf });
   const site = new Pages(api.readiness, pages);
   const notServed = (request: HttpRequest, response: HttpResponse): void => {
-    const speaksGrpc = (request.headers['content-type'] ?? '').startsWith('application/grpc');
-    if (speaksGrpc) unknownMethod(response);
+    if (speaksGrpc(request)) unknownMethod(response);
     else void rest.handle(request, response);
   };
   const grpc = connectNodeAdapter({

@@ -3,6 +3,7 @@ import { BadRequestSchema, ErrorInfoSchema, HelpSchema, RetryInfoSchema, type Rp
 import { create, createRegistry, type DescMessage, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { type Any, anyPack } from '@bufbuild/protobuf/wkt';
 import { type Code, ConnectError } from '@connectrpc/connect';
+import { JSON_FORM } from './fields.ts';
 
 const DOMAIN = 'bifrost.dev';
 
@@ -59,7 +60,7 @@ const DETAIL_TYPES = createRegistry(BadRequestSchema, ErrorInfoSchema, HelpSchem
 
 /** The same as JSON. */
 export const statusJson = (error: BifrostError, requestId: string): unknown =>
-  toJson(RpcStatusSchema, statusOf(error, requestId), { registry: DETAIL_TYPES, useProtoFieldName: true, alwaysEmitImplicit: true });
+  toJson(RpcStatusSchema, statusOf(error, requestId), { registry: DETAIL_TYPES, ...JSON_FORM });
 
 /** HTTP status of our code. */
 export const httpStatusOf = (error: BifrostError): number => ERROR_CODES[error.code].http;

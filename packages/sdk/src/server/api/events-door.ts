@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type ConnectivityEvent, ConnectivityEventSchema } from '@bifrost/types/proto';
-import { toJson } from '@bufbuild/protobuf';
 import { statusJson, told } from './errors.ts';
+import { wireOf } from './fields.ts';
 import type { HttpResponse } from './rest-door.ts';
 
 /** How a stream of events is written. */
@@ -12,8 +12,7 @@ export interface EventForm {
   readonly failure: (status: unknown) => string;
 }
 
-const jsonOf = (event: ConnectivityEvent): string =>
-  JSON.stringify(toJson(ConnectivityEventSchema, event, { useProtoFieldName: true, alwaysEmitImplicit: true }));
+const jsonOf = (event: ConnectivityEvent): string => JSON.stringify(wireOf(ConnectivityEventSchema, event));
 
 /** Server-sent events: `id` is the resume token, which browsers send back as `Last-Event-ID`. A heartbeat moves it and says nothing. */
 const SERVER_SENT: EventForm = {

@@ -11,6 +11,8 @@ export interface HandlerCall {
   readonly request: Plain;
   /** For the manager: who asks, within which scope, until when, and on which condition. */
   readonly options: ChangeOptions & { readonly signal: AbortSignal };
+  /** Records that the call is done: before what the manager does without a record of its own. */
+  readonly accepted: () => Promise<void>;
 }
 
 /** What a call answers: the members of its response, and what HTTP alone can say. */

@@ -1,6 +1,7 @@
 import type { MonitorConnectivityInput } from '@bifrost/types';
 import { BifrostError, type ConnectivityEventType, type ConnectivityHeartbeat, type ConnectivityEvent as Event } from '@bifrost/types/core';
 import type { ConnectivityEvent } from '@bifrost/types/proto';
+import { isVisible } from '../../manager/scope.ts';
 import { callerOf } from '../auth/principal.ts';
 import type { Permitted } from './api-call.ts';
 import type { ApiParts } from './network-api.ts';
@@ -14,7 +15,7 @@ function customersAsked({ request, options }: Permitted): readonly string[] | un
   const visible = options.scope?.visible ?? '*';
   const customerId = text(request, 'customerId');
   if (customerId === '') return visible === '*' ? undefined : [...visible];
-  return visible === '*' || visible.has(customerId) ? [customerId] : [];
+  return isVisible(customerId, options.scope) ? [customerId] : [];
 }
 
 /** Everything that can be refused is, before the first event. */

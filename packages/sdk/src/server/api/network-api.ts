@@ -1,6 +1,7 @@
 import type { DescMethodServerStreaming, DescMethodUnary } from '@bufbuild/protobuf';
 import { systemClock } from '../../adapters/system/clock.ts';
 import type { NetworkManager } from '../../manager/network-manager.ts';
+import { silentLogger, unrecorded } from '../../manager/silent.ts';
 import type { AuditSink, Clock, Logger } from '../../ports/index.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { Attempts } from '../limits/attempts.ts';
@@ -58,9 +59,6 @@ export interface ApiParts {
   readonly readiness: Readiness;
 }
 
-const silent: Logger = { log: () => {} };
-const unrecorded: AuditSink = { append: async () => {} };
-
 /** The network API without a door: every door asks here, so that all give the same answers. */
 export class NetworkApi implements Disposable {
   readonly readiness = new Readiness();
@@ -74,7 +72,7 @@ export class NetworkApi implements Disposable {
       authenticator,
       clock,
       audit: options.audit ?? unrecorded,
-      logger: options.logger ?? silent,
+      logger: options.logger ?? silentLogger,
       limiter,
       attempts: new Attempts(limiter),
       kept: new IdempotencyStore({ clock, sizeBytesOf: (outcome) => 2 * JSON.stringify(outcome.body).length }),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { BifrostError } from '@bifrost/types/core';
+import type { Plain } from './convert.ts';
+import { wrong } from './rest-error.ts';
 
 const DEFAULT_SIZE = 100;
 const MAX_SIZE = 1000;
@@ -11,13 +12,16 @@ export interface PageRequest {
   readonly filter: Readonly<Record<string, unknown>>;
 }
 
+/** What a list call asks for; what is no page is its filter. */
+export function pageRequestOf(request: Plain): PageRequest {
+  const { pageSize, pageToken, ...filter } = request as { readonly pageSize: number; readonly pageToken: string } & Plain;
+  return { pageSize, pageToken, filter };
+}
+
 export interface Page<Item> {
   readonly items: readonly Item[];
   readonly nextPageToken: string;
 }
-
-const wrong = (path: string, message: string): BifrostError =>
-  new BifrostError({ code: 'INVALID_ARGUMENT', message: `${path}: ${message}`, issues: [{ path, message }] });
 
 const mark = (filter: PageRequest['filter']): string => createHash('sha256').update(JSON.stringify(filter)).digest('base64url').slice(0, 16);
 

@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { BifrostError } from '@bifrost/types/core';
-import { type DescMessage, type DescMethodServerStreaming, type DescMethodUnary, type MessageShape, toJson } from '@bufbuild/protobuf';
+import type { DescMessage, DescMethodServerStreaming, DescMethodUnary, MessageShape } from '@bufbuild/protobuf';
 import type { ApiCall } from './api-call.ts';
 import type { Peer } from './caller.ts';
 import { httpStatusOf, statusJson } from './errors.ts';
 import { formFor, writeEvents } from './events-door.ts';
+import { wireOf } from './fields.ts';
 import { bindingsOf, type Match, match } from './http-rules.ts';
 import type { NetworkApi } from './network-api.ts';
 import { readBody, textOf } from './rest-body.ts';
@@ -78,7 +79,7 @@ export class RestDoor {
       return writeEvents(response, events, { form, requestId: call.identity.requestId, signal });
     }
     const answer = await call.run(method as DescMethodUnary, message);
-    const body = toJson(method.output, answer.message, { useProtoFieldName: true, alwaysEmitImplicit: true });
+    const body = wireOf(method.output, answer.message);
     send(response, { status: answer.httpStatus, body, headers: call.headers });
   }
 

@@ -1,4 +1,5 @@
 import { type DescField, type DescMessage, type JsonObject, type JsonValue, ScalarType } from '@bufbuild/protobuf';
+import { fieldOf } from './fields.ts';
 import { shownName, wrong } from './rest-error.ts';
 
 /** Percent escapes and plus signs; text must be Unicode. @throws {BifrostError} `INVALID_ARGUMENT` */
@@ -39,7 +40,7 @@ function queryValue(field: DescField, text: string): JsonValue {
 export function fromQuery(desc: DescMessage, pairs: readonly (readonly [string, string])[], bound: ReadonlySet<string>): JsonObject {
   const json: Record<string, JsonValue> = {};
   for (const [name, text] of pairs) {
-    const field = desc.fields.find((each) => each.name === name || each.jsonName === name);
+    const field = fieldOf(desc, name);
     if (field === undefined || bound.has(field.name) || field.message !== undefined || field.fieldKind === 'map')
       throw wrong(shownName(name), 'is not a parameter here');
     const known = json[field.name];

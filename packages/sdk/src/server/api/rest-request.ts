@@ -1,6 +1,7 @@
-import { create, type DescField, type DescMessage, fromJson, type JsonObject, type JsonValue, type MessageShape } from '@bufbuild/protobuf';
+import { create, type DescMessage, fromJson, type JsonObject, type JsonValue, type MessageShape } from '@bufbuild/protobuf';
 import { isFieldError } from '@bufbuild/protobuf/reflect';
 import { FieldMaskSchema } from '@bufbuild/protobuf/wkt';
+import { fieldOf, isObject } from './fields.ts';
 import type { Match } from './http-rules.ts';
 import { malformed, shownName, wrong } from './rest-error.ts';
 import { fromQuery, queryPairs } from './rest-query.ts';
@@ -14,11 +15,6 @@ export interface RestRequest {
   /** The body as parsed, or undefined when there was none. */
   readonly body: unknown;
 }
-
-const fieldOf = (desc: DescMessage, name: string): DescField | undefined =>
-  desc.fields.find((field) => field.name === name || field.jsonName === name);
-
-const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** `config.allowed_networks` is how everybody here writes a path; proto3 JSON wants camel case in a mask. */
 function withCamelMasks(desc: DescMessage, json: JsonObject): JsonObject {
@@ -56,7 +52,7 @@ export function requestMessage({ match: { binding, bound }, query, body }: RestR
   const fromPath = [...bound].map(([name, text]): [string, string] => [name, unescaped(text)]);
   const pairs = queryPairs(query);
   if (binding.hasBody && pairs.length > 0) throw wrong(shownName(pairs[0]?.[0] ?? ''), 'belongs into the body');
-  const json = { ...fromQuery(desc, pairs, new Set(bound.keys())), ...withCamelMasks(desc, given), ...Object.fromEntries(fromPath) };
+  const json = { ...fromQuery(desc, pairs, new Set(bound.keys())), ...withCamelMasks(desc, given as JsonObject), ...Object.fromEntries(fromPath) };
   if (Object.keys(json).length === 0) return create(desc);
   const issues = shapeIssues(desc, json);
   if (issues.length > 0) throw malformed(issues);

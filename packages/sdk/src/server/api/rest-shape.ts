@@ -1,11 +1,10 @@
 import type { Issue } from '@bifrost/types/core';
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { FieldMaskSchema, StructSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { fieldOf, isObject } from './fields.ts';
 import { shownName } from './rest-error.ts';
 
 const MAX_ISSUES = 100;
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** What is wrong with one value, or undefined. Whether a text is a name, or a number is too large, is for others to say. */
 function faultOf({ scalar, enum: choices, message }: DescField, value: unknown): string | undefined {
@@ -47,7 +46,7 @@ function issuesOf(desc: DescMessage, json: unknown, at: string): readonly Issue[
   if (!isObject(json)) return [];
   const seen = new Set<string>();
   return Object.entries(json).flatMap(([name, value]): readonly Issue[] => {
-    const field = desc.fields.find((each) => each.name === name || each.jsonName === name);
+    const field = fieldOf(desc, name);
     const path = at === '' ? (field?.name ?? shownName(name)) : `${at}.${field?.name ?? shownName(name)}`;
     if (field === undefined) return [{ path, message: 'is not an option here' }];
     if (seen.has(field.name)) return [{ path, message: 'is given twice, in two spellings' }];

@@ -15,7 +15,8 @@ export const SERVICE_HANDLERS = {
     const roles = grants.flatMap(({ role, customers }) => (customers === '*' ? [`${role}:*`] : customers.map((customer) => `${role}:${customer}`)));
     return { body: { version: VERSION, adapters: manager.adapters, readOnly: manager.readOnly, caller: { subject, via, roles } } };
   },
-  SetReadOnly: async ({ manager, request }) => {
+  SetReadOnly: async ({ manager, request, accepted }) => {
+    await accepted();
     manager.setReadOnly(request['readOnly'] === true);
     return { body: { readOnly: manager.readOnly } };
   },

@@ -1,19 +1,13 @@
 import type { AttachSidecarInput, InjectSidecarInput, UpdateSidecarInput } from '@bifrost/types';
-import { type Sidecar, wirePath } from '@bifrost/types/core';
+import type { Sidecar } from '@bifrost/types/core';
 import type { WorkloadManifest } from '../../domain/inject-sidecar.ts';
-import type { Plain } from './convert.ts';
 import type { Handler, HandlerCall, Outcome } from './handlers.ts';
-import { pageOf } from './page.ts';
+import { pageOf, pageRequestOf } from './page.ts';
 import { isAmong, text, without } from './request.ts';
+import { shown, shownPlan } from './shown.ts';
 import { changeOf } from './update-mask.ts';
 
 const CHANGEABLE = { config: { advertiseRoutes: [], acceptRoutes: false, enableSsh: false, networkMode: 'auto' } };
-
-/** The reason's path as callers write it. */
-const shown = (sidecar: Sidecar): Plain => {
-  const path = sidecar.reason?.path;
-  return path === undefined ? { ...sidecar } : { ...sidecar, reason: { ...sidecar.reason, path: wirePath(path) } };
-};
 
 const answer = (sidecar: Sidecar): Outcome => ({ body: { sidecar: shown(sidecar) }, etag: sidecar.etag });
 
@@ -40,7 +34,8 @@ export const SIDECAR_HANDLERS = {
   },
   GetSidecar: async ({ manager, request, options }) => answer(await manager.getSidecar(text(request, 'sidecarId'), options)),
   ListSidecars: async ({ manager, request, options }) => {
-    const { pageSize, pageToken, ...filter } = request as { readonly pageSize: number; readonly pageToken: string } & Plain;
+    const page = pageRequestOf(request);
+    const { filter } = page;
     const sidecars = (await manager.listSidecars(options))
       .filter(
         (sidecar) =>
@@ -50,7 +45,7 @@ export const SIDECAR_HANDLERS = {
           isAmong(filter['status'], sidecar.status),
       )
       .sort((a, b) => (a.sidecarId < b.sidecarId ? -1 : 1));
-    const { items, nextPageToken } = pageOf(sidecars, ({ sidecarId }) => sidecarId, { pageSize, pageToken, filter });
+    const { items, nextPageToken } = pageOf(sidecars, ({ sidecarId }) => sidecarId, page);
     return { body: { sidecars: items.map(shown), nextPageToken } };
   },
   UpdateSidecar: async (call) => {
@@ -59,7 +54,7 @@ export const SIDECAR_HANDLERS = {
   },
   PlanUpdateSidecar: async (call) => {
     const plan = await call.manager.planUpdateSidecar(changed(call), call.options);
-    return { body: { plan: { ...plan, changes: plan.changes.map(wirePath) } } };
+    return { body: { plan: shownPlan(plan) } };
   },
   RepairSidecar: async ({ manager, request, options }) => answer(await manager.repairSidecar(text(request, 'sidecarId'), options)),
   DetachSidecar: async ({ manager, request, options }) => {

@@ -1,20 +1,14 @@
 import type { CreateTailnetInput, UpdateTailnetInput, UpgradeSidecarsInput } from '@bifrost/types';
-import { type Tailnet, wirePath } from '@bifrost/types/core';
-import type { Plain } from './convert.ts';
+import type { Tailnet } from '@bifrost/types/core';
 import type { Handler, HandlerCall, Outcome } from './handlers.ts';
-import { pageOf } from './page.ts';
+import { pageOf, pageRequestOf } from './page.ts';
 import { isAmong, text, without } from './request.ts';
+import { shown, shownPlan } from './shown.ts';
 import { changeOf } from './update-mask.ts';
 
 const CHANGEABLE = {
   config: { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false },
   top: { tags: [] },
-};
-
-/** The reason's path as callers write it. */
-const shown = (tailnet: Tailnet): Plain => {
-  const path = tailnet.reason?.path;
-  return path === undefined ? { ...tailnet } : { ...tailnet, reason: { ...tailnet.reason, path: wirePath(path) } };
 };
 
 const answer = (tailnet: Tailnet): Outcome => ({ body: { tailnet: shown(tailnet) }, etag: tailnet.etag });
@@ -28,12 +22,13 @@ export const TAILNET_HANDLERS = {
   },
   GetTailnet: async ({ manager, request, options }) => answer(await manager.getTailnet(text(request, 'tailnetName'), options)),
   ListTailnets: async ({ manager, request, options }) => {
-    const { pageSize, pageToken, ...filter } = request as { readonly pageSize: number; readonly pageToken: string } & Plain;
+    const page = pageRequestOf(request);
+    const { filter } = page;
     const tailnets = (await manager.listTailnets(options)).filter(
       ({ customerId, tags, status }) =>
         isAmong(filter['customerId'], customerId) && (!filter['tag'] || tags.includes(filter['tag'] as string)) && isAmong(filter['status'], status),
     );
-    const { items, nextPageToken } = pageOf(tailnets, ({ tailnetName }) => tailnetName, { pageSize, pageToken, filter });
+    const { items, nextPageToken } = pageOf(tailnets, ({ tailnetName }) => tailnetName, page);
     return { body: { tailnets: items.map(shown), nextPageToken } };
   },
   UpdateTailnet: async (call) => {
@@ -47,7 +42,7 @@ export const TAILNET_HANDLERS = {
   },
   PlanUpdateTailnet: async (call) => {
     const plan = await call.manager.planUpdateTailnet(changed(call), call.options);
-    return { body: { plan: { ...plan, changes: plan.changes.map(wirePath) } } };
+    return { body: { plan: shownPlan(plan) } };
   },
   PauseTailnet: async ({ manager, request, options }) => answer(await manager.pauseTailnet(text(request, 'tailnetName'), options)),
   ResumeTailnet: async ({ manager, request, options }) => answer(await manager.resumeTailnet(text(request, 'tailnetName'), options)),

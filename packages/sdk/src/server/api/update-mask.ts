@@ -4,8 +4,6 @@ import type { Plain } from './convert.ts';
 /** What a change may name, and the value that an unset member then takes. */
 export type Changeable = Readonly<Record<string, unknown>>;
 
-const snake = (name: string): string => wirePath(name);
-
 function wrongPath(indexes: readonly number[]): BifrostError {
   return new BifrostError({
     code: 'INVALID_ARGUMENT',
@@ -35,9 +33,9 @@ export function changeOf(request: Plain, { config, top = {} }: { readonly config
     return { ...(Object.keys(changed).length === 0 ? {} : { config: changed }), ...pick(request, top, (name) => isSet(request[name])) };
   }
   const whole = mask.includes('config');
-  const inConfig = new Set(Object.keys(config).filter((name) => whole || mask.includes(`config.${snake(name)}`)));
-  const atTop = new Set(Object.keys(top).filter((name) => mask.includes(snake(name))));
-  const known = new Set(['config', ...Object.keys(config).map((name) => `config.${snake(name)}`), ...Object.keys(top).map(snake)]);
+  const inConfig = new Set(Object.keys(config).filter((name) => whole || mask.includes(`config.${wirePath(name)}`)));
+  const atTop = new Set(Object.keys(top).filter((name) => mask.includes(wirePath(name))));
+  const known = new Set(['config', ...Object.keys(config).map((name) => `config.${wirePath(name)}`), ...Object.keys(top).map(wirePath)]);
   const unknown = mask.flatMap((path, index) => (known.has(path) ? [] : [index]));
   if (unknown.length > 0) throw wrongPath(unknown);
   return {

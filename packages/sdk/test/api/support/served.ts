@@ -4,7 +4,7 @@ import { type Client, ConnectError, createClient, type Interceptor } from '@conn
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { expect, vi } from 'vitest';
 import { type ApiServer, type ApiServerOptions, apiKeyAuthenticator, createApiKey, createApiServer } from '../../../src/server/index.ts';
-import { type Opened, openWorld, type WorldOptions } from '../../support/world.ts';
+import { BOOK, type Opened, openWorld, type WorldOptions } from '../../support/world.ts';
 
 export const PLENTY = { pointsPerSecond: 100_000, burst: 1_000_000 } as const;
 export const ROLES = ['viewer', 'operator', 'admin'] as const;
@@ -113,6 +113,13 @@ export class Served implements AsyncDisposable {
     };
     await vi.waitFor(turn, { timeout: 10_000, interval: 5 });
     return work;
+  }
+
+  /** Attaches the world's book and waits for it; the sidecar's id. */
+  async connected(): Promise<string> {
+    const { sidecarId } = await this.world.manager.attachSidecar(BOOK);
+    await this.world.until(async () => (await this.world.sidecars())[0]?.state.phase === 'connected');
+    return sidecarId;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
