@@ -1,11 +1,11 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { BifrostError } from '@bifrost/sdk';
 import { SimulatedControl, TailscaleApiSimulator } from '@bifrost/sdk/testing';
 import { Pool } from 'undici';
 import { type ApiServer, apiServerIsBuilt, applyManifest, startApiServer } from '../support/api-server.ts';
+import { freePort } from '../support/free-port.ts';
 import { pause } from '../support/pause.ts';
 import { type BenchOptions, type BenchResult, rounded } from './harness.ts';
 import { IN_FLIGHT, inFlight, must } from './requests.ts';
@@ -35,15 +35,6 @@ async function open(stack: AsyncDisposableStack): Promise<World> {
   const control = stack.use(new TailscaleApiSimulator(simulated));
   await control.start();
   return { api, control, port: await freePort() };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function startManager({ api, control, port }: World): ChildProcess {

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../lab/support/eventually.ts';
 import type { Door, Headers, Json, Verdict } from './support/door.ts';
 import { Service } from './support/service.ts';
-import { waitFor } from './support/wait.ts';
 import { expectSame } from './support/worlds.ts';
+
+const SOON = { timeoutMs: 10_000, intervalMs: 5 };
 
 let service: Service;
 let admin: Headers;
@@ -131,13 +133,8 @@ describe('Envoy', () => {
   it('logs each call with its request id, its tenant and its path without the query', async () => {
     const answer = await service.doors.restByEnvoy.call('ListTailnets', { customer_id: 'customer-a' }, { headers: admin });
     const requestId = answer.headers.get('x-request-id');
-    const line = await until(() => service.envoy.accessLog.find(({ request_id }) => request_id === requestId));
+    const line = await eventually('its line is written', () => service.envoy.accessLog.find(({ request_id }) => request_id === requestId), SOON);
     expect(line).toMatchObject({ path: '/api/v1/networks/tailnets', method: 'GET', status: 200, tenant: ['admin:*'], subject: 'admin:*' });
     expect(JSON.stringify(line)).not.toContain('Bearer');
   });
 });
-
-async function until<T>(look: () => T | undefined): Promise<T> {
-  await waitFor(() => look() !== undefined);
-  return look() as T;
-}

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Headers, Json, Verdict } from './support/door.ts';
 import { type Received, type RestDoor, ROUTES } from './support/rest-door.ts';
 import { Service } from './support/service.ts';
+import { essence } from './support/worlds.ts';
 
 const RUNS = Number(process.env['BIFROST_FUZZ_RUNS'] ?? 40);
 const options = { numRuns: RUNS, seed: 20_261_129 };
@@ -67,8 +68,6 @@ function requestOf(desc: DescMessage): fc.Arbitrary<Json> {
   );
   return fc.record(members, { requiredKeys: [] });
 }
-
-const essence = ({ code, reason, fields, body }: Verdict): unknown => ({ code, reason, fields, ...(code === 0 ? { body } : {}) });
 
 /** A path that cannot be sent as it is would be another request. */
 const sendable = (request: Json): boolean =>

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../lab/support/eventually.ts';
 import type { CallOptions, Headers, Json, Opened, Told, Verdict } from './support/door.ts';
 import { StreamEnd } from './support/door.ts';
 import { type DoorName, Service } from './support/service.ts';
-import { waitFor } from './support/wait.ts';
 
 let service: Service;
 let admin: Headers;
@@ -49,10 +49,11 @@ async function heartbeat(stream: Promise<Opened>, on: Service, { everyMs = 1_000
     (each) => (told = each),
     (error: unknown) => (failure = error),
   );
-  await waitFor(async () => {
+  const heard = async (): Promise<boolean> => {
     await on.world.clock.advance(everyMs);
     return told !== undefined || failure !== undefined;
-  });
+  };
+  await eventually('the stream says something', heard, { timeoutMs: 10_000, intervalMs: 5 });
   return beat;
 }
 

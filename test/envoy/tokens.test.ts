@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../lab/support/eventually.ts';
+import { Issuer } from '../support/issuer.ts';
 import { DIFFERENCES, type Difference } from './support/differences.ts';
 import type { Door, Headers, Verdict } from './support/door.ts';
-import { Issuer } from './support/issuer.ts';
 import { Service } from './support/service.ts';
-import { waitFor } from './support/wait.ts';
 import { essence } from './support/worlds.ts';
 
 let service: Service;
@@ -112,10 +112,10 @@ describe('the access log', () => {
       const verdict = await service.doors[name].call('ListTailnets', { customer_id: 'customer-a', tag: 'a-very-private-tag' }, { headers });
       const requestId = verdict.headers.get('x-request-id');
       expect(requestId).not.toBe('mine');
-      await waitFor(() => service.envoy.accessLog.some(({ request_id }) => request_id === requestId));
-      const line = service.envoy.accessLog.find(({ request_id }) => request_id === requestId);
+      const find = () => service.envoy.accessLog.find(({ request_id }) => request_id === requestId);
+      const line = await eventually('its line is written', find, { timeoutMs: 10_000, intervalMs: 5 });
       expect(line).toMatchObject({ tenant: ['viewer:customer-a'], subject: 'reader', status: 200, grpc_status: 0, traceparent });
-      expect(line?.['path']).toBe(name === 'restByEnvoy' ? '/api/v1/networks/tailnets' : '/bifrost.network.v1.NetworkManager/ListTailnets');
+      expect(line['path']).toBe(name === 'restByEnvoy' ? '/api/v1/networks/tailnets' : '/bifrost.network.v1.NetworkManager/ListTailnets');
       const log = JSON.stringify(service.envoy.accessLog);
       expect(['a-very-private-tag', token, 'eyJ', service.apiKey.key.reveal()].filter((secret) => log.includes(secret))).toEqual([]);
     },

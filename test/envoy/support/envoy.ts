@@ -1,23 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, stringify } from 'yaml';
-import { waitFor } from './wait.ts';
+import { eventually } from '../../lab/support/eventually.ts';
+import { freePort } from '../../support/free-port.ts';
 
 const shipped = new URL('../../../examples/deploy/envoy/', import.meta.url);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** A real Envoy on the shipped bootstrap: only addresses, ports and files are this run's, and it speaks in clear. */
 export class Envoy implements AsyncDisposable {
@@ -65,11 +56,10 @@ export class Envoy implements AsyncDisposable {
   }
 
   async #ready(): Promise<void> {
-    await waitFor(async () => {
-      if (!this.isAlive) throw new Error(`envoy ended with ${this.#process.exitCode}: ${this.#said.error}`);
-      const answer = await fetch(`http://127.0.0.1:${this.#admin}/ready`).catch(() => undefined);
-      return answer?.status === 200;
-    });
+    const isReady = async (): Promise<boolean> =>
+      !this.isAlive || (await fetch(`http://127.0.0.1:${this.#admin}/ready`).catch(() => undefined))?.status === 200;
+    await eventually('Envoy is ready', isReady, { timeoutMs: 10_000, intervalMs: 5 });
+    if (!this.isAlive) throw new Error(`envoy ended with ${this.#process.exitCode}: ${this.#said.error}`);
   }
 
   /** Lines of its access log so far. */

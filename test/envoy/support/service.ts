@@ -8,9 +8,9 @@ import {
   createApiServer,
   jwtAuthenticator,
 } from '@bifrost/sdk/server';
+import { ISSUER, Issuer } from '../../support/issuer.ts';
 import { Envoy } from './envoy.ts';
 import { GrpcDoor } from './grpc-door.ts';
-import { ISSUER, Issuer } from './issuer.ts';
 import { RestDoor } from './rest-door.ts';
 import { World } from './world.ts';
 

@@ -1,7 +1,7 @@
 import { ERROR_CODES, type ErrorCode } from '@bifrost/types/core';
 import { expect } from 'vitest';
+import { Issuer } from '../../support/issuer.ts';
 import type { Door, Headers, Json, Verdict } from './door.ts';
-import { Issuer } from './issuer.ts';
 import { DOORS, type DoorName, Service } from './service.ts';
 
 /** What doors must agree on: everything but what tells one call from another, and the form of the protocol. */

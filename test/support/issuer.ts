@@ -1,23 +1,30 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 
 export const ISSUER = 'https://issuer.example.com';
 
 type Claims = Readonly<Record<string, unknown>>;
 
-/** Who signs tokens in this run. */
+/** Who signs callers' tokens. */
 export class Issuer {
   readonly #key: KeyObject;
-  readonly jwks: { readonly keys: readonly object[] };
+  readonly #kid: string;
 
-  constructor() {
-    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    this.#key = createPrivateKey(privateKey.export({ type: 'pkcs8', format: 'pem' }));
-    this.jwks = { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'test', alg: 'ES256', use: 'sig' }] };
+  /** With a key of its own, or with one that somebody else has published. */
+  constructor({
+    key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
+    kid = 'test',
+  }: { readonly key?: KeyObject; readonly kid?: string } = {}) {
+    this.#key = key;
+    this.#kid = kid;
+  }
+
+  get jwks(): { readonly keys: readonly object[] } {
+    return { keys: [{ ...createPublicKey(this.#key).export({ format: 'jwk' }), kid: this.#kid, alg: 'ES256', use: 'sig' }] };
   }
 
   /** `claims` that are undefined are left out. */
   token(roles: readonly string[], claims: Claims = {}): string {
-    const signed = `${part({ alg: 'ES256', kid: 'test', typ: 'JWT' })}.${part(payloadOf(roles, claims))}`;
+    const signed = `${part({ alg: 'ES256', kid: this.#kid, typ: 'JWT' })}.${part(payloadOf(roles, claims))}`;
     return `${signed}.${sign('sha256', Buffer.from(signed), { key: this.#key, dsaEncoding: 'ieee-p1363' }).toString('base64url')}`;
   }
 
