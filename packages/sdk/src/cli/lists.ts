@@ -16,24 +16,36 @@ interface SidecarFilter {
   readonly status?: Sidecar_Status;
 }
 
+interface Page<Item> {
+  readonly items: readonly Item[];
+  readonly nextPageToken: string;
+}
+
+/** One page after another; a service that gives the same token twice has no more. */
+async function allPages<Item>(
+  ask: (page: { readonly pageSize: number; readonly pageToken: string }) => Promise<Page<Item>>,
+): Promise<readonly Item[]> {
+  const found: Item[] = [];
+  for (let pageToken = ''; ; ) {
+    const { items, nextPageToken } = await ask({ pageSize: PAGE, pageToken });
+    found.push(...items);
+    if (nextPageToken === '' || nextPageToken === pageToken) return found;
+    pageToken = nextPageToken;
+  }
+}
+
 /** All pages of the tailnets that the caller may see. */
 export async function allTailnets(session: Session, filter: TailnetFilter = {}): Promise<readonly Tailnet[]> {
-  const found: Tailnet[] = [];
-  for (let pageToken = ''; ; ) {
-    const page = await session.call(NetworkManager.method.listTailnets, { ...filter, pageSize: PAGE, pageToken });
-    found.push(...page.tailnets);
-    if (page.nextPageToken === '' || page.nextPageToken === pageToken) return found;
-    pageToken = page.nextPageToken;
-  }
+  return allPages(async (page) => {
+    const { tailnets, nextPageToken } = await session.call(NetworkManager.method.listTailnets, { ...filter, ...page });
+    return { items: tailnets, nextPageToken };
+  });
 }
 
 /** All pages of the sidecars that the caller may see. */
 export async function allSidecars(session: Session, filter: SidecarFilter = {}): Promise<readonly Sidecar[]> {
-  const found: Sidecar[] = [];
-  for (let pageToken = ''; ; ) {
-    const page = await session.call(NetworkManager.method.listSidecars, { ...filter, pageSize: PAGE, pageToken });
-    found.push(...page.sidecars);
-    if (page.nextPageToken === '' || page.nextPageToken === pageToken) return found;
-    pageToken = page.nextPageToken;
-  }
+  return allPages(async (page) => {
+    const { sidecars, nextPageToken } = await session.call(NetworkManager.method.listSidecars, { ...filter, ...page });
+    return { items: sidecars, nextPageToken };
+  });
 }

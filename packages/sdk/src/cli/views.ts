@@ -3,6 +3,9 @@ import {
   type ChangePlan,
   type Condition,
   NetworkModeSchema,
+  type PlanUpdateSidecarResponseSchema,
+  type PlanUpdateTailnetResponseSchema,
+  type PlanUpgradeSidecarsResponseSchema,
   type Sidecar,
   Sidecar_Mode,
   Sidecar_StatusSchema,
@@ -11,10 +14,11 @@ import {
   Tailnet_StatusSchema,
   Tailnet_TenancySchema,
 } from '@bifrost/types/proto';
+import type { DescMessage, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
 import { durationText } from './quantities.ts';
 import type { Session } from './session.ts';
 import { factLines, type Table } from './table.ts';
-import { timeMs, wordOf } from './wire.ts';
+import { timeMs, wireOf, wordOf } from './wire.ts';
 
 export const tailnetStatus = ({ status }: Pick<Tailnet, 'status'>): string => wordOf(Tailnet_StatusSchema, status);
 export const sidecarStatus = ({ status }: Pick<Sidecar, 'status'>): string => wordOf(Sidecar_StatusSchema, status);
@@ -143,7 +147,7 @@ export function sidecarLines(session: Session, sidecar: Sidecar): readonly strin
   ];
 }
 
-export function planLines(session: Session, plan: ChangePlan): readonly string[] {
+function planLines(session: Session, plan: ChangePlan): readonly string[] {
   if (plan.changes.length === 0 && plan.rollouts.length === 0) return ['nothing would change'];
   const rollouts: Table = {
     head: ['SIDECAR', 'WORKLOAD', 'CHANGED'],
@@ -155,4 +159,17 @@ export function planLines(session: Session, plan: ChangePlan): readonly string[]
     ...section(session, rollouts),
     ...(plan.ownedByCreator.length === 0 ? [] : ['', `reached only with a new manifest of their creator: ${plan.ownedByCreator.join(', ')}`]),
   ];
+}
+
+type PlanSchema = typeof PlanUpdateTailnetResponseSchema | typeof PlanUpdateSidecarResponseSchema | typeof PlanUpgradeSidecarsResponseSchema;
+
+/** Asks what a change would do, and shows it. */
+export async function showPlan<Input extends DescMessage, Output extends PlanSchema>(
+  session: Session,
+  method: DescMethodUnary<Input, Output>,
+  request: MessageInitShape<Input>,
+): Promise<void> {
+  const answer = await session.call(method, request);
+  const { plan } = answer as { readonly plan?: ChangePlan };
+  session.show.answer(wireOf(method.output, answer), () => (plan === undefined ? [] : planLines(session, plan)));
 }

@@ -5,7 +5,7 @@ import { tellDry, wouldBeRefused } from '../dry-run.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { countText } from '../quantities.ts';
 import type { Session } from '../session.ts';
-import { planLines, sidecarStatus, workloadText } from '../views.ts';
+import { showPlan, sidecarStatus, workloadText } from '../views.ts';
 import { waitUntil } from '../wait.ts';
 import { numberOf, wireOf } from '../wire.ts';
 import { standText } from './sidecar-attach.ts';
@@ -40,10 +40,7 @@ export async function updateSidecar(session: Session, [named = '']: readonly str
   const { sidecarId } = await requireSidecar(session, named);
   const change = { sidecarId, config, updateMask: { paths: [...paths] } };
   if (options.dryRun === true) {
-    const method = NetworkManager.method.planUpdateSidecar;
-    const answer = await session.call(method, change);
-    const { plan } = answer;
-    session.show.answer(wireOf(method.output, answer), () => (plan === undefined ? [] : planLines(session, plan)));
+    await showPlan(session, NetworkManager.method.planUpdateSidecar, change);
     return undefined;
   }
   const { sidecar } = await session.call(NetworkManager.method.updateSidecar, { ...change, allowRollout, etag });

@@ -2,7 +2,7 @@ import { NetworkManager, TailnetSchema } from '@bifrost/types/proto';
 import type { ExitCode } from '../exit-codes.ts';
 import { durationMs } from '../quantities.ts';
 import type { Session } from '../session.ts';
-import { planLines, upgradeText } from '../views.ts';
+import { showPlan, upgradeText } from '../views.ts';
 import { waitUntil } from '../wait.ts';
 import { wireOf } from '../wire.ts';
 
@@ -27,10 +27,7 @@ export async function upgradeSidecars(
     ...(trial === undefined ? {} : { trialMs: durationMs(trial, '--trial') }),
   };
   if (options.dryRun === true) {
-    const method = NetworkManager.method.planUpgradeSidecars;
-    const answer = await session.call(method, request);
-    const { plan } = answer;
-    session.show.answer(wireOf(method.output, answer), () => (plan === undefined ? [] : planLines(session, plan)));
+    await showPlan(session, NetworkManager.method.planUpgradeSidecars, request);
     return undefined;
   }
   const method = NetworkManager.method.upgradeSidecars;

@@ -6,7 +6,7 @@ import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { allSidecars } from '../lists.ts';
 import { countText } from '../quantities.ts';
 import type { Session } from '../session.ts';
-import { planLines, reasonText, tailnetStatus, workloadText } from '../views.ts';
+import { reasonText, showPlan, tailnetStatus, workloadText } from '../views.ts';
 import { waitUntil } from '../wait.ts';
 import { numberOf, wireOf } from '../wire.ts';
 import { tailnetOf } from './tailnet-create.ts';
@@ -45,10 +45,7 @@ export async function updateTailnet(session: Session, [tailnetName = '']: readon
   if (paths.length === 0) throw usage('Say what to change: --allow, --block, --policy, --logging, --tag, --clear.');
   const change = { tailnetName, config, tags: [...(tag ?? [])], updateMask: { paths: [...paths] } };
   if (options.dryRun === true) {
-    const method = NetworkManager.method.planUpdateTailnet;
-    const answer = await session.call(method, change);
-    const { plan } = answer;
-    session.show.answer(wireOf(method.output, answer), () => (plan === undefined ? [] : planLines(session, plan)));
+    await showPlan(session, NetworkManager.method.planUpdateTailnet, change);
     return undefined;
   }
   const { tailnet } = await session.call(NetworkManager.method.updateTailnet, { ...change, allowRollout, etag });
