@@ -14,14 +14,19 @@ import type { Call, Context, Found } from './context.ts';
 import { type Change, etagOf, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { sameJson } from './same-json.ts';
-import { inScope, requirePermitted } from './scope.ts';
+import { inScope, isVisible, requirePermitted } from './scope.ts';
 import { refuseCredentialOfOurs } from './tailnet-acceptance.ts';
 
 const TAILNET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export async function findTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet | undefined> {
   // What cannot be a name is not asked for: a store may make a path or a key of it.
-  return TAILNET_NAME.test(tailnetName) ? context.store.tailnets.get(tailnetName, call) : undefined;
+  if (!TAILNET_NAME.test(tailnetName)) return undefined;
+  const customerId = context.announcer.customerOf('tailnet', tailnetName);
+  if (customerId === undefined || isVisible(customerId, call.scope)) return context.store.tailnets.get(tailnetName, call);
+  // Others': something that nobody can have is read instead. A store takes longer to hand out what is there, and that would tell of it.
+  await context.store.tailnets.get(`${tailnetName}.nobodys`, call);
+  return undefined;
 }
 
 /** @throws {BifrostError} `TAILNET_NOT_FOUND` */

@@ -7,6 +7,8 @@ import { connect as connectTls } from 'node:tls';
 import { Code, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { Entrance } from '../../src/server/api/entrance.ts';
+import type { HttpRequest, HttpResponse } from '../../src/server/api/rest-door.ts';
 import { anyOf, apiKeyAuthenticator, certificateAuthenticator } from '../../src/server/index.ts';
 import { Authority } from './support/authority.ts';
 import { Served, TAILNET, toldBy } from './support/served.ts';
@@ -105,13 +107,8 @@ describe('a port in clear', () => {
   afterAll(() => served[Symbol.asyncDispose]());
   const info = (): string => `GET ${INFO} HTTP/1.1\r\nhost: x\r\nx-api-key: ${served.key('admin:*')}\r\nconnection: close\r\n\r\n`;
 
-  it('understands HTTP/1.1 byte by byte, also when the client then says no more', async () => {
+  it('understands HTTP/1.1 byte by byte', async () => {
     expect(await talk(served.port, [...info()])).toMatch(/^HTTP\/1\.1 200 /);
-    const socket = connect({ host: '127.0.0.1', port: served.port, allowHalfOpen: true });
-    socket.end(info().replace('connection: close\r\n', ''));
-    const [heard] = await once(socket, 'data');
-    expect(String(heard)).toMatch(/^HTTP\/1\.1 200 /);
-    socket.destroy();
   });
 
   it('understands HTTP/2 byte by byte', async () => {
@@ -227,6 +224,35 @@ it('a caller that leaves aborts its call, through either door', async () => {
   await vi.waitFor(() => expect(asked.map(({ signal }) => signal.aborted)).toEqual([true, true]));
   await grpc;
   expect(served.world.audit.records.filter(({ action }) => action === 'authenticate')).toEqual([]);
+});
+
+describe('a slow client', () => {
+  const limits = { headersTimeout: 100, requestTimeout: 200, connectionsCheckingInterval: 20, keepAliveTimeout: 100 };
+  using authority = new Authority('slow');
+  const issued = authority.issue('server', 'IP:127.0.0.1');
+  const body = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n12';
+  const kept = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n';
+  it.each([
+    ['that says nothing, in clear', undefined, ''],
+    ['that says a letter', undefined, 'P'],
+    ['that sends half of its headers, in clear', undefined, 'GET / HT'],
+    ['that sends half of its body, in clear', undefined, body],
+    ['that keeps its connection, in clear', undefined, kept],
+    ['that sends half of its headers, by TLS', issued, 'GET / HT'],
+    ['that sends half of its body, by TLS', issued, body],
+    ['that keeps its connection, by TLS', issued, kept],
+  ])('%s is ended', async (_, tls, said) => {
+    const handle = (request: HttpRequest, response: HttpResponse): void => {
+      request.resume().once('end', () => response.end());
+    };
+    const entrance = new Entrance({ handle, tls, maxConnections: 10, http1: limits });
+    const { port } = await entrance.listen(0, '127.0.0.1');
+    const socket: Socket = tls === undefined ? connect(port, '127.0.0.1') : connectTls({ host: '127.0.0.1', port, ca: authority.cert });
+    socket.on('error', () => undefined).resume();
+    socket.write(said);
+    await once(socket, 'close');
+    await entrance.close();
+  });
 });
 
 it('takes no more connections than it may', async () => {

@@ -22,13 +22,20 @@ export interface ApiTls {
   readonly clientCa?: string | Buffer;
 }
 
+interface Http1Limits {
+  readonly maxHeaderSize: number;
+  readonly headersTimeout: number;
+  readonly requestTimeout: number;
+  readonly keepAliveTimeout: number;
+  readonly connectionsCheckingInterval: number;
+}
 const HTTP = {
   maxHeaderSize: 32_768,
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   keepAliveTimeout: 75_000,
   connectionsCheckingInterval: 5_000,
-} as const;
+} satisfies Http1Limits;
 const MAX_HEADERS = 100;
 const HANDSHAKE_MS = 10_000;
 /** HTTP/1.1 has its own limit for it. */
@@ -46,6 +53,8 @@ export interface EntranceOptions {
   readonly handle: (request: HttpRequest, response: HttpResponse) => void;
   readonly tls: ApiTls | undefined;
   readonly maxConnections: number;
+  /** Of HTTP/1.1, where they are to be others. */
+  readonly http1?: Partial<Http1Limits>;
 }
 
 /** One port: HTTP/1.1 and HTTP/2, by TLS or in clear. */
@@ -56,21 +65,23 @@ export class Entrance {
   readonly #peeking = new Set<Socket>();
   /** Whose limits hold for HTTP/1.1. */
   readonly #http1: HttpServer | Http2SecureServer;
+  readonly #limits: Http1Limits;
   #isClosing = false;
 
-  constructor({ handle, tls, maxConnections }: EntranceOptions) {
+  constructor({ handle, tls, maxConnections, http1: limits = {} }: EntranceOptions) {
+    this.#limits = { ...HTTP, ...limits };
     const limited = (request: HttpRequest, response: HttpResponse): void => {
       endSlow(request, response);
       handle(request, response);
     };
     if (tls === undefined) {
-      const http1 = createHttpServer(HTTP, limited);
+      const http1 = createHttpServer(this.#limits, limited);
       http1.emit('listening'); // it never listens by itself, and its checks of slow and idle connections begin with this
       const http2 = createHttp2Server(HTTP2, limited).on('session', (session) => this.#keep(session));
-      this.#server = createTcpServer({ allowHalfOpen: true }, (socket) => this.#peek(socket, { http1, http2 }));
+      this.#server = createTcpServer((socket) => this.#peek(socket, { http1, http2 }));
       this.#http1 = http1;
     } else {
-      const secure = secureServer(tls, limited).on('session', (session) => this.#keep(session));
+      const secure = secureServer(tls, { handle: limited, limits: this.#limits }).on('session', (session) => this.#keep(session));
       this.#server = secure;
       this.#http1 = secure;
     }
@@ -86,9 +97,8 @@ export class Entrance {
   #peek(socket: Socket, { http1, http2 }: { readonly http1: HttpServer; readonly http2: Http2Server }): void {
     this.#peeking.add(socket);
     socket.once('close', () => this.#peeking.delete(socket));
-    peekProtocol(socket, { limitMs: HTTP.headersTimeout }, (protocol) => {
+    peekProtocol(socket, { limitMs: this.#limits.headersTimeout }, (protocol) => {
       this.#peeking.delete(socket);
-      if (protocol === 'http2') socket.allowHalfOpen = false;
       (protocol === 'http2' ? http2 : http1).emit('connection', socket);
     });
   }
@@ -129,7 +139,7 @@ export class Entrance {
 }
 
 /** What a secure server does not take from its options, it takes as members: those of HTTP/1.1. */
-function secureServer(tls: ApiTls, handle: EntranceOptions['handle']): Http2SecureServer {
+function secureServer(tls: ApiTls, { handle, limits }: Pick<EntranceOptions, 'handle'> & { readonly limits: Http1Limits }): Http2SecureServer {
   const secure = createSecureServer({
     ...HTTP2,
     ...checkedContextOf(tls),
@@ -138,7 +148,7 @@ function secureServer(tls: ApiTls, handle: EntranceOptions['handle']): Http2Secu
     requestCert: tls.clientCa !== undefined,
     rejectUnauthorized: false, // one of another authority counts as none
   });
-  return Object.assign(secure, HTTP).on('request', handle);
+  return Object.assign(secure, limits).on('request', handle);
 }
 
 /** A request over HTTP/2 whose body does not come is ended. */

@@ -8,7 +8,7 @@ export function peekProtocol(socket: Socket, { limitMs }: { readonly limitMs: nu
   let seen = Buffer.alloc(0);
   const giveUp = (): void => void socket.destroy();
   const late = setTimeout(giveUp, limitMs).unref(); // in all, and not since the last byte
-  socket.once('close', () => clearTimeout(late)).once('end', giveUp);
+  socket.once('close', () => clearTimeout(late));
   const onData = (chunk: Buffer): void => {
     seen = Buffer.concat([seen, chunk]);
     const length = Math.min(seen.length, PREFACE.length);
@@ -16,7 +16,6 @@ export function peekProtocol(socket: Socket, { limitMs }: { readonly limitMs: nu
     if (isPreface && length < PREFACE.length) return; // "P" may be a POST as well
     socket.off('data', onData);
     clearTimeout(late);
-    socket.off('end', giveUp);
     socket.pause();
     socket.unshift(seen);
     tell(isPreface ? 'http2' : 'http1');

@@ -87,7 +87,11 @@ export class Served implements AsyncDisposable {
 
   rest(who: string, { method = 'GET', path, headers = {}, body }: Sent): Promise<Received> {
     const text = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
-    const shown = { ...(who === '' ? {} : this.as(who)), ...(text === undefined ? {} : { 'content-type': 'application/json' }), ...headers };
+    const shown = {
+      ...(who === '' ? {} : this.as(who)),
+      ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }),
+      ...headers,
+    };
     return new Promise((resolve, reject) => {
       const sent = send({ host: '127.0.0.1', port: this.port, agent: this.#agent, method, path, headers: shown }, (response) => {
         let got = '';
