@@ -33,7 +33,6 @@ function withCamelMasks(desc: DescMessage, json: JsonObject): JsonObject {
 
 /** Only an escape of a letter, a digit or the like is read: a reserved character stays escaped, and a name has none. @throws {BifrostError} `INVALID_ARGUMENT` */
 function unescaped(text: string): string {
-  if (/%(?:2f|5c|00)/i.test(text)) throw wrong('path', 'has an escaped slash, backslash or NUL');
   try {
     return text.replace(/(?:%[0-9A-Fa-f]{2})+/g, (run) => decodeURIComponent(run.replace(/%(?=21|2[346789A-Fa-f]|3[ABDFabdf]|40|5[BDbd])/g, '%25')));
   } catch {

@@ -1,6 +1,7 @@
 import type { Issue } from '@bifrost/types/core';
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { FieldMaskSchema, StructSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { notAWord } from './unknown-words.ts';
 
 const MAX_ISSUES = 100;
 const MAX_NAME = 64; // an unknown member is the caller's own text
@@ -11,7 +12,7 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 function faultOf({ scalar, enum: choices, message }: DescField, value: unknown): string | undefined {
   if (choices !== undefined) {
     const isKnown = choices.values.some(({ name, number }) => name === value || number === value);
-    return isKnown ? undefined : `must be one of ${choices.values.flatMap(({ name, number }) => (number === 0 ? [] : [name])).join(', ')}`;
+    return isKnown ? undefined : notAWord(choices);
   }
   if (message !== undefined) {
     const isText = message.typeName === FieldMaskSchema.typeName || message.typeName === TimestampSchema.typeName;
