@@ -61,7 +61,8 @@ function hasPlainPath(method: DescMethod, request: Json): boolean {
 }
 
 async function ask(names: readonly DoorName[], method: DescMethod, request: Json): Promise<Verdict> {
-  const isOfForm = hasPlainPath(method, request);
+  const hasEmptyPath = /^,|,,|,$/.test(String(request['update_mask'] ?? ''));
+  const isOfForm = hasPlainPath(method, request) && !hasEmptyPath;
   const verdicts = new Map<string, Verdict>();
   for (const name of names) {
     const service = worlds.services.get(name);

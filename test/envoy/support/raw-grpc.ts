@@ -33,6 +33,7 @@ export class RawGrpc implements Disposable {
     stream.on('response', (given) => (head = given));
     stream.on('trailers', (given) => (trailers = given));
     stream.on('data', (chunk: Buffer) => void chunks.push(chunk));
+    stream.on('end', () => stream.destroy()); // what was not sent by now nobody waits for
     stream.on('error', () => {}); // a reset: there is no status then
     stream.end(body);
     await once(stream, 'close');

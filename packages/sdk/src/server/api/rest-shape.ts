@@ -15,8 +15,8 @@ function faultOf({ scalar, enum: choices, message }: DescField, value: unknown):
     return isKnown ? undefined : notAWord(choices);
   }
   if (message !== undefined) {
-    const isText = message.typeName === FieldMaskSchema.typeName || message.typeName === TimestampSchema.typeName;
-    if (isText) return typeof value === 'string' ? undefined : 'must be text';
+    if (message.typeName === FieldMaskSchema.typeName) return maskFault(value);
+    if (message.typeName === TimestampSchema.typeName) return typeof value === 'string' ? undefined : 'must be text';
     return isObject(value) ? undefined : 'must be an object';
   }
   if (scalar === ScalarType.STRING) return typeof value === 'string' ? undefined : 'must be text';
@@ -24,6 +24,12 @@ function faultOf({ scalar, enum: choices, message }: DescField, value: unknown):
   if (scalar === ScalarType.DOUBLE) return typeof value === 'number' ? undefined : 'must be a number';
   const number = typeof value === 'string' && /^[0-9]{1,19}$/.test(value) ? Number(value) : value;
   return typeof number === 'number' && Number.isInteger(number) && number >= 0 ? undefined : 'must be a whole number, not negative';
+}
+
+/** Between two commas stands a path: readers of masks disagree on what nothing means there. */
+function maskFault(value: unknown): string | undefined {
+  if (typeof value !== 'string') return 'must be text';
+  return value !== '' && value.split(',').includes('') ? 'names an empty path' : undefined;
 }
 
 const isOurs = ({ message }: DescField): boolean =>
