@@ -47,6 +47,14 @@ export class Envoy implements AsyncDisposable {
     const program = process.env['BIFROST_ENVOY'] ?? '';
     const args = ['--config-path', config, '--disable-hot-restart', '--concurrency', '1', '--log-level', 'warn', '--file-flush-interval-msec', '100'];
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    // A test that is cut short disposes nothing, and vitest then ends its worker: Envoy must outlive neither.
+    const end = (): void => void child.kill('SIGKILL');
+    const onSignal = (): void => {
+      end();
+      process.exit(1);
+    };
+    process.once('exit', end).once('SIGTERM', onSignal);
+    child.once('exit', () => process.off('exit', end).off('SIGTERM', onSignal));
     const said = { out: '', error: '' };
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (said.out += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (said.error = (said.error + text).slice(-8_000)));

@@ -33,6 +33,7 @@ export interface Doors {
 export const DOORS = ['rest', 'restByEnvoy', 'grpc', 'grpcByEnvoy'] as const;
 export type DoorName = (typeof DOORS)[number];
 export const REST_DOORS = ['rest', 'restByEnvoy'] as const;
+export const GRPC_DOORS = ['grpc', 'grpcByEnvoy'] as const;
 
 /** One service on memory adapters, with a real Envoy before it, and its four doors. */
 export class Service implements AsyncDisposable {

@@ -8,14 +8,17 @@ import { DOORS, type DoorName, Service } from './service.ts';
 export const essence = ({ code, reason, fields, message, details, body }: Verdict): unknown =>
   code === 0 ? { code, body } : { code, reason, fields, message, details };
 
+/** The verdict alone: for what REST refuses for its form, before anybody looks for more faults. */
+export const verdictOnly = ({ code, reason, body }: Verdict): unknown => (code === 0 ? { code, body } : { code, reason });
+
 /** What no REST answer may show: it is between the service and its proxy. */
 const LEAKS = ['bifrost-http-status', 'grpc-status', 'grpc-message', 'x-bifrost-checked'];
 
 /** All verdicts are the same, and REST has the status of the code. Gives the one of the first door. */
-export function expectSame(verdicts: ReadonlyMap<string, Verdict>): Verdict {
+export function expectSame(verdicts: ReadonlyMap<string, Verdict>, of = essence): Verdict {
   const [first, ...others] = [...verdicts];
   if (first === undefined) throw new RangeError('no doors');
-  for (const [name, verdict] of others) expect([name, essence(verdict)]).toEqual([name, essence(first[1])]);
+  for (const [name, verdict] of others) expect([name, of(verdict)]).toEqual([name, of(first[1])]);
   const rest = [...verdicts.values()].filter(({ kind }) => kind === 'rest');
   for (const { http, reason, headers } of rest) {
     if (reason !== undefined) expect(http).toBe(ERROR_CODES[reason as ErrorCode].http);

@@ -20,9 +20,11 @@ import { ifMatchOf } from './if-match.ts';
 import { openStream } from './monitor-call.ts';
 import type { ApiParts, Streaming, Unary } from './network-api.ts';
 import { identityOf, type RequestIdentity } from './request-identity.ts';
+import { malformed } from './rest-error.ts';
 import { SERVICE_HANDLERS } from './service-handlers.ts';
 import { SIDECAR_HANDLERS } from './sidecar-handlers.ts';
 import { TAILNET_HANDLERS } from './tailnet-handlers.ts';
+import { unknownWords } from './unknown-words.ts';
 
 /** Leading header by which a door in front learns the HTTP status; it takes it away. */
 export const HTTP_STATUS_HEADER = 'bifrost-http-status';
@@ -130,6 +132,8 @@ export class ApiCall {
   async #permit(method: Unary | Streaming, message: MessageShape<DescMessage>, signal: AbortSignal): Promise<Permitted> {
     const principal = this.#principal;
     if (principal === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'A call was not admitted.' });
+    const unknown = unknownWords(method.input, message);
+    if (unknown.length > 0) throw malformed(unknown);
     const request = plainOf(method.input, message);
     const rule = ruleOf(
       method.name as MethodName,

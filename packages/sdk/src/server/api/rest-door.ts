@@ -92,7 +92,7 @@ export class RestDoor {
   async #read(request: HttpRequest, url: string): Promise<Read> {
     const [, path = '', query = ''] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
     if (/#|[^\x21-\x7e]/.test(url)) throw wrong('path', 'has a character that belongs escaped');
-    if (/%(?:2f|5c|00)/i.test(path)) throw wrong('path', 'has an escaped slash, backslash or NUL');
+    if (/%(?:2f|5c|00)/i.test(path)) throw wrong('path', 'has an escaped slash, backslash or NUL'); // of which path it is, proxies disagree
     const found = match(this.#bindings, request.method ?? '', resolved(path));
     if (found === undefined) {
       const issues = [{ path: 'path', message: 'is not known, or not with this method' }];

@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, type JsonObject, type JsonValue, ScalarType } from '@bufbuild/protobuf';
 import { fieldOf } from './fields.ts';
 import { shownName, wrong } from './rest-error.ts';
+import { notAWord } from './unknown-words.ts';
 
 /** Percent escapes and plus signs; text must be Unicode. @throws {BifrostError} `INVALID_ARGUMENT` */
 function decoded(text: string): string {
@@ -32,7 +33,7 @@ function queryValue(field: DescField, text: string): JsonValue {
     throw wrong(field.name, 'must be true or false');
   }
   if (scalar !== undefined && scalar !== ScalarType.STRING && !/^[0-9]{1,19}$/.test(text)) throw wrong(field.name, 'must be a whole number');
-  if (choices !== undefined && !choices.values.some(({ name }) => name === text)) throw wrong(field.name, 'is none of the words that are known here');
+  if (choices !== undefined && !choices.values.some(({ name }) => name === text)) throw wrong(field.name, notAWord(choices));
   return text;
 }
 

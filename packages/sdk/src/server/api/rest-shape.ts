@@ -3,6 +3,7 @@ import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf
 import { FieldMaskSchema, StructSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { fieldOf, isObject } from './fields.ts';
 import { shownName } from './rest-error.ts';
+import { notAWord } from './unknown-words.ts';
 
 const MAX_ISSUES = 100;
 
@@ -10,11 +11,11 @@ const MAX_ISSUES = 100;
 function faultOf({ scalar, enum: choices, message }: DescField, value: unknown): string | undefined {
   if (choices !== undefined) {
     const isKnown = choices.values.some(({ name, number }) => name === value || number === value);
-    return isKnown ? undefined : `must be one of ${choices.values.flatMap(({ name, number }) => (number === 0 ? [] : [name])).join(', ')}`;
+    return isKnown ? undefined : notAWord(choices);
   }
   if (message !== undefined) {
-    const isText = message.typeName === FieldMaskSchema.typeName || message.typeName === TimestampSchema.typeName;
-    if (isText) return typeof value === 'string' ? undefined : 'must be text';
+    if (message.typeName === FieldMaskSchema.typeName) return maskFault(value);
+    if (message.typeName === TimestampSchema.typeName) return typeof value === 'string' ? undefined : 'must be text';
     return isObject(value) ? undefined : 'must be an object';
   }
   if (scalar === ScalarType.STRING) return typeof value === 'string' ? undefined : 'must be text';
@@ -22,6 +23,12 @@ function faultOf({ scalar, enum: choices, message }: DescField, value: unknown):
   if (scalar === ScalarType.DOUBLE) return typeof value === 'number' ? undefined : 'must be a number';
   const number = typeof value === 'string' && /^[0-9]{1,19}$/.test(value) ? Number(value) : value;
   return typeof number === 'number' && Number.isInteger(number) && number >= 0 ? undefined : 'must be a whole number, not negative';
+}
+
+/** Between two commas stands a path: readers of masks disagree on what nothing means there. */
+function maskFault(value: unknown): string | undefined {
+  if (typeof value !== 'string') return 'must be text';
+  return value !== '' && value.split(',').includes('') ? 'names an empty path' : undefined;
 }
 
 const isOurs = ({ message }: DescField): boolean =>
