@@ -4,7 +4,7 @@ import { Agent, request } from 'node:http';
 import { createRequire } from 'node:module';
 import { type ManagedPod, managedPod } from '../support/managed-pod.ts';
 import { pause } from '../support/pause.ts';
-import { type BenchOptions, type BenchResult, median, rounded } from './harness.ts';
+import { type BenchOptions, type BenchResult, median, percentile, rounded } from './harness.ts';
 
 /** Ten times as often as by default: heartbeats, pings and surveys get in the way of changes as often. */
 const HEARTBEAT_MS = 1_000;
@@ -48,9 +48,6 @@ async function bareRoundTrips(count: number, stack: AsyncDisposableStack): Promi
   for (let warm = 0; warm < count; warm += 1) await one();
   return one;
 }
-
-const percentile = (values: readonly number[], share: number): number =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;
 
 /** From a change in tailscaled to the SDK's event, through bus, agent process, HTTP and ingest; beside it one bare HTTP round trip. */
 export async function benchEventLatency({ smoke, say }: BenchOptions): Promise<BenchResult> {

@@ -21,6 +21,9 @@ export const median = (values: readonly number[]): number => {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 };
 
+export const percentile = (values: readonly number[], share: number): number =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;
+
 export const rounded = (value: number, digits = 3): number => Number(value.toPrecision(digits));
 
 /** Runs blocks of both in turn (A B, B A, A B, ...), so that a drift of the machine meets both, and gives each side's figures. */

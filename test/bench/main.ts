@@ -4,6 +4,7 @@ import type { BenchOptions, BenchResult } from './harness.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<(options: BenchOptions) => Promise<BenchResult>>>> = {
   agent: async () => (await import('./agent.ts')).benchAgent,
+  api: async () => (await import('./api.ts')).benchApi,
   attach: async () => (await import('./attach.ts')).benchAttach,
   'event-latency': async () => (await import('./event-latency.ts')).benchEventLatency,
   import: async () => (await import('./import.ts')).benchImport,

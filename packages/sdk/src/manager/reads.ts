@@ -4,8 +4,8 @@ import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Call, Context } from './context.ts';
 import type { Instance } from './instances.ts';
 import { isVisible } from './scope.ts';
-import { sidecarView } from './sidecar-view.ts';
-import { requireTailnet, tailnetView } from './tailnet-calls.ts';
+import { connectivityOf } from './sidecar-view.ts';
+import { requireTailnet, statusOfTailnet } from './tailnet-calls.ts';
 
 const isUp = ({ connection }: Instance): boolean => connection.state === 'connected' || connection.state === 'degraded';
 
@@ -39,16 +39,18 @@ export async function getNetworkStatus(context: Context, tailnetName: string, ca
   const tailnet = await requireTailnet(context, tailnetName, call);
   const sidecars = await sidecarsOf(context, tailnetName, call);
   const { connected, bytesSent, bytesReceived, averageLatencyMs, lastActivity } = sum(context, sidecars);
-  const views = sidecars.map((sidecar) => sidecarView(context, sidecar));
   return {
     tailnetName,
-    status: tailnetView(tailnet).status,
+    status: statusOfTailnet(tailnet),
     connectedDevices: connected.length,
     ...(lastActivity === undefined ? {} : { lastActivity }),
     metrics: { bytesSent: Number(bytesSent), bytesReceived: Number(bytesReceived), averageLatencyMs },
-    connectedSidecars: views
-      .filter(({ status, ipAddress }) => (status === 'connected' || status === 'degraded') && ipAddress !== undefined)
-      .map(({ sidecarId, workload, status, ipAddress }) => ({ sidecarId, bookDeployment: workload.name, status, ipAddress: ipAddress ?? '' })),
+    connectedSidecars: sidecars.flatMap((sidecar) => {
+      const { status, ipAddress } = connectivityOf(context, sidecar);
+      const { sidecarId, workload } = sidecar.spec;
+      const isConnected = status === 'connected' || status === 'degraded';
+      return isConnected && ipAddress !== undefined ? [{ sidecarId, bookDeployment: workload.name, status, ipAddress }] : [];
+    }),
   };
 }
 

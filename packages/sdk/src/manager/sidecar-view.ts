@@ -20,14 +20,20 @@ function shownStatus({ deleting, state }: StoredSidecar, instances: readonly Ins
 
 const isUp = ({ status }: InstanceState): boolean => status === 'connected' || status === 'degraded';
 
+/** How a sidecar's instances are, and what that makes of it. `ipAddress` is the one that has been up for longest. */
+export function connectivityOf(context: Context, sidecar: StoredSidecar) {
+  const instances = shownInstances(context, sidecar);
+  const oldest = [...instances].sort((a, b) => a.sinceMs - b.sinceMs).find((instance) => isUp(instance) && instance.ipAddress !== undefined);
+  return { instances, status: shownStatus(sidecar, instances), ipAddress: oldest?.ipAddress };
+}
+
 /** A stored sidecar as callers see it, with what this manager has heard from its pods. */
 export function sidecarView(context: Context, sidecar: StoredSidecar): Sidecar {
   const { spec, state } = sidecar;
-  const instances = shownInstances(context, sidecar);
-  const oldest = [...instances].sort((a, b) => a.sinceMs - b.sinceMs).find((instance) => isUp(instance) && instance.ipAddress !== undefined);
+  const { instances, status, ipAddress } = connectivityOf(context, sidecar);
   return {
     sidecarId: spec.sidecarId,
-    status: shownStatus(sidecar, instances),
+    status,
     tailnetName: spec.tailnetName,
     customerId: spec.customerId,
     createdAt: new Date(sidecar.createdAtMs),
@@ -35,7 +41,7 @@ export function sidecarView(context: Context, sidecar: StoredSidecar): Sidecar {
     workload: spec.workload,
     config: spec.config,
     etag: etagOf(sidecar),
-    ...(oldest?.ipAddress === undefined ? {} : { ipAddress: oldest.ipAddress }),
+    ...(ipAddress === undefined ? {} : { ipAddress }),
     instances: instances.map((instance) => instanceView(context, instance)),
     mode: spec.mode ?? 'apply',
     networkMode: spec.networkMode ?? 'kernel',

@@ -5,6 +5,7 @@ import {
   type CreateTailnetResponse,
   type Made,
   type Tailnet,
+  type TailnetStatus,
   type UpgradeProgress,
 } from '@bifrost/types/core';
 import type { StoredTailnet, TailnetSpec, UpgradeState } from '../domain/model.ts';
@@ -45,6 +46,8 @@ const progressOf = ({ upgradeId, total, done, finished = false, haltedBy }: Upgr
   ...(haltedBy === undefined ? {} : { haltedBy }),
 });
 
+export const statusOfTailnet = ({ deleting, state }: StoredTailnet): TailnetStatus => (deleting ? 'deleting' : state.phase);
+
 /** What was asked for last: never the end of the upgrade before, while the loop has not come to this one. */
 function shownUpgrade({ spec, state }: StoredTailnet): Pick<Tailnet, 'upgrade'> {
   const wish = spec.upgrade;
@@ -56,7 +59,7 @@ function shownUpgrade({ spec, state }: StoredTailnet): Pick<Tailnet, 'upgrade'> 
 export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
   tailnetId: tailnet.spec.tailnetId,
   tailnetName: tailnet.key,
-  status: tailnet.deleting ? 'deleting' : tailnet.state.phase,
+  status: statusOfTailnet(tailnet),
   createdAt: new Date(tailnet.createdAtMs),
   customerId: tailnet.spec.customerId,
   config: tailnet.spec.config,

@@ -14,7 +14,7 @@ export interface MemoryStoreOptions {
 
 /**
  * The Store in this process's memory: for embedded managers and for tests. What it holds ends with the process.
- * Values are copied on the way in and out. Several managers in one process may share one instance.
+ * Values are copied on the way in, and frozen: what is given out is the stored value itself. Several managers in one process may share one instance.
  */
 export class MemoryStore implements Store {
   readonly kind = 'memory';
@@ -56,12 +56,12 @@ class MemoryCollection<Spec, State> implements Collection<Spec, State> {
 
   async get(key: string, options: CallOptions): Promise<Stored<Spec, State> | undefined> {
     this.#faults.enter(options);
-    return structuredClone(this.#objects.get(key));
+    return this.#objects.get(key);
   }
 
   async list(options: CallOptions): Promise<readonly Stored<Spec, State>[]> {
     this.#faults.enter(options);
-    return this.#sortedKeys().flatMap((key) => structuredClone(this.#objects.get(key)) ?? []);
+    return this.#sortedKeys().flatMap((key) => this.#objects.get(key) ?? []);
   }
 
   async create(key: string, value: { readonly spec: Spec; readonly state: State }, options: CallOptions): Promise<Stored<Spec, State>> {
@@ -111,15 +111,21 @@ class MemoryCollection<Spec, State> implements Collection<Spec, State> {
 
   #write(value: Stored<Spec, State>): Stored<Spec, State> {
     this.#lastVersion += 1; // never reused, so a successor of the same name has another version
-    const written = structuredClone({ ...value, version: String(this.#lastVersion) });
+    const written = deepFreeze(structuredClone({ ...value, version: String(this.#lastVersion) }));
     this.#objects.set(value.key, written);
     this.#hub.notify(value.key);
-    return structuredClone(written);
+    return written;
   }
 
   #sortedKeys(): string[] {
     return [...this.#objects.keys()].sort();
   }
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const member of Object.values(value)) deepFreeze(member);
+  return Object.freeze(value);
 }
 
 function conflict(key: string, why: string): BifrostError {

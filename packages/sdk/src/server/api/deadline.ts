@@ -8,16 +8,19 @@ export interface Deadline extends Disposable {
 }
 
 export function deadlineOf(signal: AbortSignal, afterMs: number): Deadline {
-  const late = new BifrostError({
-    code: 'DEADLINE_EXCEEDED',
-    message: 'The call took too long: what it asked for may have happened. Read, then call again.',
-  });
   const timer = new AbortController();
-  const handle = setTimeout(() => timer.abort(late), afterMs);
+  const handle = setTimeout(() => timer.abort(late()), afterMs);
   handle.unref();
   return {
     signal: AbortSignal.any([signal, timer.signal]),
-    meant: (error) => (timer.signal.aborted && !signal.aborted ? late : error),
+    meant: (error) => (timer.signal.aborted && !signal.aborted ? timer.signal.reason : error),
     [Symbol.dispose]: () => clearTimeout(handle),
   };
 }
+
+/** Made when it is needed: most calls end in time, and an error takes down its stack. */
+const late = (): BifrostError =>
+  new BifrostError({
+    code: 'DEADLINE_EXCEEDED',
+    message: 'The call took too long: what it asked for may have happened. Read, then call again.',
+  });
