@@ -119,6 +119,20 @@ describe('a book of another customer’s, in a tailnet of one’s own', () => {
       expect([id, await attach(id)]).toEqual([id, none]);
   });
 
+  it('while one’s own Job is refused for what it is, whatever label others put onto theirs', async () => {
+    const labels = { 'bifrost.dev/book-deployment-id': 'nightly-job' };
+    const { uid } = await served.world.addBook({ kind: 'CronJob', name: 'own-job', namespace: 'other-corp', labels });
+    for (const id of ['nightly-job', uid, 'other-corp/own-job']) {
+      expect([id, await attach(id)]).toEqual([id, expect.objectContaining({ code: 9, reason: 'WORKLOAD_UNSUPPORTED' })]);
+      await expect(
+        toldBy(() => served.grpc('admin:*').planAttachSidecar({ tailnetName: 'other', bookDeploymentId: id, config })),
+      ).resolves.toMatchObject({
+        reason: 'WORKLOAD_UNSUPPORTED',
+      });
+    }
+    expect(await attach(jobUid)).toMatchObject({ reason: 'WORKLOAD_NOT_FOUND' });
+  });
+
   it('while one’s own is attached', async () => {
     for (const id of ['own-book', 'other-corp/own-book']) expect(await attach(id)).toHaveProperty('answer.sidecarId');
   });
