@@ -150,6 +150,19 @@ describe('a book of another customer’s, in a tailnet of one’s own', () => {
   });
 });
 
+it('metrics of one customer take one list of tailnets; of a tailnet that is not theirs there are none, which is no error', async () => {
+  await using served = await Served.open();
+  const { guard } = served.world;
+  const from = guard.names.length;
+  const tailnets = async (request: { readonly tailnetName?: string; readonly customerId: string }): Promise<readonly string[]> =>
+    (await served.grpc('admin:*').getConnectionMetrics(request)).metrics.map(({ tailnetName }) => tailnetName);
+  expect(await tailnets({ customerId: 'acme-corp' })).toEqual([TAILNET]);
+  expect(guard.names.slice(from)).toEqual(['store.tailnets.list', 'store.sidecars.list']);
+  expect(await tailnets({ tailnetName: TAILNET, customerId: 'acme-corp' })).toEqual([TAILNET]);
+  for (const filter of [{}, { tailnetName: TAILNET }]) expect(await tailnets({ ...filter, customerId: 'other-corp' })).toEqual([]);
+  expect(await toldBy(() => tailnets({ tailnetName: 'none', customerId: 'acme-corp' }))).toMatchObject({ reason: 'TAILNET_NOT_FOUND' });
+});
+
 describe('cursors', () => {
   it('of another customer’s, page tokens and resume tokens, show nothing of it', async () => {
     await using served = await Served.open();
