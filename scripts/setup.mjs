@@ -57,7 +57,9 @@ if (!fresh('installed', installHash)) {
   stamp('installed', installHash);
 }
 
-const sources = [...filesBelow('packages'), ...filesBelow('examples')].filter((file) => /\/(src\/|tsup\.config|package\.json|tsconfig)/.test(file));
+const sources = [...filesBelow('packages'), ...filesBelow('examples')].filter((file) =>
+  /\/(src\/|site\/|tsup\.config|package\.json|tsconfig)/.test(file),
+);
 const buildHash = hashOf([...sources, 'tsconfig.base.json', 'scripts/build.mjs', 'scripts/tsup-modules.mjs']);
 if (!fresh('built', buildHash)) {
   run('building (once)', join(root, 'node_modules', '.bin', 'node'), ['scripts/build.mjs', 'scripts/tsup-modules.mjs']);

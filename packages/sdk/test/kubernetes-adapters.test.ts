@@ -121,22 +121,7 @@ describe('topology', () => {
   );
 });
 
-describe('workloads and Secrets', () => {
-  it.each([
-    ['jobs', 'Job'],
-    ['cronjobs', 'CronJob'],
-  ])('a book in %s is WORKLOAD_UNSUPPORTED', (plural, kind) =>
-    bench(async ({ server, cluster }) => {
-      const item = { metadata: { name: 'b', namespace: 'n', uid: 'u', resourceVersion: '1' } };
-      server.otherwise((received, response) => list(received.path.endsWith(`/${plural}`) ? [item] : [], '1')(received, response));
-      await expect(cluster.workloads.find('book', call())).rejects.toMatchObject({
-        code: 'WORKLOAD_UNSUPPORTED',
-        details: { kind },
-        issues: [{ path: 'bookDeploymentId' }],
-      });
-    }),
-  );
-
+describe('Secrets', () => {
   it('a Secret of another owner is not taken over', () =>
     bench(async ({ server, cluster }) => {
       const theirs = { kind: 'PartialObjectMetadata', metadata: { name: 's', namespace: 'n', uid: 'u', resourceVersion: '1', labels: {} } };

@@ -69,6 +69,12 @@ describe('a connected sidecar', () => {
     };
     expect(await world.manager.getConnectionMetrics()).toEqual([metric]);
     expect(await world.manager.getConnectionMetrics({ tailnetName: 'acme-corp-production' })).toEqual([metric]);
+    expect(await world.manager.getConnectionMetrics({ customerId: 'acme-corp' })).toEqual([metric]);
+    for (const filter of [{}, { tailnetName: 'acme-corp-production' }])
+      expect(await world.manager.getConnectionMetrics({ ...filter, customerId: 'other-corp' })).toEqual([]);
+    await expect(world.manager.getConnectionMetrics({ tailnetName: 'none', customerId: 'acme-corp' })).rejects.toMatchObject({
+      code: 'TAILNET_NOT_FOUND',
+    });
     expect(await world.manager.listSidecars({ tailnetName: 'other' })).toEqual([]);
     expect(await world.manager.listSidecars({ tailnetName: 'acme-corp-production' })).toMatchObject([
       {

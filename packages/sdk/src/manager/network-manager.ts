@@ -212,12 +212,13 @@ export class NetworkManager extends ManagerCore {
     return getNetworkStatus(this.context, tailnetName, this.call(options));
   }
 
-  /** One metric per tailnet, or one tailnet's. @throws {BifrostError} `TAILNET_NOT_FOUND` */
+  /** One metric per tailnet, or one tailnet's; `customerId` narrows it to one customer's. @throws {BifrostError} `TAILNET_NOT_FOUND` */
   async getConnectionMetrics({
     tailnetName,
+    customerId,
     ...options
-  }: CallerOptions & { readonly tailnetName?: string } = {}): Promise<readonly ConnectionMetric[]> {
-    return getConnectionMetrics(this.context, tailnetName, this.call(options));
+  }: CallerOptions & { readonly tailnetName?: string; readonly customerId?: string } = {}): Promise<readonly ConnectionMetric[]> {
+    return getConnectionMetrics(this.context, { tailnetName, customerId }, this.call(options));
   }
 
   /**

@@ -54,14 +54,26 @@ export async function getNetworkStatus(context: Context, tailnetName: string, ca
   };
 }
 
+/** Whose metrics: of both that are given. A tailnet of another customer's is none of theirs, which is no error. */
+interface MetricsFilter {
+  readonly tailnetName: string | undefined;
+  readonly customerId: string | undefined;
+}
+
 /** @see NetworkManager.getConnectionMetrics */
-export async function getConnectionMetrics(context: Context, tailnetName: string | undefined, call: Call): Promise<readonly ConnectionMetric[]> {
+export async function getConnectionMetrics(
+  context: Context,
+  { tailnetName, customerId }: MetricsFilter,
+  call: Call,
+): Promise<readonly ConnectionMetric[]> {
   const tailnets: readonly StoredTailnet[] =
     tailnetName === undefined
       ? (await context.store.tailnets.list(call)).filter(({ spec }) => isVisible(spec.customerId, call.scope))
       : [await requireTailnet(context, tailnetName, call)];
+  const wanted = tailnets.filter(({ spec }) => customerId === undefined || spec.customerId === customerId);
+  if (wanted.length === 0) return [];
   const all = await context.store.sidecars.list(call);
-  return tailnets.map((tailnet) => {
+  return wanted.map((tailnet) => {
     const sums = sum(
       context,
       all.filter(({ spec }) => spec.tailnetName === tailnet.key),

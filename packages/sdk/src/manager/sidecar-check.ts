@@ -7,7 +7,7 @@ import type { Workload } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { networkHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
-import { isVisible, unknownWorkload } from './scope.ts';
+import { type CallerScope, isVisible, unknownWorkload } from './scope.ts';
 import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
 import { findTailnet, requireTailnet } from './tailnet-calls.ts';
@@ -69,10 +69,7 @@ async function theWorkload(
     try {
       return await workloads.find(request.bookDeploymentId, { signal, customerId: tailnet.spec.customerId });
     } catch (error) {
-      // That there is a Job of another customer's is told to nobody: one whose customers are counted gets one answer for all that it cannot attach to.
-      const isCounted = scope !== undefined && scope.visible !== '*';
-      if (isCounted && BifrostError.is(error) && ['WORKLOAD_NOT_FOUND', 'WORKLOAD_UNSUPPORTED'].includes(error.code)) throw unknownWorkload();
-      throw error;
+      throw forScope(error, scope);
     }
   }
   const found = await workloads.get(workload, { signal });
@@ -82,6 +79,13 @@ async function theWorkload(
     message: 'The workload is gone.',
     issues: [{ path: 'bookDeploymentId', message: 'its workload is gone' }],
   });
+}
+
+/** One whose customers are counted is told of a Job only when it may see whose it is, and gets one answer for all that is not there for it. */
+function forScope(error: unknown, scope: CallerScope | undefined): unknown {
+  if (!BifrostError.is(error) || isVisible(undefined, scope)) return error;
+  const isHidden = error.code === 'WORKLOAD_UNSUPPORTED' && !isVisible(error.details['customerId'], scope);
+  return isHidden || error.code === 'WORKLOAD_NOT_FOUND' ? unknownWorkload() : error;
 }
 
 /** @throws {BifrostError} `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `TAILNET_NOT_ACCEPTED` */

@@ -57,7 +57,8 @@ export interface Workloads {
    * Finds a workload of an attachable kind by the value of its label `bifrost.dev/book-deployment-id`, its uid, or `namespace/name`, in that order.
    * With `customerId` only workloads in that customer's namespaces count, whatever others have written onto theirs; where none is, one of another's is
    * answered, for the caller to refuse.
-   * @throws {BifrostError} `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED` (a kind that cannot carry a sidecar)
+   * @throws {BifrostError} `WORKLOAD_NOT_FOUND`, `WORKLOAD_AMBIGUOUS`, `WORKLOAD_UNSUPPORTED` (a kind that cannot carry a sidecar; `details.kind`, and
+   * `details.customerId` unless the namespace is nobody's: for the caller to tell only to who may know of it)
    */
   find(bookDeploymentId: string, options: CallOptions & { readonly customerId?: string }): Promise<Workload>;
   /** The same workload (same uid) as it is now, or undefined when it is gone. An empty uid: whichever has that kind and name. */

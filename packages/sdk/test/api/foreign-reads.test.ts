@@ -119,6 +119,20 @@ describe('a book of another customer’s, in a tailnet of one’s own', () => {
       expect([id, await attach(id)]).toEqual([id, none]);
   });
 
+  it('while one’s own Job is refused for what it is, whatever label others put onto theirs', async () => {
+    const labels = { 'bifrost.dev/book-deployment-id': 'nightly-job' };
+    const { uid } = await served.world.addBook({ kind: 'CronJob', name: 'own-job', namespace: 'other-corp', labels });
+    for (const id of ['nightly-job', uid, 'other-corp/own-job']) {
+      expect([id, await attach(id)]).toEqual([id, expect.objectContaining({ code: 9, reason: 'WORKLOAD_UNSUPPORTED' })]);
+      await expect(
+        toldBy(() => served.grpc('admin:*').planAttachSidecar({ tailnetName: 'other', bookDeploymentId: id, config })),
+      ).resolves.toMatchObject({
+        reason: 'WORKLOAD_UNSUPPORTED',
+      });
+    }
+    expect(await attach(jobUid)).toMatchObject({ reason: 'WORKLOAD_NOT_FOUND' });
+  });
+
   it('while one’s own is attached', async () => {
     for (const id of ['own-book', 'other-corp/own-book']) expect(await attach(id)).toHaveProperty('answer.sidecarId');
   });
@@ -134,6 +148,19 @@ describe('a book of another customer’s, in a tailnet of one’s own', () => {
     expect(await inject('acme-corp')).toEqual(await inject('nobodys'));
     expect(await inject('other-corp')).toHaveProperty('answer.sidecarId');
   });
+});
+
+it('metrics of one customer take one list of tailnets; of a tailnet that is not theirs there are none, which is no error', async () => {
+  await using served = await Served.open();
+  const { guard } = served.world;
+  const from = guard.names.length;
+  const tailnets = async (request: { readonly tailnetName?: string; readonly customerId: string }): Promise<readonly string[]> =>
+    (await served.grpc('admin:*').getConnectionMetrics(request)).metrics.map(({ tailnetName }) => tailnetName);
+  expect(await tailnets({ customerId: 'acme-corp' })).toEqual([TAILNET]);
+  expect(guard.names.slice(from)).toEqual(['store.tailnets.list', 'store.sidecars.list']);
+  expect(await tailnets({ tailnetName: TAILNET, customerId: 'acme-corp' })).toEqual([TAILNET]);
+  for (const filter of [{}, { tailnetName: TAILNET }]) expect(await tailnets({ ...filter, customerId: 'other-corp' })).toEqual([]);
+  expect(await toldBy(() => tailnets({ tailnetName: 'none', customerId: 'acme-corp' }))).toMatchObject({ reason: 'TAILNET_NOT_FOUND' });
 });
 
 describe('cursors', () => {

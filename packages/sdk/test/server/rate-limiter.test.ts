@@ -42,6 +42,34 @@ describe('RateLimiter', () => {
     expect(await limiter.takeForCaller('a', 5)).toMatchObject({ allowed: true, remaining: 0 });
   });
 
+  it('what is refused takes nothing, for a moment either: of many at once, each gets what is left for it', async () => {
+    using limiter = new RateLimiter(SMALL);
+    await limiter.takeForCaller('a', 45);
+    const costs = [10, 10, 3, 10, 3, 2, 10, 1];
+    const verdicts = await Promise.all(costs.map((cost) => limiter.takeForCaller('a', cost)));
+    expect(verdicts.map(({ allowed, remaining }) => [allowed, remaining])).toEqual([
+      [false, 5],
+      [false, 5],
+      [true, 2],
+      [false, 2],
+      [false, 2],
+      [true, 0],
+      [false, 0],
+      [false, 0],
+    ]);
+    expect(await limiter.takeForCaller('b', 50)).toMatchObject({ allowed: true });
+  });
+
+  it('a refusal at the end of the time gives no more points than there are', async () => {
+    using limiter = new RateLimiter(SMALL);
+    await limiter.takeForCaller('a', 45);
+    const late = limiter.takeForCaller('a', 10);
+    vi.setSystemTime(Date.now() + 5_000); // its time is over while it is looked at, and no timer has told yet
+    await late;
+    const verdicts = await Promise.all(Array.from({ length: 60 }, () => limiter.takeForCaller('a', 1)));
+    expect(verdicts.filter(({ allowed }) => allowed).length).toBeLessThanOrEqual(50);
+  });
+
   it('a call dearer than all points takes all of them', async () => {
     using limiter = new RateLimiter({ caller: { pointsPerSecond: 1, burst: 20 } });
     expect(await limiter.takeForCaller('a', 50)).toMatchObject({ allowed: true, remaining: 0 });

@@ -43,7 +43,7 @@ export const COLLECTIONS = {
   CronJob: { kind: 'CronJob', group: '/apis/batch/v1', plural: 'cronjobs' },
 } as const satisfies Record<WorkloadKind, Collection>;
 
-/** Looked at only when nothing else was found, to say WORKLOAD_UNSUPPORTED instead of WORKLOAD_NOT_FOUND. */
+/** Looked at only when nothing else counts, to say WORKLOAD_UNSUPPORTED instead of WORKLOAD_NOT_FOUND. */
 const UNSUPPORTED: readonly Collection[] = [COLLECTIONS.Job, COLLECTIONS.CronJob];
 const KINDS: readonly AttachableKind[] = ATTACHABLE_KINDS;
 
@@ -93,14 +93,15 @@ export class WorkloadFinder {
       if (first !== undefined) return { ...first, isOwn: options.customerId !== undefined };
       elsewhere ??= found[0];
     }
-    if (elsewhere !== undefined) return { ...elsewhere, isOwn: false };
     const unsupported = await this.#unsupported(bookDeploymentId, options);
+    if (elsewhere !== undefined && unsupported?.customerId !== options.customerId) return { ...elsewhere, isOwn: false };
     if (unsupported !== undefined) {
+      const { kind } = unsupported;
       throw new BifrostError({
         code: 'WORKLOAD_UNSUPPORTED',
-        message: `a ${unsupported} cannot be given a sidecar while it exists; create it with its sidecar (injectSidecar)`,
-        issues: [{ path: 'bookDeploymentId', message: `is a ${unsupported}` }],
-        details: { kind: unsupported },
+        message: `a ${kind} cannot be given a sidecar while it exists; create it with its sidecar (injectSidecar)`,
+        issues: [{ path: 'bookDeploymentId', message: `is a ${kind}` }],
+        details: unsupported,
       });
     }
     throw new BifrostError({
@@ -115,7 +116,10 @@ export class WorkloadFinder {
   }
 
   /** Those in the customer's own namespaces: anybody may write another's label value or name onto a workload. */
-  async #counted(found: readonly FoundObject[], { customerId, signal }: FindOptions): Promise<readonly FoundObject[]> {
+  async #counted<Found extends { readonly object: ApiObject }>(
+    found: readonly Found[],
+    { customerId, signal }: FindOptions,
+  ): Promise<readonly Found[]> {
     if (customerId === undefined) return found;
     const namespaces = [...new Set(found.map(({ object }) => object.metadata.namespace ?? ''))];
     const customers = await Promise.all(namespaces.map((namespace) => this.#customerOf(namespace, { signal })));
@@ -173,19 +177,32 @@ export class WorkloadFinder {
     return undefined;
   }
 
-  async #unsupported(id: string, options: CallOptions): Promise<string | undefined> {
-    const [, namespace, name] = NAMESPACED_NAME.exec(id) ?? [];
-    for (const collection of UNSUPPORTED) {
-      if (LABEL_VALUE.test(id)) {
-        const query = { labelSelector: `${LABELS.bookDeploymentId}=${id}`, limit: 1 };
-        const page = await this.#page<ApiObject>({ collection, query, accept: METADATA_ONLY.list }, options);
-        if ((page.items ?? []).length > 0) return collection.kind;
-      }
-      if (UID.test(id) && (await this.#scan(collection, id, options)) !== undefined) return collection.kind;
-      if (namespace === undefined || name === undefined) continue;
-      if ((await this.#get<ApiObject>(collection, { namespace, name }, options)) !== undefined) return collection.kind;
+  /** Its kind and whose it is: the customer's own, where there is one of that id. */
+  async #unsupported(id: string, options: FindOptions): Promise<{ readonly kind: string; readonly customerId?: string } | undefined> {
+    const found = (await Promise.all(UNSUPPORTED.map((collection) => this.#metadataOf(collection, id, options)))).flat();
+    const [own] = await this.#counted(found, options);
+    const first = own ?? found[0];
+    if (first === undefined) return undefined;
+    const customerId = own === undefined ? undefined : options.customerId;
+    const owner = customerId ?? (await this.#customerOf(first.object.metadata.namespace ?? '', options));
+    return { kind: first.kind, ...(owner === undefined ? {} : { customerId: owner }) };
+  }
+
+  /** All of one kind that answer to the id, in whichever way. */
+  async #metadataOf(
+    collection: Collection,
+    id: string,
+    options: CallOptions,
+  ): Promise<readonly { readonly kind: string; readonly object: ApiObject }[]> {
+    const objects: (ApiObject | undefined)[] = [];
+    if (LABEL_VALUE.test(id)) {
+      const query = { labelSelector: `${LABELS.bookDeploymentId}=${id}` };
+      for await (const object of this.#pages<ApiObject>({ collection, query, accept: METADATA_ONLY.list }, options)) objects.push(object);
     }
-    return undefined;
+    if (UID.test(id)) objects.push(await this.#scan(collection, id, options));
+    const [, namespace, name] = NAMESPACED_NAME.exec(id) ?? [];
+    if (namespace !== undefined && name !== undefined) objects.push(await this.#get<ApiObject>(collection, { namespace, name }, options));
+    return objects.flatMap((object) => (object === undefined ? [] : [{ kind: collection.kind, object }]));
   }
 
   async *#pages<T extends ApiObject>({ query, ...request }: PageRequest, options: CallOptions): AsyncGenerator<T, void, void> {

@@ -41,12 +41,15 @@ export class MemoryWorkloads implements Workloads {
     this.#faults.enter(options);
     const { customerId } = options;
     const isOwn = ({ reference }: WorkloadRecord): boolean => customerId === undefined || this.#customerOf(reference.namespace) === customerId;
-    const matching = (isKind: (kind: WorkloadKind) => boolean): readonly WorkloadRecord[] => {
+    const matching = (isKind: (kind: WorkloadKind) => boolean) => {
       const all = [...this.#state.workloads.values()].filter(({ reference }) => isKind(reference.kind));
       const ways = WAYS.map((matches) => all.filter((record) => matches(record, bookDeploymentId)));
-      return [...ways.map((found) => found.filter(isOwn)), ways.flat().slice(0, 1)].find((found) => found.length > 0) ?? [];
+      return { own: ways.map((found) => found.filter(isOwn)).find((found) => found.length > 0) ?? [], any: ways.flat().slice(0, 1) };
     };
-    const [first, ...others] = matching(isAttachable);
+    const [attachable, injected] = [matching(isAttachable), matching((kind) => !isAttachable(kind))];
+    const counting = [attachable.own, injected.own, attachable.any, injected.any].find((found) => found.length > 0) ?? [];
+    const isUnsupported = counting === injected.own || counting === injected.any;
+    const [first, ...others] = isUnsupported ? [] : counting;
     if (first !== undefined && others.length === 0) return this.#state.shown(first);
     if (first !== undefined) {
       throw new BifrostError({
@@ -55,14 +58,15 @@ export class MemoryWorkloads implements Workloads {
         issues: [{ path: 'bookDeploymentId', message: 'more than one workload has it' }],
       });
     }
-    const [unsupported] = matching((kind) => !isAttachable(kind));
+    const [unsupported] = counting;
     if (unsupported !== undefined) {
-      const { kind } = unsupported.reference;
+      const { kind, namespace } = unsupported.reference;
+      const owner = this.#customerOf(namespace);
       throw new BifrostError({
         code: 'WORKLOAD_UNSUPPORTED',
         message: `A ${kind} gets its sidecar before it is created: see injectSidecar.`,
         issues: [{ path: 'bookDeploymentId', message: `is a ${kind}` }],
-        details: { kind },
+        details: { kind, ...(owner === undefined ? {} : { customerId: owner }) },
       });
     }
     throw new BifrostError({

@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { BifrostError } from '@bifrost/types/core';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { AnonymousStreams, type AnonymousStreamsOptions } from './anonymous-streams.ts';
 import { type ApiTls, Entrance } from './entrance.ts';
 import { PEER, registerNetworkApi } from './grpc-door.ts';
 import { registerHealth } from './health.ts';
@@ -13,7 +14,7 @@ import { registerReflection } from './reflection.ts';
 import { type HttpRequest, type HttpResponse, RestDoor } from './rest-door.ts';
 
 /** Options of {@link createApiServer}. */
-export interface ApiServerOptions extends NetworkApiOptions {
+export interface ApiServerOptions extends NetworkApiOptions, Omit<AnonymousStreamsOptions, 'trustsPeer'> {
   /** Without it the server speaks in clear: for loopback, behind a proxy in the same pod. */
   readonly tls?: ApiTls;
   /** What else is served to everybody, by path: `/openapi.json`, a page that shows it. */
@@ -57,10 +58,9 @@ const isGrpc = (request: HttpRequest): boolean =>
   speaksGrpc(request) || ['/bifrost.network.', '/grpc.'].some((prefix) => request.url?.startsWith(prefix));
 
 /** The handler of every protocol. */
-function handlerOf(
-  api: NetworkApi,
-  { maxBodyBytes = 262_144, pages = {} }: ApiServerOptions,
-): (request: HttpRequest, response: HttpResponse) => void {
+function handlerOf(api: NetworkApi, options: ApiServerOptions): (request: HttpRequest, response: HttpResponse) => void {
+  const { maxBodyBytes = 262_144, pages = {} } = options;
+  const streams = new AnonymousStreams(options);
   const rest = new RestDoor({ api, maxBodyBytes, peerOf });
   const site = new Pages(api.readiness, pages);
   const notServed = (request: HttpRequest, response: HttpResponse): void => {
@@ -70,8 +70,8 @@ function handlerOf(
   const grpc = connectNodeAdapter({
     routes: (router) => {
       registerNetworkApi(router, api);
-      registerHealth(router, api.readiness);
-      registerReflection(router);
+      registerHealth(router, api.readiness, streams);
+      registerReflection(router, streams);
     },
     readMaxBytes: maxBodyBytes,
     acceptCompression: [], // a small body must not become a large one

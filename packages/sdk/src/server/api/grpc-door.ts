@@ -9,7 +9,8 @@ import type { NetworkApi } from './network-api.ts';
 /** Who is at the other end; the server knows, Connect does not. */
 export const PEER = createContextKey<Peer>({ address: '', encrypted: false });
 
-const callerOf = (context: HandlerContext): Caller => ({
+/** Who calls, as Connect has taken the call. */
+export const callerIn = (context: HandlerContext): Caller => ({
   header: (name) => context.requestHeader.get(name) ?? undefined,
   peer: context.values.get(PEER),
   signal: context.signal,
@@ -28,7 +29,7 @@ const isServerStreaming = (method: DescMethod): method is DescMethodServerStream
 
 function unary(api: NetworkApi, method: DescMethodUnary): MethodImpl<DescMethodUnary> {
   return async (request: Message, context: HandlerContext) => {
-    const call = api.begin(callerOf(context));
+    const call = api.begin(callerIn(context));
     try {
       await call.admit(method.name);
       const { message, httpStatus } = await call.run(method, request);
@@ -42,7 +43,7 @@ function unary(api: NetworkApi, method: DescMethodUnary): MethodImpl<DescMethodU
 
 function serverStreaming(api: NetworkApi, method: DescMethodServerStreaming): MethodImpl<DescMethodServerStreaming> {
   return async function* (request: Message, context: HandlerContext) {
-    const call = api.begin(callerOf(context));
+    const call = api.begin(callerIn(context));
     try {
       await call.admit(method.name);
       const events = await call.open(method, request);

@@ -1,5 +1,6 @@
 import { Health, NetworkManager, HealthCheckResponse_ServingStatus as Status } from '@bifrost/types/proto';
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
+import type { AnonymousStreams } from './anonymous-streams.ts';
 
 /** Whether the service takes calls; it stops to before it closes, so that whoever stands in front looks elsewhere. */
 export class Readiness {
@@ -22,14 +23,16 @@ export class Readiness {
 const KNOWN: readonly string[] = ['', NetworkManager.typeName];
 
 /** gRPC health checking, as load balancers and kubelets ask it. */
-export function registerHealth(router: ConnectRouter, readiness: Readiness): void {
+export function registerHealth(router: ConnectRouter, readiness: Readiness, streams: AnonymousStreams): void {
   const status = (): Status => (readiness.isServing ? Status.SERVING : Status.NOT_SERVING);
   router.service(Health, {
     check: ({ service }) => {
       if (!KNOWN.includes(service)) throw new ConnectError('This service is not known here.', Code.NotFound);
       return { status: status() };
     },
-    async *watch({ service }, { signal }) {
+    async *watch({ service }, context) {
+      using _place = streams.enter(context);
+      const { signal } = context;
       if (!KNOWN.includes(service)) {
         yield { status: Status.SERVICE_UNKNOWN };
         return;

@@ -2,6 +2,7 @@ import { Health, NetworkManager, ServerReflection, type ServerReflectionRequest 
 import { type DescFile, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Code, type ConnectRouter } from '@connectrpc/connect';
+import type { AnonymousStreams } from './anonymous-streams.ts';
 
 const SERVICES = [NetworkManager, Health, ServerReflection] as const;
 
@@ -24,7 +25,7 @@ function symbolsOf({ messages, enums, services }: DescFile): readonly string[] {
 }
 
 /** gRPC server reflection: with it grpcurl needs no proto files. It shows the form of the calls and nothing else. */
-export function registerReflection(router: ConnectRouter): void {
+export function registerReflection(router: ConnectRouter, streams: AnonymousStreams): void {
   const files = filesOf(SERVICES.map(({ file }) => file));
   const bySymbol = new Map([...files.values()].flatMap((file) => symbolsOf(file).map((name) => [name, file] as const)));
 
@@ -47,7 +48,8 @@ export function registerReflection(router: ConnectRouter): void {
   };
 
   router.service(ServerReflection, {
-    async *serverReflectionInfo(requests) {
+    async *serverReflectionInfo(requests, context) {
+      using _place = streams.enter(context);
       for await (const request of requests) {
         yield { validHost: request.host, originalRequest: request, messageResponse: answer(request) };
       }

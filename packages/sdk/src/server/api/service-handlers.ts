@@ -5,10 +5,8 @@ import { VERSION } from './version.ts';
 export const SERVICE_HANDLERS = {
   GetConnectionMetrics: async ({ manager, request, options }) => {
     const [tailnetName, customerId] = [text(request, 'tailnetName'), text(request, 'customerId')];
-    const metrics = await manager.getConnectionMetrics({ ...options, ...(tailnetName === '' ? {} : { tailnetName }) });
-    if (customerId === '') return { body: { metrics } };
-    const own = new Set((await manager.listTailnets({ ...options, customerId })).map((tailnet) => tailnet.tailnetName));
-    return { body: { metrics: metrics.filter((metric) => own.has(metric.tailnetName)) } };
+    const filter = { ...(tailnetName === '' ? {} : { tailnetName }), ...(customerId === '' ? {} : { customerId }) };
+    return { body: { metrics: await manager.getConnectionMetrics({ ...options, ...filter }) } };
   },
   ListLeftovers: async ({ manager, options }) => ({ body: { leftovers: await manager.listLeftovers(options) } }),
   GetServiceInfo: async ({ manager, principal: { subject, via, grants } }) => {

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import { parseOrThrow } from '@bifrost/types';
 import { BifrostError } from '@bifrost/types/core';
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
 import { z } from 'zod';
 import { BoundedMap } from '../../domain/bounded-map.ts';
 
@@ -59,11 +59,18 @@ const optionsSchema = z.strictObject({
   maxKeys: z.int().min(1).max(10_000_000).default(50_000),
 });
 
+interface Taken {
+  readonly verdict: RateVerdict;
+  readonly untilMs: number;
+}
+
 /** One limit for each of a bounded number of keys: the library's, which forgets a key only when its time is over. */
 class LimitPerKey {
   readonly #limiter: RateLimiterMemory;
   readonly #keys: BoundedMap<string, true>;
   readonly #burst: number;
+  /** The library takes points before it refuses: who asks at the same time must not miss them, so each is looked at and answered before the next. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor({ pointsPerSecond, burst }: RateLimit, maxKeys: number) {
     this.#limiter = new RateLimiterMemory({ points: burst, duration: burst / pointsPerSecond, keyPrefix: '' });
@@ -76,16 +83,19 @@ class LimitPerKey {
   }
 
   /** What is refused takes nothing: a dear call that finds too few points leaves them to cheap ones. `untilMs` is when all points are back. */
-  async take(key: string, cost: number): Promise<{ readonly verdict: RateVerdict; readonly untilMs: number }> {
+  take(key: string, cost: number): Promise<Taken> {
+    const taken = this.#last.then(() => this.#take(key, cost));
+    this.#last = taken.catch(() => undefined);
+    return taken;
+  }
+
+  async #take(key: string, cost: number): Promise<Taken> {
     const evicted = this.#keys.set(key, true);
     if (evicted !== undefined) void this.#limiter.delete(evicted);
     const points = Math.min(Math.max(1, Math.ceil(cost)), this.#burst); // else a call dearer than all points could never be made
-    try {
-      return this.#verdict(await this.#limiter.consume(key, points), true);
-    } catch (refusal) {
-      if (!(refusal instanceof RateLimiterRes)) throw refusal;
-      return this.#verdict(await this.#limiter.reward(key, points), false);
-    }
+    const now = await this.#limiter.get(key);
+    const isShort = now !== null && now.msBeforeNext > 0 && now.remainingPoints < points;
+    return isShort ? this.#verdict(now, false) : this.#verdict(await this.#limiter.consume(key, points), true);
   }
 
   /** Points that are back by themselves at `untilMs` are not given back after it: there would be more than there are. */
@@ -100,7 +110,7 @@ class LimitPerKey {
     }
   }
 
-  #verdict({ remainingPoints: remaining, msBeforeNext }: RateLimiterRes, allowed: boolean) {
+  #verdict({ remainingPoints: remaining, msBeforeNext }: RateLimiterRes, allowed: boolean): Taken {
     const waitMs = Math.max(1, Math.ceil(msBeforeNext));
     const verdict = { allowed, limit: this.#burst, remaining, resetSeconds: Math.ceil(waitMs / 1_000), retryAfterMs: allowed ? 0 : waitMs };
     return { verdict, untilMs: Date.now() + waitMs }; // the library's clock

@@ -11,9 +11,38 @@ export function describeKinds(open: OpenCluster): void {
       const id = fresh('id');
       const { uid, namespace, name } = await workload({ kind, labels: { [LABELS.bookDeploymentId]: id } });
       for (const bookDeploymentId of [id, uid, `${namespace}/${name}`]) {
-        const refusal = { ...refusedBook('WORKLOAD_UNSUPPORTED'), details: { kind } };
+        const refusal = { ...refusedBook('WORKLOAD_UNSUPPORTED'), details: { kind, customerId: 'acme-corp' } };
         await vi.waitFor(() => expect(cluster.workloads.find(bookDeploymentId, call())).rejects.toMatchObject(refusal), patient);
       }
+    }),
+  );
+
+  it.each(INJECTED)('C57: the refusal of a %s says whose it is: the customer’s own comes first, and of nobody’s it says none', (kind) =>
+    bench(open, async ({ cluster, workload, namespace }) => {
+      const labels = { [LABELS.bookDeploymentId]: fresh('id') };
+      const stranger = await workload({ kind, labels, namespace: await namespace({ customerId: 'other-corp' }) });
+      const own = await workload({ kind: kind === 'Job' ? 'CronJob' : 'Job', labels });
+      const nobodys = await workload({ kind, namespace: await namespace({}) });
+      const refused = (id: string, details: object, customerId?: string): Promise<void> =>
+        vi.waitFor(async () => {
+          const find = cluster.workloads.find(id, { ...call(), ...(customerId === undefined ? {} : { customerId }) });
+          const error: unknown = await find.catch((reason: unknown) => reason);
+          expect(error).toMatchObject(refusedBook('WORKLOAD_UNSUPPORTED'));
+          expect(error).toHaveProperty('details', details);
+        }, patient);
+      const id = labels[LABELS.bookDeploymentId] ?? '';
+      const [ofOwn, ofStranger] = [
+        { kind: own.kind, customerId: 'acme-corp' },
+        { kind, customerId: 'other-corp' },
+      ];
+      await refused(id, ofOwn, 'acme-corp');
+      await refused(id, ofStranger, 'other-corp');
+      await refused(own.uid, ofOwn, 'other-corp');
+      await refused(`${stranger.namespace}/${stranger.name}`, ofStranger, 'acme-corp');
+      await refused(nobodys.uid, { kind }, 'acme-corp');
+      await workload({ labels, namespace: stranger.namespace });
+      await refused(id, ofOwn, 'acme-corp');
+      await refused(nobodys.uid, { kind });
     }),
   );
 

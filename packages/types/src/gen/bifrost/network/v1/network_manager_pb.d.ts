@@ -1196,7 +1196,7 @@ export declare type GetServiceInfoResponse_Caller = Message<"bifrost.network.v1.
   subject: string;
 
   /**
-   * `jwt`, `mtls`, `api-key`, `service-account`.
+   * `jwt`, `mtls`, `api-key`, `service-account`, `local` (the manager runs in the caller's own process).
    *
    * @generated from field: string via = 2;
    */
