@@ -50,7 +50,7 @@ function buf(folder, args) {
   return { ok: status === 0, said: `${stdout}${stderr}` };
 }
 
-/** Files that are generated, by path from the project's folder, and what buf finds wrong. */
+/** Files that are generated, by path from the project's folder, what buf finds wrong, and the image that a later form is compared with. */
 export function generateProto() {
   const folder = workspace();
   try {
@@ -64,8 +64,9 @@ export function generateProto() {
     run('format', '--diff', '--exit-code', 'ours');
     if (!run('build', '--as-file-descriptor-set', '-o', 'bifrost.binpb')) return { files: [], faults };
     run('build', '--as-file-descriptor-set', '--exclude-source-info', '-o', 'plain.binpb');
+    run('build', 'ours', '-o', 'image.binpb'); // tells ours from what it imports
     const baseline = join(types, 'proto', 'baseline.binpb');
-    if (existsSync(baseline)) run('breaking', '--against', baseline);
+    if (existsSync(baseline)) run('breaking', 'ours', '--exclude-imports', '--against', baseline);
     run('generate');
     const files = readdirSync(join(folder, 'gen'), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
@@ -74,7 +75,7 @@ export function generateProto() {
     files.push({ path: 'packages/types/proto/bifrost.binpb', bytes: readFileSync(join(folder, 'bifrost.binpb')) });
     // Beside the manifests, since kustomize takes no file from elsewhere; without the comments, since it lies in a ConfigMap.
     files.push({ path: 'examples/deploy/envoy/bifrost.binpb', bytes: readFileSync(join(folder, 'plain.binpb')) });
-    return { files, faults };
+    return { files, faults, image: readFileSync(join(folder, 'image.binpb')) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
