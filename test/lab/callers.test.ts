@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Bifrost, CLUSTER, SERVICE } from './support/bifrost.ts';
 import { Certificates, type ClientIdentity } from './support/certificates.ts';
 import type { Output } from './support/command.ts';
-import { logs } from './support/containers.ts';
+import { kill, logs } from './support/containers.ts';
 import { eventually } from './support/eventually.ts';
 import { bearer } from './support/issuer.ts';
 import { Outside, type OutsideOptions, refusalOf } from './support/outside.ts';
@@ -66,6 +66,7 @@ describe('gRPC with a token', () => {
       { headers: bearer(['admin:*']), onHeader: (header) => (requestId = header.get('x-request-id') ?? '') },
     );
     expect(info).toMatchObject({ adapters: ADAPTERS, readOnly: false, caller: { via: 'jwt', roles: ['admin:*'] } });
+    expect(requestId).not.toBe('');
     const [pod] = await platform.managerPods();
     const address = { namespace: 'bifrost', pod: pod?.metadata.name ?? '', container: 'envoy' };
     const line = await eventually('the line is written', async () => (await logs(address)).split('\n').find((text) => text.includes(requestId)));
@@ -191,10 +192,18 @@ describe('the command through Envoy', () => {
     const watch = connections.use(bifrost.start([...SERVICE, 'watch', NAME, '--resume', beforeAttach, '-o', 'json'], token()));
     const connected = await watch.line<WireEvent>('the attach', ({ event_type }) => event_type === 'connected');
     expect(connected).toMatchObject({ tailnet_name: NAME, details: { book_deployment_id: BOOK } });
-    expect(await run('sidecar', 'detach', BOOK, '--wait')).toMatchObject({ code: 0 });
-    await watch.line<WireEvent>('the detach', ({ event_type }) => event_type === 'disconnected');
+    await kill(await stage.inBook(NAME, 'book', 'tailscale'), 'tailscaled');
+    const lost = await watch.line<WireEvent>('the loss', ({ event_type }) => event_type === 'disconnected');
+    await watch.line<WireEvent>('its end', ({ event_type, timestamp }) => event_type === 'connected' && timestamp > lost.timestamp);
     watch.interrupt();
     expect(await watch.ended).toMatchObject({ code: 0 });
+  });
+
+  test('a book is taken off the tailnet and put on it again, each waited for', async () => {
+    expect(await run('sidecar', 'detach', BOOK, '--wait')).toMatchObject({ code: 0 });
+    expect(await run('sidecar', 'get', BOOK)).toMatchObject({ code: 1, stdout: '' });
+    const attached = await run('sidecar', 'attach', BOOK, '--tailnet', NAME, '--hostname', 'book', '--wait', '-o', 'json');
+    expect([attached.code, JSON.parse(attached.stdout)]).toMatchObject([0, { book_deployment_id: BOOK, status: 'connected' }]);
   });
 });
 
@@ -202,8 +211,6 @@ describe('the command without a service', () => {
   const run = (...args: readonly string[]): Promise<Output> => bifrost.run([...CLUSTER, ...args]);
 
   test('status and doctor read the cluster’s own objects', async () => {
-    const sidecarId = await stage.attach(BOOK, NAME);
-    await platform.sidecarReaches(sidecarId, 'connected');
     expect(await run('status')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^callers +callers +active +1 +1\/1/m) });
     const doctor = await run('doctor', '-o', 'json');
     const checks: readonly { readonly name: string; readonly verdict: string }[] = JSON.parse(doctor.stdout).checks;
