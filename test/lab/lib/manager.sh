@@ -50,7 +50,15 @@ site() {
     sed -i "s#^  - \.\./deploy/envoy#  - $(realpath --relative-to="$folder/site" "$base")/envoy#" "$folder/site/kustomization.yaml"
     [ -e "$tls/jwks.json" ] || issuer "$tls"
     cp "$tls/jwks.json" "$folder/"
-    printf '{"jwt":[{"issuer":"https://issuer.example.com","audience":"bifrost","jwksFile":"jwks.json"}]}' > "$folder/access.json"
+    cat > "$folder/access.json" <<'JSON'
+{
+  "jwt": [{ "issuer": "https://issuer.example.com", "audience": "bifrost", "jwksFile": "jwks.json" }],
+  "certificates": [
+    { "uri": "spiffe://lab/administrator", "subject": "administrator", "roles": ["admin:*"] },
+    { "uri": "spiffe://lab/reader", "subject": "reader", "roles": ["viewer:callers"] }
+  ]
+}
+JSON
     access="secretGenerator: [{ name: bifrost-access, namespace: bifrost, files: [access.json, jwks.json], options: { disableNameSuffixHash: true } }]"
     issuers="  - { name: bifrost-envoy, namespace: bifrost, behavior: merge, files: [jwks.json] }"
   else

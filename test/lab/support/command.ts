@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 export interface Output {
@@ -21,6 +22,11 @@ export interface RunOptions {
 export async function runLab(args: readonly string[], { timeoutMs = 60_000, input = '' }: RunOptions = {}): Promise<Output> {
   const child = spawn('bash', [program, ...args], { stdio: 'pipe', timeout: timeoutMs, killSignal: 'SIGKILL' });
   child.stdin.on('error', () => undefined).end(input); // a command that reads nothing may end before
+  return outputOf(child);
+}
+
+/** What a process says until its end. */
+export async function outputOf(child: ChildProcessByStdio<Writable | null, Readable, Readable>): Promise<Output> {
   const parts = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     parts.stdout += text;

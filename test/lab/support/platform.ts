@@ -73,7 +73,8 @@ export class Platform implements AsyncDisposable {
     this.#agent = new Agent({ connect: { ca, servername: 'bifrost.bifrost.svc' } });
   }
 
-  async #address(): Promise<string> {
+  /** Where the manager's Service is. */
+  async address(): Promise<string> {
     const service = await this.kubernetes.get<{ spec: { clusterIP: string } }>({
       apiVersion: 'v1',
       kind: 'Service',
@@ -93,7 +94,7 @@ export class Platform implements AsyncDisposable {
   }
 
   async call(method: string, path: string, body?: unknown): Promise<ApiAnswer> {
-    const url = `https://${await this.#address()}:8444/api/v1/networks${path}`;
+    const url = `https://${await this.address()}:8444/api/v1/networks${path}`;
     const answer = await request(url, { ...this.#options(method), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
     const text = await answer.body.text();
     return { status: answer.statusCode, body: text === '' ? undefined : shortly(JSON.parse(text)) };
@@ -108,7 +109,7 @@ export class Platform implements AsyncDisposable {
     const { dispatcher } = this.#options(method);
     const sent = body === undefined ? {} : { body: JSON.stringify(body) };
     const json = { 'content-type': 'application/json', ...headers };
-    const answer = await request(`https://${await this.#address()}:8080${path}`, { dispatcher, method: method as 'GET', headers: json, ...sent });
+    const answer = await request(`https://${await this.address()}:8080${path}`, { dispatcher, method: method as 'GET', headers: json, ...sent });
     const text = await answer.body.text();
     return { status: answer.statusCode, body: text === '' ? undefined : JSON.parse(text), headers: answer.headers };
   }
@@ -122,7 +123,7 @@ export class Platform implements AsyncDisposable {
   /** One report to the ingest port, with the given token or none: what an agent, or somebody who stole a token, can send. */
   async report(token: string | undefined, document: unknown): Promise<ApiAnswer> {
     const { dispatcher } = this.#options('POST');
-    const answer = await request(`https://${await this.#address()}:8443/v1/reports`, {
+    const answer = await request(`https://${await this.address()}:8443/v1/reports`, {
       dispatcher,
       method: 'POST',
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
@@ -133,7 +134,7 @@ export class Platform implements AsyncDisposable {
 
   /** Follows the event stream until disposed. */
   async follow(): Promise<EventLog> {
-    const answer = await request(`https://${await this.#address()}:8444/api/v1/networks/events`, this.#options('GET'));
+    const answer = await request(`https://${await this.address()}:8444/api/v1/networks/events`, this.#options('GET'));
     if (answer.statusCode !== 200) throw new Error(`the event stream answered ${answer.statusCode}`);
     return new EventLog(answer.body);
   }
