@@ -175,6 +175,18 @@ describe('bifrost doctor --cluster', () => {
     expect(Object.fromEntries(Object.keys(wanted).map((name) => [name, findings.get(name)?.verdict]))).toEqual(wanted);
   });
 
+  it('asks no login server by chance: without settings that can be read nobody knows which', async () => {
+    await using cluster = await installedCluster();
+    cluster.inside.deployment = undefined;
+    const asked: string[] = [];
+    const findings = await look(cluster, async (url) => {
+      asked.push(url);
+      return { status: 200, text: '', dateMs: NOW_MS };
+    });
+    expect(asked).toEqual([]);
+    expect(['login server', 'clock', 'relays'].map((name) => findings.get(name)?.verdict)).toEqual(['skipped', 'skipped', 'skipped']);
+  });
+
   it('tells once of an API server that is away', async () => {
     const cluster = await installedCluster();
     await cluster[Symbol.asyncDispose]();

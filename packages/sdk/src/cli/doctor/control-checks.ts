@@ -122,7 +122,20 @@ async function relays(url: string, probe: Probe, signal: AbortSignal): Promise<S
 
 /** Checks of what lies beyond the cluster: as far as the manager's own settings lead, and no further. */
 export function controlChecks(installed: Installed, session: Session, probe: Probe): readonly Check[] {
-  const url = (installed.environment['BIFROST_LOGIN_SERVER'] ?? TAILSCALE_LOGIN).replace(/\/+$/, '');
+  const first = [
+    { name: 'credentials', look: () => credentials(installed, session) },
+    { name: 'control plane', look: () => controlPlane(installed, session) },
+  ];
+  const named = installed.environment['BIFROST_LOGIN_SERVER'];
+  if (named === undefined && installed.installation === undefined) {
+    // The default is a manager's: whose settings nobody has read may use another, and nobody else is asked by chance.
+    const look = async (): Promise<Seen> => skipped('the manager’s settings cannot be read: which login server books use is not known');
+    return [...first, ...['login server', 'clock', 'relays'].map((name) => ({ name, look }))];
+  }
+  return [...first, ...loginChecks((named ?? TAILSCALE_LOGIN).replace(/\/+$/, ''), session, probe)];
+}
+
+function loginChecks(url: string, session: Session, probe: Probe): readonly Check[] {
   let asked: Promise<Login> | undefined;
   const login = (): Promise<Login> => {
     asked ??= probe(`${url}/key?v=100`, session.signal).then((key) => ({ url, key }));
@@ -130,8 +143,6 @@ export function controlChecks(installed: Installed, session: Session, probe: Pro
   };
   const unreached = (): Seen => fail(`${url} does not answer from here`, 'check DNS and egress; books need it to join');
   return [
-    { name: 'credentials', look: () => credentials(installed, session) },
-    { name: 'control plane', look: () => controlPlane(installed, session) },
     { name: 'login server', look: () => login().then(loginServer, unreached) },
     {
       name: 'clock',
