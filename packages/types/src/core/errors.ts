@@ -67,6 +67,7 @@ export const ERROR_CODES = {
   CONTROL_DENIED: { retry: 'never', http: 502, grpc: 9 },
   CONTROL_NOT_FOUND: { retry: 'never', http: 502, grpc: 5 },
   CONTROL_QUOTA: { retry: 'never', http: 502, grpc: 8 },
+  POLICY_UNREADABLE: { retry: 'never', http: 409, grpc: 9 },
   CONTROL_CONFLICT: { retry: 'backoff', http: 502, grpc: 10 },
   CONTROL_RATE_LIMITED: { retry: 'backoff', http: 503, grpc: 14 },
   CONTROL_UNAVAILABLE: { retry: 'backoff', http: 503, grpc: 14 },

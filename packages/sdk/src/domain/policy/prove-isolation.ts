@@ -1,0 +1,119 @@
+import { hostCidr, parseAddress } from '@bifrost/types/core';
+import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
+import { RangeOwners } from './range-owners.ts';
+
+/** A customer in a tailnet of several, as read back from its control plane and our store. */
+export interface ProvenCustomer {
+  readonly customerId: string;
+  /** What its devices carry: books' and routers'. Tags that several customers carry tell nobody from another. */
+  readonly tags: readonly string[];
+  /** Of its devices. */
+  readonly addresses: readonly string[];
+  /** Behind its routers: approved routes, and the networks of its intent, whose router may come any time. */
+  readonly networks: readonly string[];
+}
+
+/** One way from a customer to another that the policy leaves open. */
+export interface IsolationFinding {
+  readonly from: string;
+  readonly to: string;
+  /** The entry that lets it: `grants.3`. `default`: the policy has no rules; `policy`: it cannot be read. */
+  readonly by: string;
+}
+
+type Customers = 'all' | ReadonlySet<string>;
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** Who is meant by the selectors of rules. */
+class Directory {
+  readonly #byTag = new Map<string, Set<string>>();
+  readonly #addresses: RangeOwners;
+  readonly #networks: RangeOwners;
+  readonly all: ReadonlySet<string>;
+
+  constructor(customers: readonly ProvenCustomer[]) {
+    this.all = new Set(customers.map(({ customerId }) => customerId));
+    for (const { customerId, tags } of customers) for (const tag of tags) this.#byTag.set(tag, (this.#byTag.get(tag) ?? new Set()).add(customerId));
+    const hosts = (text: string): string[] => {
+      const address = parseAddress(text);
+      return address === undefined ? [] : [`${text}/${hostCidr(address).prefixLength}`];
+    };
+    this.#addresses = new RangeOwners(
+      customers.flatMap(({ customerId, addresses }) => addresses.flatMap(hosts).map((range) => [range, customerId] as const)),
+    );
+    this.#networks = new RangeOwners(customers.flatMap(({ customerId, networks }) => networks.map((range) => [range, customerId] as const)));
+  }
+
+  ofTag(tag: string): ReadonlySet<string> {
+    return this.#byTag.get(tag) ?? NOBODY;
+  }
+
+  /** Whose devices. */
+  devices(selector: Selector): Customers {
+    if (selector.kind === 'tag') return this.ofTag(selector.tag);
+    if (selector.kind === 'nobody') return NOBODY;
+    return selector.kind === 'range' ? new Set(this.#addresses.overlapping(selector.range)) : 'all';
+  }
+
+  /** Whose devices, and whose networks behind them. */
+  destinations(selector: Selector): Customers {
+    if (selector.kind !== 'range') return this.devices(selector);
+    return new Set([...this.#addresses.overlapping(selector.range), ...this.#networks.overlapping(selector.range)]);
+  }
+}
+
+/** By way of routers with these tags alone: whoever has none of them is out of reach. */
+function narrowed(found: Customers, { via }: JudgedRule, directory: Directory): Customers {
+  if (via === undefined) return found;
+  const carriers = new Set(via.flatMap((tag) => [...directory.ofTag(tag)]));
+  return found === 'all' ? carriers : new Set([...found].filter((customerId) => carriers.has(customerId)));
+}
+
+const among = (customers: Customers, all: ReadonlySet<string>): ReadonlySet<string> => (customers === 'all' ? all : customers);
+
+/** One pair for each sender of a rule is enough to name it: a rule that opens all to all would have as many as there are pairs. */
+function* crossings(sources: ReadonlySet<string>, targets: ReadonlySet<string>): Generator<readonly [string, string], void, void> {
+  for (const from of sources) {
+    for (const to of targets) {
+      if (to === from) continue;
+      yield [from, to];
+      break;
+    }
+  }
+}
+
+function* findingsOf(rule: JudgedRule, directory: Directory): Generator<IsolationFinding, void, void> {
+  const sources = rule.src.map((selector) => directory.devices(selector));
+  const targets = rule.dst.map((selector) => narrowed(directory.destinations(selector), rule, directory));
+  const from = sources.includes('all') ? directory.all : new Set(sources.flatMap((some) => [...among(some, directory.all)]));
+  const to = targets.includes('all') ? directory.all : new Set(targets.flatMap((some) => [...among(some, directory.all)]));
+  for (const [a, b] of crossings(from, to)) yield { from: a, to: b, by: rule.name };
+}
+
+/** As many findings as are told: one that is left open is enough to stop a write. */
+const MAX_FINDINGS = 100;
+
+/**
+ * Whether a policy, as it was read back, keeps customers apart: no rule of it, ours or anybody's, lets a device of one reach a device of another or a
+ * network behind it. Empty: it does. Every rule is looked at alone, since rules only ever add: the work grows with rules, not with pairs of customers.
+ */
+export function proveIsolation(policyText: string, customers: readonly ProvenCustomer[]): readonly IsolationFinding[] {
+  const policy = readPolicy(policyText);
+  const [first, second] = customers;
+  if (first === undefined || second === undefined) return [];
+  if (policy === undefined || policy.openToAll)
+    return [{ from: first.customerId, to: second.customerId, by: policy === undefined ? 'policy' : 'default' }];
+  return findings(policy, new Directory(customers));
+}
+
+function findings({ rules }: JudgedPolicy, directory: Directory): readonly IsolationFinding[] {
+  const found: IsolationFinding[] = [];
+  for (const rule of rules) {
+    for (const finding of findingsOf(rule, directory)) {
+      found.push(finding);
+      if (found.length >= MAX_FINDINGS) return found;
+    }
+  }
+  return found;
+}
