@@ -1,0 +1,136 @@
+import { type Cidr, cidrContains, cidrsOverlap, type NetworkConfiguration, parseCidr } from '@bifrost/types/core';
+import { excludeCidr } from 'cidr-tools';
+import type { ClusterRanges } from '../model.ts';
+import { type JudgedPolicy, readPolicy } from './judge-policy.ts';
+import { DEVICE_RANGES } from './reach.ts';
+
+/** What may be meant otherwise. Nothing is refused for it. */
+export type LintCode =
+  | 'ALLOWED_WHOLLY_BLOCKED'
+  | 'BLOCKED_NOT_ALLOWED'
+  | 'BLOCKED_AMONG_DEVICES'
+  | 'ALLOWED_AMONG_DEVICES'
+  | 'OVERLAPS_CLUSTER'
+  | 'CLUSTER_AMONG_DEVICES'
+  | 'ROUTES_OVERLAP'
+  | 'OPEN_GRANT';
+
+export interface LintFinding {
+  readonly code: LintCode;
+  /** Of the request: `config.allowedNetworks.3`; of what is elsewhere: `cluster.pods`, `policy.grants.2`. */
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface LintInput {
+  readonly config: NetworkConfiguration;
+  readonly ranges?: ClusterRanges;
+  /** What others in the same tailnet offer, or are allowed. */
+  readonly others?: readonly { readonly network: string; readonly owner: string }[];
+  /** As read back. */
+  readonly policyText?: string;
+}
+
+interface Named {
+  readonly path: string;
+  readonly text: string;
+  readonly cidr: Cidr;
+}
+
+const named = (texts: readonly string[], at: string): readonly Named[] =>
+  texts.flatMap((text, index) => {
+    const cidr = parseCidr(text);
+    return cidr === undefined ? [] : [{ path: `${at}.${index}`, text, cidr }];
+  });
+
+const devices = named(DEVICE_RANGES, 'devices');
+const isAmongDevices = ({ cidr }: Named): boolean => devices.some((range) => cidrsOverlap(range.cidr, cidr));
+
+/** What an intent says that its author may not have meant, each with the place where it stands. */
+export function lintIntent({ config, ranges, others = [], policyText }: LintInput): readonly LintFinding[] {
+  const allowed = named(config.allowedNetworks, 'config.allowedNetworks');
+  const blocked = named(config.blockedNetworks, 'config.blockedNetworks');
+  const policy = policyText === undefined ? undefined : readPolicy(policyText);
+  return [
+    ...ofBlocked(config, { allowed, blocked }),
+    ...allowed.filter(isAmongDevices).map(({ path, text }) => ({
+      ...{ code: 'ALLOWED_AMONG_DEVICES' as const, path },
+      message: `${text} has addresses of tailnets' own devices: those are granted by the access policy, never by address`,
+    })),
+    ...(ranges === undefined ? [] : ofCluster(allowed, ranges)),
+    ...ofOthers(allowed, others),
+    ...(policy === undefined ? [] : openGrants(policy)),
+  ];
+}
+
+function ofBlocked(
+  { blockedNetworks, accessPolicy }: NetworkConfiguration,
+  { allowed, blocked }: { readonly allowed: readonly Named[]; readonly blocked: readonly Named[] },
+): readonly LintFinding[] {
+  const wholly = allowed.filter(({ text }) => excludeCidr([text], [...blockedNetworks]).length === 0);
+  const idle = accessPolicy === 'permissive' ? [] : blocked.filter(({ cidr }) => !allowed.some((one) => cidrsOverlap(one.cidr, cidr)));
+  return [
+    ...wholly.map(({ path, text }) => ({
+      code: 'ALLOWED_WHOLLY_BLOCKED' as const,
+      path,
+      message: `nothing of ${text} can be reached: all of it is blocked`,
+    })),
+    ...idle
+      .filter((one) => !isAmongDevices(one))
+      .map(({ path, text }) => ({
+        code: 'BLOCKED_NOT_ALLOWED' as const,
+        path,
+        message: `${text} is in no allowed network: in the tunnel it is not reached anyway`,
+      })),
+    ...blocked.filter(isAmongDevices).map(({ path, text }) => ({
+      ...{ code: 'BLOCKED_AMONG_DEVICES' as const, path },
+      message: `${text} has addresses of tailnets' own devices: the guard in the pod holds that, the tailnet's policy cannot say it`,
+    })),
+  ];
+}
+
+function ofCluster(allowed: readonly Named[], ranges: ClusterRanges): readonly LintFinding[] {
+  return Object.entries(ranges).flatMap(([kind, texts]: [string, readonly string[]]) => {
+    const own = named(texts, `cluster.${kind}`);
+    const overlapping = allowed.flatMap(({ path, text, cidr }) =>
+      own
+        .filter((range) => cidrsOverlap(range.cidr, cidr))
+        .map((range) => ({
+          ...{ code: 'OVERLAPS_CLUSTER' as const, path },
+          message: `${text} and the cluster's ${range.text} (${kind}) overlap: there books reach the cluster, never the customer`,
+        })),
+    );
+    const among = own.filter(isAmongDevices).map(({ path, text }) => ({
+      ...{ code: 'CLUSTER_AMONG_DEVICES' as const, path },
+      message: `the cluster's ${text} has addresses of tailnets' own devices: those are then not reached through the tunnel`,
+    }));
+    return [...overlapping, ...among];
+  });
+}
+
+/** A shorter prefix beside a longer one is not a spare: packets take the longer one, also when its router is away. */
+function ofOthers(allowed: readonly Named[], others: NonNullable<LintInput['others']>): readonly LintFinding[] {
+  return allowed.flatMap(({ path, text, cidr }) =>
+    others.flatMap(({ network, owner }) => {
+      const other = parseCidr(network);
+      if (other === undefined || !cidrsOverlap(cidr, other)) return [];
+      const how = cidrContains(cidr, other) && cidrContains(other, cidr) ? 'is also' : 'overlaps';
+      return [{ code: 'ROUTES_OVERLAP' as const, path, message: `${text} ${how} ${network} of ${owner}` }];
+    }),
+  );
+}
+
+const isOpen = ({ kind }: { readonly kind: string }): boolean => kind === 'everything' || kind === 'tagged';
+
+function openGrants({ openToAll, rules }: JudgedPolicy): readonly LintFinding[] {
+  const open = rules.filter(({ src, dst }) => src.some(isOpen) || dst.some(isOpen));
+  return [
+    ...(openToAll
+      ? [{ code: 'OPEN_GRANT' as const, path: 'policy', message: 'the tailnet’s policy has no rules: everything may reach everything' }]
+      : []),
+    ...open.map(({ name }) => ({
+      ...{ code: 'OPEN_GRANT' as const, path: `policy.${name}` },
+      message: 'this entry is for every device, ours among them: rules only add, so it opens what others keep closed',
+    })),
+  ];
+}
