@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkTemplate, chooseForm, withFragment } from '../src/domain/attach-plan.ts';
 import { backoffMs } from '../src/domain/backoff.ts';
-import { initialPolicy } from '../src/domain/initial-policy.ts';
 import type { InstanceState } from '../src/domain/model.ts';
 import type { ContainerShape, PodTemplateShape } from '../src/domain/pod-shape.ts';
 import { planKey, planPhase, planRelease, planRoutes } from '../src/domain/reconcile-plan.ts';
@@ -238,34 +237,6 @@ describe('backoffMs', () => {
       }),
     );
     expect(backoffMs({ attempt: 1, random: 0, baseMs: 500, maxMs: 60_000, retryAfterMs: 90_000 })).toBe(90_000);
-  });
-});
-
-describe('initialPolicy', () => {
-  const config = {
-    allowedNetworks: ['10.2.0.0/16', '10.1.0.0/16'],
-    blockedNetworks: ['10.1.9.0/24'],
-    accessPolicy: 'restrictive',
-    enableLogging: false,
-  } as const;
-  const input = { config, bookTags: ['tag:b', 'tag:a'], routerTag: 'tag:r' };
-  it('is the same text for the same wish in any order, and grants the allowed networks to our books only', () => {
-    const text = initialPolicy(input);
-    const shuffled = {
-      ...input,
-      bookTags: ['tag:a', 'tag:b'],
-      config: { ...config, allowedNetworks: ['10.1.0.0/16', '10.2.0.0/16', '10.1.0.0/16'] },
-    };
-    expect(initialPolicy(shuffled)).toBe(text);
-    expect(JSON.parse(text)).toEqual({
-      tagOwners: { 'tag:a': [], 'tag:b': [], 'tag:r': [] },
-      autoApprovers: { routes: { '10.1.0.0/16': ['tag:r'], '10.2.0.0/16': ['tag:r'] } },
-      grants: [{ src: ['tag:a', 'tag:b'], dst: ['10.1.0.0/16', '10.2.0.0/16'], ip: ['*'] }],
-    });
-  });
-
-  it('grants nothing, explicitly, when nothing is allowed', () => {
-    expect(JSON.parse(initialPolicy({ ...input, config: { ...config, allowedNetworks: [] } }))).toMatchObject({ grants: [] });
   });
 });
 

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { ACME, World } from './support/world.ts';
+import { ACME, World, type WorldOptions } from './support/world.ts';
 
 const tailnetName = ACME.tailnetName;
 const call = () => ({ signal: AbortSignal.timeout(5_000) });
 const controlOf = async (world: World) => world.controlPlane.tailnet({ controlId: (await world.tailnet())?.state.controlId ?? '' });
 const grantsFor = (network: string) => async (world: World) => (await (await controlOf(world)).readPolicy(call())).text.includes(network);
 
-async function active(): Promise<World> {
-  const world = new World();
+async function active(settings: WorldOptions['settings'] = {}): Promise<World> {
+  const world = new World({ settings });
   await world.manager.start();
   await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
   await world.until(async () => (await world.tailnet())?.state.phase === 'active');
@@ -52,14 +52,70 @@ describe('bug: a configuration that changes while its policy is written', () => 
     await world.manager.updateTailnet({ tailnetName, config: { allowedNetworks: ['10.30.0.0/16'] }, allowRollout: true });
     await world.until(() => grantsFor('10.30.0.0/16')(world), { limitMs: 120_000 });
   });
+});
 
-  it('its twin: a policy that somebody else has edited is left as it is', async () => {
+describe('a policy in which somebody else writes', () => {
+  const readPolicy = async (world: World) => (await controlOf(world)).readPolicy(call());
+  const edit = async (world: World, change: (text: string) => string): Promise<void> => {
+    const { text, etag } = await readPolicy(world);
+    const edited = change(text);
+    expect(edited).not.toBe(text);
+    await (await controlOf(world)).writePolicy(edited, etag, call());
+  };
+  const drifts = (world: World) => world.events.filter(({ name }) => name === 'policy:drifted').map(({ event }) => event);
+  const theirs = (text: string): string =>
+    text.replace('"grants": [', '"grants": [ // theirs\n{ "src": ["group:dev"], "dst": ["tag:printer"], "ip": ["tcp:631"] },');
+  const widened = (text: string): string => text.replace('"ip": [', '"via": [], "ip": [');
+
+  it('keeps what they write, comments too, and follows the configuration beside it', async () => {
     await using world = await active();
-    const control = await controlOf(world);
-    const { text, etag } = await control.readPolicy(call());
-    await control.writePolicy(`${text}\n`, etag, call());
+    await edit(world, theirs);
     await world.manager.updateTailnet({ tailnetName, config: { allowedNetworks: ['10.20.0.0/16'] }, allowRollout: true });
-    await world.run(120_000);
-    expect(await grantsFor('10.20.0.0/16')(world)).toBe(false);
+    await world.until(() => grantsFor('10.20.0.0/16')(world), { limitMs: 120_000 });
+    expect((await readPolicy(world)).text).toMatch(/\/\/ theirs\n[^\n]*tag:printer/);
+    expect(drifts(world)).toEqual([]);
+  });
+
+  it('puts right what they change of ours, and tells of it once', async () => {
+    await using world = await active();
+    const before = (await readPolicy(world)).text;
+    await edit(world, widened);
+    await world.until(async () => !(await readPolicy(world)).text.includes('"via": []'), { limitMs: 180_000 });
+    await world.run(300_000);
+    expect(JSON.parse((await readPolicy(world)).text.replace(/,(?=\s*[\]}])/g, ''))).toEqual(JSON.parse(before.replace(/,(?=\s*[\]}])/g, '')));
+    expect(drifts(world)).toEqual([expect.objectContaining({ tailnetName, repaired: true })]);
+  });
+
+  it('only tells of it where it is not to be repaired', async () => {
+    await using world = await active({ repairPolicy: false });
+    await edit(world, widened);
+    await world.run(300_000);
+    expect((await readPolicy(world)).text).toContain('"via": []');
+    expect(drifts(world)).toEqual([expect.objectContaining({ tailnetName, repaired: false })]);
+  });
+
+  it('tells of one that cannot be read, and leaves it; when it is mended, all is well again', async () => {
+    await using world = await active();
+    const { text } = await readPolicy(world);
+    await edit(world, () => '{ "grants": [], "Grants": [] }');
+    await world.until(async () => (await world.tailnet())?.state.phase === 'degraded', { limitMs: 180_000 });
+    expect((await world.manager.getTailnet(tailnetName)).reason).toMatchObject({ code: 'POLICY_UNREADABLE' });
+    expect((await readPolicy(world)).text).toBe('{ "grants": [], "Grants": [] }');
+    await edit(world, () => text);
+    await world.until(async () => (await world.tailnet())?.state.phase === 'active', { limitMs: 180_000 });
+  });
+
+  it('reads and merges anew when they write between its reading and its writing', async () => {
+    await using world = await active();
+    let isOver = false;
+    world.guard.hook = async ({ name }) => {
+      if (isOver || name !== 'controlPlane.tailnet.writePolicy') return undefined;
+      isOver = true;
+      await edit(world, theirs);
+      return undefined;
+    };
+    await world.manager.updateTailnet({ tailnetName, config: { allowedNetworks: ['10.20.0.0/16'] }, allowRollout: true });
+    await world.until(() => grantsFor('10.20.0.0/16')(world), { limitMs: 120_000 });
+    expect((await readPolicy(world)).text).toContain('// theirs');
   });
 });

@@ -32,7 +32,11 @@ export interface TailnetLook extends Look {
   readonly outdated: number;
 }
 
-/** `Accepted` and `Ready` always; `Paused`, `Upgraded` and `RolloutPending` where there is something to say. */
+/** What `enableLogging` gives today, in words that promise no more. */
+const LOGGED =
+  'Logged: changes of connections (events), every change and denial by a call (audit), bytes by sidecar. Not yet: single flows inside the tunnel, and what the guard refuses.';
+
+/** `Accepted` and `Ready` always; `Logging` with `enableLogging`; `Paused`, `Upgraded` and `RolloutPending` where there is something to say. */
 export function tailnetConditions(state: TailnetState, { spec, refused, outdated, ...look }: TailnetLook): readonly Condition[] {
   const { phase, reason, upgrade } = state;
   return withHistory(
@@ -42,6 +46,7 @@ export function tailnetConditions(state: TailnetState, { spec, refused, outdated
       phase === 'active' ? isTrue('Ready', word('Active')) : condition('Ready', 'False', reason ?? word(phase)),
       ...(spec.paused ? [isTrue('Paused', word('Paused', 'Nothing is changed outside until it is resumed.'))] : []),
       ...(upgrade === undefined ? [] : [upgraded(upgrade)]),
+      ...(spec.config.enableLogging ? [isTrue('Logging', word('ConnectionsOnly', LOGGED))] : []),
       ...(outdated === 0 ? [] : [isTrue('RolloutPending', word('ROLLOUT_REQUIRED', `${outdated} sidecars run an earlier configuration.`))]),
     ],
     look,

@@ -60,9 +60,9 @@ export interface TailnetState {
   readonly controlId?: string;
   readonly dnsName?: string;
   readonly policyWritten?: boolean;
-  /** SHA-256 of the policy that we wrote last: what differs from it is somebody else's edit. */
+  /** SHA-256 of our sections as they were written last: while they are wanted so, whatever differs in the file is somebody else's edit. */
   readonly policyHash?: string;
-  /** Of the policy that is being written: stored before it is, so that it is known as ours whatever happens next. */
+  /** Of a manager that knew its own text by this: read, and not written any more. */
   readonly policyPending?: string;
   readonly conditions?: readonly Condition[];
   readonly upgrade?: UpgradeState;

@@ -35,6 +35,8 @@ export interface Context {
   readonly instances: Instances;
   /** Credentials that come only once and could not be stored yet, by tailnet id. */
   readonly unstored: Map<string, ControlCredential>;
+  /** By tailnet: the text of a policy whose drift has been told. */
+  readonly driftedPolicies: Map<string, string>;
   /** One attach at a time for one hostname of a tailnet: the check and the write belong together. */
   readonly attaching: KeyedLock;
   /** Since when this manager hears reports and may act, and when a tailnet was last seen paused: see `judgedFromMs`. */

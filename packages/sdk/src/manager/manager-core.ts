@@ -88,6 +88,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       observed: new Observed(),
       instances: new Instances(),
       unstored: new Map(),
+      driftedPolicies: new Map(),
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
       missing: new Missing(clock),

@@ -54,6 +54,8 @@ export interface NetworkManagerOptions {
   readonly retainedEvents?: number;
   /** Starts in read-only mode: see `NetworkManager.setReadOnly`. @default false */
   readonly readOnly?: boolean;
+  /** Entries of ours in a tailnet's policy that somebody has changed are put right; else they are only told of (`policy:drifted`). @default true */
+  readonly repairPolicy?: boolean;
 }
 
 /** Every setting with its value. */
@@ -78,6 +80,7 @@ export interface Settings {
   readonly driftWindowMs: number;
   readonly retainedEvents: number;
   readonly readOnly: boolean;
+  readonly repairPolicy: boolean;
 }
 
 const image = z.string().regex(/^\S+@sha256:[0-9a-f]{64}$/, 'pin the image by digest: NAME@sha256:…');
@@ -128,6 +131,7 @@ const schema = z.object({
   driftWindowMs: z.int().min(0).default(3_600_000),
   retainedEvents: z.int().min(1).max(1_000_000).default(10_000),
   readOnly: z.boolean().default(false),
+  repairPolicy: z.boolean().default(true),
 });
 
 const PORTS = ['cluster', 'store', 'controlPlane'] as const;

@@ -104,9 +104,12 @@ async function recordFailure(context: Context, key: string, { error, signal }: {
   return outcome;
 }
 
+const isOfPolicy = ({ code }: BifrostError): boolean => code === 'POLICY_UNREADABLE';
+
 /** A passing trouble does not unmake a tailnet that works. */
 function failedPhase({ deleting, state }: StoredTailnet, error: BifrostError): TailnetState['phase'] {
   if (deleting) return 'deleting';
+  if (isOfPolicy(error) && (state.phase === 'active' || state.phase === 'degraded')) return 'degraded'; // what was written before still holds
   if (error.retry === 'never') return 'failed';
   return state.phase === 'failed' ? 'creating' : state.phase;
 }
@@ -129,6 +132,7 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
   }
   await context.store.tailnets.finalize(tailnet, call);
   context.hindrances.forget(tailnet.key);
+  context.driftedPolicies.delete(tailnet.key);
   sawTailnet(context, tailnet.key, undefined);
   return SETTLED;
 }

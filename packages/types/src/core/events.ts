@@ -30,6 +30,7 @@ export interface ManagerEvents {
   'tailnet:activated': TailnetEvent;
   'tailnet:failed': TailnetEvent & { readonly code: string };
   'tailnet:deleted': TailnetEvent;
+  'policy:drifted': TailnetEvent & { readonly repaired: boolean };
   'upgrade:started': UpgradeEvent;
   'upgrade:finished': UpgradeEvent;
   'upgrade:halted': UpgradeEvent & { readonly sidecarId: string; readonly code: string };
