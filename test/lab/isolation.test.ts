@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ContainerAddress, exec, requestFromBook } from './support/containers.ts';
 import { ControlClient, ORGANIZATION, plantFault } from './support/control.ts';
 import { type Customer, clientOfSecret, joinGateway } from './support/customer.ts';
-import { during } from './support/eventually.ts';
+import { during, eventually } from './support/eventually.ts';
 import type { Named } from './support/kubernetes.ts';
 import { snapshot } from './support/snapshot.ts';
 import { Stage, sidecarWish } from './support/stage.ts';
@@ -15,6 +15,7 @@ const POLICY_OF_B = {
   tagOwners: { 'tag:bifrost-book': [], 'tag:bifrost-router': [] },
   autoApprovers: { routes: { '10.0.0.0/8': ['tag:bifrost-router'] } },
   grants: [{ src: ['tag:bifrost-book'], dst: ['10.0.0.0/8'], ip: ['*'] }],
+  tests: [{ src: 'tag:bifrost-book', accept: ['10.0.0.0:443'] }],
 };
 
 let one: Customer;
@@ -137,6 +138,24 @@ describe('two customers with the same private address', () => {
     await addBook('iso-b-too', 'third');
     await stage.reaches(await attached('iso-b-too', 'third', 'iso-b'), other);
     expect(await hostnames(controlOfB)).toEqual(['book-b', 'gateway-iso-b', 'third']);
+  });
+});
+
+describe('the policy of a tailnet that Bifrost makes', () => {
+  test('comes back when somebody takes our entry out of it; what they write beside it stays', async () => {
+    const book = await stage.inBook('iso-b', 'book-b');
+    const { text } = await controlOfB.policy();
+    const policy = JSON.parse(text) as typeof POLICY_OF_B;
+    const theirs = { src: ['tag:theirs'], dst: ['tag:theirs'], ip: ['tcp:631'] };
+    const edited = { ...policy, tagOwners: { ...policy.tagOwners, 'tag:theirs': [] }, grants: [theirs], tests: [] };
+    await controlOfB.must('POST', '/tailnet/-/acl', `// an auditor's note\n${JSON.stringify(edited)}`, { 'content-type': 'application/hujson' });
+    // Seen by packets: without the entry the book is refused, with it back it is served.
+    await eventually('the book is refused', async () => (await requestFromBook(book, { url: other.pageUrl, timeoutMs: 2_000 })).body !== other.page);
+    await eventually('our entry is back', async () => (await controlOfB.policy()).text.includes('"10.0.0.0/8"\n'), { timeoutMs: 120_000 });
+    await stage.reaches(book, other);
+    const { text: kept } = await controlOfB.policy();
+    expect(kept).toContain("// an auditor's note");
+    expect(kept).toContain(JSON.stringify(theirs));
   });
 });
 

@@ -6,6 +6,7 @@
 export type {
   AttachSidecarInput,
   CreateTailnetInput,
+  ExplainInput,
   InjectSidecarInput,
   MonitorConnectivityInput,
   UpdateSidecarInput,

@@ -7,6 +7,7 @@ export * from './gen/bifrost/network/v1/connectivity_pb.js';
 export * from './gen/bifrost/network/v1/network_manager_pb.js';
 export * from './gen/bifrost/network/v1/network_pb.js';
 export * from './gen/bifrost/network/v1/plan_pb.js';
+export * from './gen/bifrost/network/v1/policy_pb.js';
 export * from './gen/bifrost/network/v1/sidecar_pb.js';
 export * from './gen/bifrost/network/v1/tailnet_pb.js';
 export { http as httpOption } from './gen/google/api/annotations_pb.js';

@@ -15,6 +15,8 @@ import type {
   connectivityEventSchema,
   createTailnetRequestSchema,
   createTailnetResponseSchema,
+  ExplainRequest,
+  explainRequestSchema,
   MonitorConnectivityRequest,
   monitorConnectivityRequestSchema,
   NetworkConfiguration,
@@ -49,6 +51,7 @@ it('the output of each schema is exactly the interface of core', () => {
   expectTypeOf<Output<typeof networkStatusSchema>>().toEqualTypeOf<NetworkStatus>();
   expectTypeOf<Output<typeof connectionMetricSchema>>().toEqualTypeOf<ConnectionMetric>();
   expectTypeOf<Output<typeof connectivityEventSchema>>().toEqualTypeOf<ConnectivityEvent>();
+  expectTypeOf<Output<typeof explainRequestSchema>>().toEqualTypeOf<ExplainRequest>();
   expectTypeOf<Output<typeof monitorConnectivityRequestSchema>>().toEqualTypeOf<MonitorConnectivityRequest>();
   expectTypeOf<Output<typeof updateTailnetRequestSchema>>().toEqualTypeOf<UpdateTailnetRequest>();
   expectTypeOf<Output<typeof updateSidecarRequestSchema>>().toEqualTypeOf<UpdateSidecarRequest>();

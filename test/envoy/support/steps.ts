@@ -105,6 +105,15 @@ const SIDECARS: readonly Step[] = [
     reason: 'INVALID_ARGUMENT',
     fields: ['wave_size'],
   },
+  {
+    says: 'a packet is explained',
+    method: 'ExplainPacket',
+    request: sidecar({ to: '10.1.0.10', port: 5432, protocol: 'tcp' }),
+    http: 200,
+    body: { explanation: { steps: [{ layer: 'guard' }] } },
+  },
+  { says: 'a packet to nowhere', method: 'ExplainPacket', request: sidecar({ to: '10.1.0' }), reason: 'INVALID_ARGUMENT', fields: ['to'] },
+  { says: 'a packet of none', method: 'ExplainPacket', request: { ...noSidecar, to: '10.1.0.10' }, ...NO_SIDECAR },
   { says: 'it is repaired', method: 'RepairSidecar', request: sidecar(), http: 200, body: { sidecar: TAILNET } },
   { says: 'none is repaired', method: 'RepairSidecar', request: noSidecar, ...NO_SIDECAR },
 ];

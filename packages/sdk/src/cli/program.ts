@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import type { Cli } from './cli.ts';
 import { addCompletion } from './commands/completion.ts';
 import { addDoctor } from './commands/doctor.ts';
+import { addExplain } from './commands/explain.ts';
 import { addLeftovers } from './commands/leftovers.ts';
 import { addMetrics } from './commands/metrics.ts';
 import { addReadOnly } from './commands/read-only.ts';
@@ -68,6 +69,7 @@ export function programOf(cli: Cli, ended: (code: ExitCode) => void): Command {
   addStatus(program, run);
   addTailnetCommands(program, run);
   addSidecarCommands(program, run);
-  for (const add of [addWatch, addMetrics, addLeftovers, addDoctor, addReadOnly, addSimulate, addVersion, addCompletion]) add(program, run);
+  for (const add of [addWatch, addMetrics, addExplain, addLeftovers, addDoctor, addReadOnly, addSimulate, addVersion, addCompletion])
+    add(program, run);
   return program;
 }

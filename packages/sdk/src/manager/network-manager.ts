@@ -1,6 +1,7 @@
 import type {
   AttachSidecarInput,
   CreateTailnetInput,
+  ExplainInput,
   InjectSidecarInput,
   MonitorConnectivityInput,
   UpdateSidecarInput,
@@ -19,6 +20,7 @@ import type {
   ManagerEventName,
   ManagerEvents,
   NetworkStatus,
+  PacketExplanation,
   ReportAnswerV1,
   Secret,
   Sidecar,
@@ -26,6 +28,7 @@ import type {
   UpgradeProgress,
 } from '@bifrost/types/core';
 import type { WorkloadManifest } from '../domain/inject-sidecar.ts';
+import { explain } from './explain-calls.ts';
 import { ingestReport } from './ingest.ts';
 import { type Injected, injectSidecar } from './inject-calls.ts';
 import { listLeftovers } from './leftovers.ts';
@@ -210,6 +213,18 @@ export class NetworkManager extends ManagerCore {
   /** The specification's status answer. Bytes are as the books see them. @throws {BifrostError} `TAILNET_NOT_FOUND` */
   async getNetworkStatus(tailnetName: string, options?: CallerOptions): Promise<NetworkStatus> {
     return getNetworkStatus(this.context, tailnetName, this.call(options));
+  }
+
+  /**
+   * Why a packet of a sidecar's book passes or not: the deciding rule, and its layer (guard, the sidecar's settings, route, the tailnet's policy), by what is
+   * in force now, read back. `evidence` is what the agents said last.
+   *
+   * @throws {BifrostError} `SIDECAR_NOT_FOUND`, `INVALID_ARGUMENT`, and what the control plane answers
+   * @example
+   * const { verdict, layer, by } = await manager.explain({ sidecarId, to: '10.1.0.10', port: 443 });
+   */
+  async explain(input: ExplainInput, options?: CallerOptions): Promise<PacketExplanation> {
+    return explain(this.context, input, this.call(options));
   }
 
   /** One metric per tailnet, or one tailnet's; `customerId` narrows it to one customer's. @throws {BifrostError} `TAILNET_NOT_FOUND` */

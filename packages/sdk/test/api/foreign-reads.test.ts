@@ -35,6 +35,7 @@ const OF_SIDECARS: Readonly<Record<string, Call>> = {
   GetSidecar: (client, sidecarId) => client.getSidecar({ sidecarId }),
   UpdateSidecar: (client, sidecarId) => client.updateSidecar({ sidecarId, config: { enableSsh: true } }),
   PlanUpdateSidecar: (client, sidecarId) => client.planUpdateSidecar({ sidecarId, config: { enableSsh: true } }),
+  ExplainPacket: (client, sidecarId) => client.explainPacket({ sidecarId, to: '10.1.0.10' }),
   RepairSidecar: (client, sidecarId) => client.repairSidecar({ sidecarId }),
   DetachSidecar: (client, sidecarId) => client.detachSidecar({ sidecarId, abandon: true }),
 };

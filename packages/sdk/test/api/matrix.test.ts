@@ -43,6 +43,7 @@ const CALLS: Readonly<Partial<Record<MethodName, Call>>> = {
   GetSidecar: (client, { sidecar }) => client.getSidecar({ sidecarId: sidecar }),
   UpdateSidecar: (client, { sidecar }) => client.updateSidecar({ sidecarId: sidecar, config: { enableSsh: true } }),
   PlanUpdateSidecar: (client, { sidecar }) => client.planUpdateSidecar({ sidecarId: sidecar, config: { enableSsh: true } }),
+  ExplainPacket: (client, { sidecar }) => client.explainPacket({ sidecarId: sidecar, to: '10.1.0.10' }),
   RepairSidecar: (client, { sidecar }) => client.repairSidecar({ sidecarId: sidecar }),
   DetachSidecar: (client, { sidecar }) => client.detachSidecar({ sidecarId: sidecar }),
   MonitorConnectivity: async (client, { tailnet }) => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { guardRules } from '../../src/domain/guard.ts';
 import { compilePolicy } from '../../src/domain/policy/compile-policy.ts';
-import { type ExplainInput, explainPacket } from '../../src/domain/policy/explain-packet.ts';
+import { explainPacket, type PacketSurroundings } from '../../src/domain/policy/explain-packet.ts';
 import { mergePolicy } from '../../src/domain/policy/policy-document.ts';
 import { customerOf } from './worlds.ts';
 
@@ -16,13 +16,13 @@ const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['1
 const guard = guardRules({ ...config, ranges, servedPorts: [], directAddresses: [] });
 const policyText = mergePolicy('{}', compilePolicy({ members: [member], shared: true }), (tag) => tag.startsWith('tag:bifrost-'));
 const gateway = { ...router, name: 'gateway', connected: true };
-const input: ExplainInput = {
+const input: PacketSurroundings = {
   ...{ address: '10.1.0.10', port: 443, protocol: 'tcp', from: book, guard, acceptRoutes: true, policyText },
   devices: [gateway, { ...book, name: 'book', connected: true }],
 };
 
 describe('why a packet passes or not', () => {
-  it.each<[string, Partial<ExplainInput>, string, string, string | undefined]>([
+  it.each<[string, Partial<PacketSurroundings>, string, string, string | undefined]>([
     ['an allowed address', {}, 'allowed', 'tailnet-policy', 'grants.0'],
     ['a blocked one', { address: '10.9.0.1' }, 'denied', 'guard', '5100 to 10.9.0.0/16 prohibit'],
     ['the metadata address', { address: '169.254.169.254' }, 'denied', 'guard', '5100 to 169.254.0.0/16 prohibit'],
@@ -49,6 +49,7 @@ describe('why a packet passes or not', () => {
     ['the gateway itself, under restrictive', { address: '100.64.0.2' }, 'denied', 'tailnet-policy', undefined],
     ['a tailnet address that nobody has', { address: '100.64.7.7' }, 'denied', 'route', undefined],
     ['a policy that cannot be read', { policyText: '{' }, 'unknown', 'tailnet-policy', undefined],
+    ['a policy that we may not read', { policyText: undefined }, 'unknown', 'tailnet-policy', undefined],
     ['a book that has not joined', { from: undefined }, 'unknown', 'tailnet-policy', undefined],
     ['userspace mode', { guard: [] }, 'unknown', 'tailnet-policy', 'grants.0'],
   ])('%s', (_, change, verdict, layer, by) => {
@@ -58,7 +59,7 @@ describe('why a packet passes or not', () => {
   });
 
   it('tells the way of a packet that arrives', () => {
-    expect(explainPacket(input).steps.map(({ layer, verdict, by }) => [layer, verdict, by])).toEqual([
+    expect(explainPacket(input).steps.map(({ layer, outcome, by }) => [layer, outcome, by])).toEqual([
       ['guard', 'passes', '5110 to 10.0.0.0/8 lookup 52'],
       ['route', 'passes', '10.0.0.0/8 by gateway'],
       ['tailnet-policy', 'passes', 'grants.0'],

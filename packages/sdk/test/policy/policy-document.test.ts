@@ -86,6 +86,10 @@ describe('a policy with others in it', () => {
   });
 });
 
+it('what was JSON stays JSON', () => {
+  expect(JSON.parse(mergePolicy('{"grants": []}', sections, isOurs))).toMatchObject({ ssh: sections.ssh });
+});
+
 describe('what is no policy', () => {
   it.each([
     ['text', 'grants: everything'],

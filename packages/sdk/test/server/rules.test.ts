@@ -28,6 +28,7 @@ const MAY: Readonly<Record<MethodName, readonly Role[]>> = {
   ListSidecars: ['viewer', 'operator', 'admin'],
   UpdateSidecar: ['operator', 'admin'],
   PlanUpdateSidecar: ['viewer', 'operator', 'admin'],
+  ExplainPacket: ['viewer', 'operator', 'admin'],
   RepairSidecar: ['operator', 'admin'],
   DetachSidecar: ['operator', 'admin'],
   MonitorConnectivity: ['viewer', 'operator', 'admin'],
@@ -40,7 +41,7 @@ const METHODS = Object.keys(MAY) as MethodName[];
 const ONLY_EVERYWHERE: readonly MethodName[] = ['ListLeftovers', 'SetReadOnly'];
 const INSTALLATION: readonly MethodName[] = [...ONLY_EVERYWHERE, 'GetServiceInfo'];
 const LISTS: readonly MethodName[] = ['ListTailnets', 'ListSidecars', 'MonitorConnectivity', 'GetConnectionMetrics'];
-const READS: readonly MethodName[] = METHODS.filter((method) => /^(Get|List|Plan|Monitor)/.test(method));
+const READS: readonly MethodName[] = METHODS.filter((method) => /^(Get|List|Plan|Monitor|Explain)/.test(method));
 const ROLE_ROWS = METHODS.flatMap((method) => ROLES.map((role) => ({ method, role })));
 
 function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'foreign' | 'absent'): string {
@@ -55,7 +56,7 @@ function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'forei
 describe('who may call what', () => {
   it('the table has each call once', () => {
     expect(Object.keys(METHOD_RULES).sort()).toEqual([...METHODS].sort());
-    expect(METHODS).toHaveLength(25);
+    expect(METHODS).toHaveLength(26);
   });
 
   it.each(ROLE_ROWS)('$method by $role of one customer: own, foreign, absent', ({ method, role }) => {

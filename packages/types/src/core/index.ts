@@ -8,6 +8,7 @@ export * from './errors.ts';
 export * from './events.ts';
 export * from './messages.ts';
 export * from './network.ts';
+export * from './policy.ts';
 export * from './report.ts';
 export * from './secret.ts';
 export * from './wire.ts';

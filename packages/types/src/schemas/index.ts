@@ -2,6 +2,7 @@ export * from './attach-sidecar-request.ts';
 export * from './connection-metric.ts';
 export * from './connectivity-event.ts';
 export * from './create-tailnet-request.ts';
+export * from './explain-request.ts';
 export { type Input, REQUEST_LIMITS } from './fields.ts';
 export * from './monitor-connectivity-request.ts';
 export * from './network-configuration.ts';

@@ -1,27 +1,16 @@
-import { type Cidr, cidrContains, type IpAddress, parseAddress, parseCidr } from '@bifrost/types/core';
-import type { GuardRule } from '../guard.ts';
+import {
+  type Cidr,
+  cidrContains,
+  type ExplainOutcome,
+  type ExplainStep,
+  type IpAddress,
+  type PacketExplanation,
+  type PacketProtocol,
+  parseAddress,
+  parseCidr,
+} from '@bifrost/types/core';
+import { type GuardRule, PREFERENCES } from '../guard.ts';
 import { type JudgedDevice, judgePacket, readPolicy } from './judge-policy.ts';
-
-/** Where a packet's fate is decided, in the order in which it comes there. */
-export type ExplainLayer = 'guard' | 'preference' | 'route' | 'tailnet-policy';
-
-/** What one layer says. `unknown`: nobody can tell from here. */
-export interface ExplainStep {
-  readonly layer: ExplainLayer;
-  readonly verdict: 'passes' | 'stops' | 'leaves' | 'unknown';
-  /** The rule, route or entry that decides: `5100 to 10.9.0.0/16 prohibit`, `grants.2`. */
-  readonly by?: string;
-  readonly message: string;
-}
-
-/** Whether a packet arrives, and what decides that. `outside`: it does not go through the tunnel at all. */
-export interface PacketExplanation {
-  readonly verdict: 'allowed' | 'denied' | 'outside' | 'unknown';
-  /** The layer that decides: the one that stops it, or the last. */
-  readonly layer: ExplainLayer;
-  readonly by?: string;
-  readonly steps: readonly ExplainStep[];
-}
 
 /** The device behind which an address lies: with `route` undefined it is the device's own. */
 interface Carrier {
@@ -34,10 +23,11 @@ export interface ExplainedDevice extends JudgedDevice {
   readonly connected: boolean;
 }
 
-export interface ExplainInput {
+/** All that decides about a packet, as it was read. */
+export interface PacketSurroundings {
   readonly address: string;
   readonly port: number;
-  readonly protocol: 'tcp' | 'udp' | 'icmp';
+  readonly protocol: PacketProtocol;
   /** The book's own device; undefined while none has joined. */
   readonly from: JudgedDevice | undefined;
   /** Of the pod, in the order of their preferences. Empty in userspace mode. */
@@ -45,8 +35,8 @@ export interface ExplainInput {
   readonly acceptRoutes: boolean;
   /** All of the tailnet. */
   readonly devices: readonly ExplainedDevice[];
-  /** As read back. */
-  readonly policyText: string;
+  /** As read back; undefined where our client may not read it. */
+  readonly policyText: string | undefined;
 }
 
 const textOf = ({ preference, selector, action }: GuardRule): string => `${preference} ${selector} ${action}`;
@@ -56,25 +46,32 @@ function contains(range: string, address: IpAddress): Cidr | undefined {
   return cidr !== undefined && cidrContains(cidr, address) ? cidr : undefined;
 }
 
+interface Guarded {
+  readonly step: ExplainStep;
+  /** Refused only because table 52 has no route: the tunnel is down, the router away, or routes are not accepted. */
+  readonly failedClosed: boolean;
+}
+
+const guarded = (outcome: ExplainOutcome, message: string, rule?: GuardRule): Guarded => ({
+  step: { layer: 'guard', outcome, ...(rule === undefined ? {} : { by: textOf(rule) }), message },
+  failedClosed: rule?.preference === PREFERENCES.failClosed,
+});
+
 /** As the kernel walks the chain: the first rule that speaks of the address decides; `lookup 52` goes on where table 52 has no route. */
-function guardStep(rules: readonly GuardRule[], address: IpAddress, hasRoute: boolean): ExplainStep {
+function guardOf(rules: readonly GuardRule[], address: IpAddress, hasRoute: boolean): Guarded {
+  if (rules.length === 0) return guarded('unknown', 'there is no guard: only what honours the proxy variables goes into the tunnel');
   const ofIt = rules.filter(({ family, selector }) => {
     if (family !== address.family) return false;
-    if (selector === 'from all') return true;
-    return selector.startsWith('to ') && contains(selector.slice(3), address) !== undefined;
+    return selector === 'from all' || (selector.startsWith('to ') && contains(selector.slice(3), address) !== undefined);
   });
   for (const rule of [...ofIt].sort((a, b) => a.preference - b.preference)) {
-    const by = textOf(rule);
-    if (rule.action === 'prohibit') return { layer: 'guard', verdict: 'stops', by, message: 'the guard in the pod refuses it' };
-    if (rule.action === 'lookup main')
-      return { layer: 'guard', verdict: 'leaves', by, message: 'it goes by the pod’s own network: to the cluster, or the Internet' };
-    if (hasRoute) return { layer: 'guard', verdict: 'passes', by, message: 'the guard sends it into the tunnel' };
+    if (rule.action === 'prohibit') return guarded('stops', 'the guard in the pod refuses it', rule);
+    if (rule.action === 'lookup main') return guarded('leaves', 'it goes by the pod’s own network: to the cluster, or the Internet', rule);
+    if (hasRoute) return guarded('passes', 'the guard sends it into the tunnel', rule);
   }
-  if (rules.length === 0)
-    return { layer: 'guard', verdict: 'unknown', message: 'there is no guard: only what honours the proxy variables goes into the tunnel' };
   return hasRoute
-    ? { layer: 'guard', verdict: 'passes', message: 'no rule of the guard speaks of it: an accepted route takes it into the tunnel' }
-    : { layer: 'guard', verdict: 'leaves', message: 'no rule of the guard speaks of it, and no route: it goes by the pod’s own network' };
+    ? guarded('passes', 'no rule of the guard speaks of it: an accepted route takes it into the tunnel')
+    : guarded('leaves', 'no rule of the guard speaks of it, and no route: it goes by the pod’s own network');
 }
 
 /** The longest prefix wins, also when its router is away; of routers with the same, one that is connected. */
@@ -92,51 +89,53 @@ function carrierOf(devices: readonly ExplainedDevice[], address: IpAddress, text
 
 function routeStep(carrier: Carrier | undefined): ExplainStep {
   if (carrier === undefined)
-    return { layer: 'route', verdict: 'stops', message: 'no device of the tailnet has this address or an approved route to it' };
+    return { layer: 'route', outcome: 'stops', message: 'no device of the tailnet has this address or an approved route to it' };
   const { device, route } = carrier;
   const by = route === undefined ? device.name : `${route} by ${device.name}`;
-  if (!device.connected) return { layer: 'route', verdict: 'stops', by, message: `${device.name} is not connected` };
+  if (!device.connected) return { layer: 'route', outcome: 'stops', by, message: `${device.name} is not connected` };
   return {
     layer: 'route',
-    verdict: 'passes',
+    outcome: 'passes',
     by,
     message: route === undefined ? `it is an address of ${device.name}` : `${device.name} carries ${route}`,
   };
 }
 
-function policyStep({ policyText, from, address, port, protocol }: ExplainInput, to: JudgedDevice): ExplainStep {
+function policyStep({ policyText, from, address, port, protocol }: PacketSurroundings, to: JudgedDevice): ExplainStep {
+  if (policyText === undefined)
+    return { layer: 'tailnet-policy', outcome: 'unknown', message: 'our client may not read the policy: give it the scope policy_file' };
   const policy = readPolicy(policyText);
-  if (policy === undefined) return { layer: 'tailnet-policy', verdict: 'unknown', message: 'the policy cannot be read' };
+  if (policy === undefined) return { layer: 'tailnet-policy', outcome: 'unknown', message: 'the policy cannot be read' };
   if (from === undefined)
-    return { layer: 'tailnet-policy', verdict: 'unknown', message: 'no device of the book has joined yet: who it is, is not known' };
+    return { layer: 'tailnet-policy', outcome: 'unknown', message: 'no device of the book has joined yet: who it is, is not known' };
   const { verdict, by } = judgePacket(policy, { from, to, address, port, protocol });
   return verdict === 'allowed'
-    ? { layer: 'tailnet-policy', verdict: 'passes', ...(by === undefined ? {} : { by }), message: 'this entry lets it' }
-    : { layer: 'tailnet-policy', verdict: 'stops', message: 'no entry lets it' };
+    ? { layer: 'tailnet-policy', outcome: 'passes', ...(by === undefined ? {} : { by }), message: 'this entry lets it' }
+    : { layer: 'tailnet-policy', outcome: 'stops', message: 'no entry lets it' };
 }
 
+const NOT_ACCEPTED: ExplainStep = { layer: 'preference', outcome: 'stops', by: 'acceptRoutes', message: 'the sidecar does not accept routes' };
+
 /** The layers in order; what comes after one that stops it is not asked. */
-function stepsOf(input: ExplainInput, address: IpAddress): readonly ExplainStep[] {
+function stepsOf(input: PacketSurroundings, address: IpAddress): readonly ExplainStep[] {
   const carrier = carrierOf(input.devices, address, input.address);
-  const isSubnet = carrier?.route !== undefined;
-  const first = guardStep(input.guard, address, carrier !== undefined && (!isSubnet || input.acceptRoutes));
-  if (first.verdict === 'stops' && first.by?.startsWith('5120') && isSubnet && !input.acceptRoutes)
-    return [{ layer: 'preference', verdict: 'stops', by: 'acceptRoutes', message: 'the sidecar does not accept routes' }];
-  if (first.verdict === 'stops' && first.by?.startsWith('5120'))
-    return [first, routeStep(carrier)].filter(({ verdict }) => verdict === 'stops').reverse();
-  if (first.verdict === 'stops' || first.verdict === 'leaves') return [first];
+  const isUnaccepted = carrier?.route !== undefined && !input.acceptRoutes;
+  const { step, failedClosed } = guardOf(input.guard, address, carrier !== undefined && !isUnaccepted);
   const route = routeStep(carrier);
-  return carrier === undefined || route.verdict === 'stops' ? [first, route] : [first, route, policyStep(input, carrier.device)];
+  // The guard refuses it for want of a route: why there is none is the answer.
+  if (failedClosed) return [isUnaccepted ? NOT_ACCEPTED : route, step];
+  if (step.outcome === 'stops' || step.outcome === 'leaves') return [step];
+  return carrier === undefined || route.outcome === 'stops' ? [step, route] : [step, route, policyStep(input, carrier.device)];
 }
 
 const VERDICTS = { passes: 'allowed', stops: 'denied', leaves: 'outside', unknown: 'unknown' } as const;
 
 /** Why a packet of a book passes or not, by what is in force: the guard's rules, the routes of the tailnet, and its policy as read back. */
-export function explainPacket(input: ExplainInput): PacketExplanation {
+export function explainPacket(input: PacketSurroundings): Omit<PacketExplanation, 'evidence'> {
   const address = parseAddress(input.address);
   const steps = address === undefined ? [] : stepsOf(input, address);
-  const last = steps.find(({ verdict }) => verdict === 'stops') ?? steps.at(-1);
+  const last = steps.find(({ outcome }) => outcome === 'stops') ?? steps.at(-1);
   if (last === undefined) throw new RangeError('the address must have been checked');
-  const verdict = last.verdict === 'passes' && steps.some((step) => step.verdict === 'unknown') ? 'unknown' : VERDICTS[last.verdict];
+  const verdict = last.outcome === 'passes' && steps.some(({ outcome }) => outcome === 'unknown') ? 'unknown' : VERDICTS[last.outcome];
   return { verdict, layer: last.layer, ...(last.by === undefined ? {} : { by: last.by }), steps };
 }

@@ -45,8 +45,8 @@ export function containerEdits(
   const end = last === undefined ? 0 : last.offset + last.length;
   const comma: readonly Edit[] = last === undefined || commaAfter(text, end) !== undefined ? [] : [{ offset: end, length: 0, text: ',' }];
   const indent = indentOf(text, container.offset);
-  const lines = put.map((item) => `\n${indent}  ${item.replaceAll('\n', `\n${indent}  `)},`);
-  return [...removals, ...comma, { offset: container.offset + container.length - 1, length: 0, text: `${lines.join('')}\n${indent}` }];
+  const lines = put.map((item) => `\n${indent}  ${item.replaceAll('\n', `\n${indent}  `)}`);
+  return [...removals, ...comma, { offset: container.offset + container.length - 1, length: 0, text: `${lines.join(',')}\n${indent}` }];
 }
 
 /** Makes the edits, from the end on, so that offsets stay what they are. Of two at one place the first comes first. */

@@ -1,4 +1,4 @@
-import type { AttachSidecarInput, InjectSidecarInput, UpdateSidecarInput } from '@bifrost/types';
+import type { AttachSidecarInput, ExplainInput, InjectSidecarInput, UpdateSidecarInput } from '@bifrost/types';
 import type { Sidecar } from '@bifrost/types/core';
 import type { WorkloadManifest } from '../../domain/inject-sidecar.ts';
 import type { Handler, HandlerCall, Outcome } from './handlers.ts';
@@ -56,6 +56,10 @@ export const SIDECAR_HANDLERS = {
     const plan = await call.manager.planUpdateSidecar(changed(call), call.options);
     return { body: { plan: shownPlan(plan) } };
   },
+  ExplainPacket: async ({ manager, request, options }) => ({
+    // No port is port 0 in the proto: nobody asks for that one.
+    body: { explanation: await manager.explain((request['port'] === 0 ? without(request, 'port') : request) as unknown as ExplainInput, options) },
+  }),
   RepairSidecar: async ({ manager, request, options }) => answer(await manager.repairSidecar(text(request, 'sidecarId'), options)),
   DetachSidecar: async ({ manager, request, options }) => {
     await manager.detachSidecar(text(request, 'sidecarId'), { abandon: request['abandon'] === true, ...options });

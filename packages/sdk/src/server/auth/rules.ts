@@ -21,6 +21,7 @@ export type MethodName =
   | 'ListSidecars'
   | 'UpdateSidecar'
   | 'PlanUpdateSidecar'
+  | 'ExplainPacket'
   | 'RepairSidecar'
   | 'DetachSidecar'
   | 'MonitorConnectivity'
@@ -79,6 +80,8 @@ export const METHOD_RULES: Readonly<Record<MethodName, MethodRule>> = {
   ListSidecars: reads({ needs: 'viewer', about: 'list', cost: COST.list }),
   UpdateSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.trial }),
   PlanUpdateSidecar: reads({ needs: 'viewer', about: 'sidecar', cost: COST.trial }),
+  // It asks the control plane.
+  ExplainPacket: reads({ needs: 'viewer', about: 'sidecar', cost: COST.trial }),
   RepairSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
   DetachSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change, adminFlags: ['abandon'] }),
   MonitorConnectivity: reads({ needs: 'viewer', about: 'list', cost: COST.list }),

@@ -9,6 +9,7 @@ import type { CredentialReference, Tailnet, Tailnet_Status, Tailnet_Tenancy, Upg
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ChangePlan } from "./plan_pb.js";
 import type { Sidecar, Sidecar_Status, WorkloadReference } from "./sidecar_pb.js";
+import type { PacketExplanation, PacketProtocol } from "./policy_pb.js";
 import type { ConnectivityEventSchema, GetConnectionMetricsRequestSchema, GetConnectionMetricsResponseSchema, GetNetworkStatusRequestSchema, GetNetworkStatusResponseSchema, MonitorConnectivityRequestSchema } from "./connectivity_pb.js";
 
 /**
@@ -977,6 +978,59 @@ export declare type PlanUpdateSidecarResponse = Message<"bifrost.network.v1.Plan
 export declare const PlanUpdateSidecarResponseSchema: GenMessage<PlanUpdateSidecarResponse>;
 
 /**
+ * @generated from message bifrost.network.v1.ExplainPacketRequest
+ */
+export declare type ExplainPacketRequest = Message<"bifrost.network.v1.ExplainPacketRequest"> & {
+  /**
+   * @generated from field: string sidecar_id = 1;
+   */
+  sidecarId: string;
+
+  /**
+   * Where it goes: an address.
+   *
+   * @generated from field: string to = 2;
+   */
+  to: string;
+
+  /**
+   * 0: 443. Not read for `icmp`.
+   *
+   * @generated from field: uint32 port = 3;
+   */
+  port: number;
+
+  /**
+   * Unset: `tcp`.
+   *
+   * @generated from field: bifrost.network.v1.PacketProtocol protocol = 4;
+   */
+  protocol: PacketProtocol;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ExplainPacketRequest.
+ * Use `create(ExplainPacketRequestSchema)` to create a new message.
+ */
+export declare const ExplainPacketRequestSchema: GenMessage<ExplainPacketRequest>;
+
+/**
+ * @generated from message bifrost.network.v1.ExplainPacketResponse
+ */
+export declare type ExplainPacketResponse = Message<"bifrost.network.v1.ExplainPacketResponse"> & {
+  /**
+   * @generated from field: bifrost.network.v1.PacketExplanation explanation = 1;
+   */
+  explanation?: PacketExplanation | undefined;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ExplainPacketResponse.
+ * Use `create(ExplainPacketResponseSchema)` to create a new message.
+ */
+export declare const ExplainPacketResponseSchema: GenMessage<ExplainPacketResponse>;
+
+/**
  * @generated from message bifrost.network.v1.RepairSidecarRequest
  */
 export declare type RepairSidecarRequest = Message<"bifrost.network.v1.RepairSidecarRequest"> & {
@@ -1433,6 +1487,16 @@ export declare const NetworkManager: GenService<{
     methodKind: "unary";
     input: typeof PlanUpdateSidecarRequestSchema;
     output: typeof PlanUpdateSidecarResponseSchema;
+  },
+  /**
+   * Why a packet of the sidecar's book passes or not, and what decides that.
+   *
+   * @generated from rpc bifrost.network.v1.NetworkManager.ExplainPacket
+   */
+  explainPacket: {
+    methodKind: "unary";
+    input: typeof ExplainPacketRequestSchema;
+    output: typeof ExplainPacketResponseSchema;
   },
   /**
    * Puts right once more what somebody else keeps changing.

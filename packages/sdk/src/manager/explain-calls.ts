@@ -1,0 +1,53 @@
+import { type ExplainInput, explainRequestSchema, parseOrThrow } from '@bifrost/types';
+import { BifrostError, type ExplainEvidence, type PacketExplanation } from '@bifrost/types/core';
+import type { StoredSidecar } from '../domain/model.ts';
+import { type ExplainedDevice, explainPacket } from '../domain/policy/explain-packet.ts';
+import { guardRulesIn } from '../domain/policy/read-guard.ts';
+import type { Device, TailnetControl } from '../ports/index.ts';
+import { type Call, type Context, controlOf } from './context.ts';
+import { requireSidecar } from './sidecar-calls.ts';
+import { requireTailnet } from './tailnet-calls.ts';
+
+const explained = ({ name, tags, addresses, enabledRoutes, connected }: Device): ExplainedDevice => ({
+  ...{ name, tags, addresses, connected },
+  routes: enabledRoutes,
+});
+
+/** Undefined: our client may not read it. */
+async function policyOf(control: TailnetControl, call: Call): Promise<string | undefined> {
+  try {
+    return (await control.readPolicy(call)).text;
+  } catch (error) {
+    if (BifrostError.is(error) && error.code === 'CONTROL_DENIED') return undefined;
+    throw error;
+  }
+}
+
+function evidenceOf(context: Context, { key }: StoredSidecar): ExplainEvidence {
+  const instances = context.instances.of(key);
+  const heard = instances.filter(({ reported }) => reported).map(({ heardAtMs }) => heardAtMs);
+  return {
+    instances: instances.length,
+    connectedInstances: instances.filter(({ connection: { state } }) => state === 'connected' || state === 'degraded').length,
+    ...(heard.length === 0 ? {} : { lastReportAt: new Date(Math.max(...heard)) }),
+  };
+}
+
+/** @see NetworkManager.explain */
+export async function explain(context: Context, input: ExplainInput, call: Call): Promise<PacketExplanation> {
+  const { sidecarId, to, port, protocol } = parseOrThrow(explainRequestSchema, input, 'INVALID_ARGUMENT');
+  const sidecar = await requireSidecar(context, sidecarId, call);
+  const tailnet = await requireTailnet(context, sidecar.spec.tailnetName, call);
+  const control = await controlOf(context, tailnet, call);
+  const [devices, policyText] = await Promise.all([control.listDevices(call), policyOf(control, call)]);
+  const own = new Set(context.instances.of(sidecar.key).map(({ deviceId }) => deviceId));
+  const from = devices.find(({ deviceId }) => own.has(deviceId));
+  const answer = explainPacket({
+    ...{ address: to, port, protocol, policyText },
+    from: from === undefined ? undefined : explained(from),
+    guard: guardRulesIn(sidecar.spec.fragment),
+    acceptRoutes: sidecar.spec.config.acceptRoutes,
+    devices: devices.map(explained),
+  });
+  return { ...answer, evidence: evidenceOf(context, sidecar) };
+}

@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest';
+import { BOOK, openWorld } from './support/world.ts';
+
+describe('why a packet passes or not', () => {
+  it('is told of what is in force: guard, route, policy, and what the agents said', async () => {
+    await using world = await openWorld();
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+    const explain = (to: string) => world.manager.explain({ sidecarId, to });
+    expect(await explain('10.1.0.10')).toMatchObject({ verdict: 'denied', layer: 'route', evidence: { instances: 1, connectedInstances: 1 } });
+    const control = world.control;
+    const controlId = (await world.tailnet())?.state.controlId ?? '';
+    control.addDevice({
+      controlId,
+      hostname: 'gateway',
+      advertiseRoutes: ['10.0.0.0/8'],
+      enabledRoutes: ['10.0.0.0/8'],
+      tags: ['tag:bifrost-router'],
+    });
+    expect(await explain('10.1.0.10')).toMatchObject({ verdict: 'allowed', layer: 'tailnet-policy', by: 'grants.0' });
+    // Blocked, but in the Services' range, which the guard keeps in the cluster.
+    expect(await explain('10.99.0.1')).toMatchObject({ verdict: 'outside', layer: 'guard', by: '5010 to 10.96.0.0/12 lookup main' });
+    expect(await explain('203.0.113.9')).toMatchObject({ verdict: 'outside', layer: 'guard' });
+  });
+
+  it.each([
+    ['an address that is none', { to: '10.1' }, 'to'],
+    ['a range', { to: '10.1.0.0/16' }, 'to'],
+    ['a port that is none', { to: '10.1.0.1', port: 70_000 }, 'port'],
+    ['a protocol that is none', { to: '10.1.0.1', protocol: 'sctp' }, 'protocol'],
+    ['a misspelt member', { to: '10.1.0.1', ports: 1 }, 'ports'],
+  ])('%s is refused by its path', async (_, input, path) => {
+    await using world = await openWorld();
+    await expect(world.manager.explain({ sidecarId: 'x', ...input } as never)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      issues: [expect.objectContaining({ path })],
+    });
+  });
+
+  it('of a sidecar that is not there is refused', async () => {
+    await using world = await openWorld();
+    await expect(world.manager.explain({ sidecarId: 'x', to: '10.1.0.1' })).rejects.toMatchObject({ code: 'SIDECAR_NOT_FOUND' });
+  });
+});

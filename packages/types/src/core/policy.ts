@@ -1,0 +1,49 @@
+/** Of a packet. `icmp`: both families. */
+export type PacketProtocol = 'tcp' | 'udp' | 'icmp';
+/** All values of {@link PacketProtocol}. */
+export const PACKET_PROTOCOLS = ['tcp', 'udp', 'icmp'] as const satisfies readonly PacketProtocol[];
+
+/** Which packet is asked about: one of a sidecar's book. */
+export interface ExplainRequest {
+  readonly sidecarId: string;
+  /** Where it goes: an address. */
+  readonly to: string;
+  /** Not read for `icmp`. */
+  readonly port: number;
+  readonly protocol: PacketProtocol;
+}
+
+/** Where a packet's fate is decided, in the order in which it comes there. `preference`: a setting of the sidecar. */
+export type ExplainLayer = 'guard' | 'preference' | 'route' | 'tailnet-policy';
+
+/** What one layer does with a packet. `leaves`: it goes by the pod's own network. `unknown`: nobody can tell from here. */
+export type ExplainOutcome = 'passes' | 'stops' | 'leaves' | 'unknown';
+
+export interface ExplainStep {
+  readonly layer: ExplainLayer;
+  readonly outcome: ExplainOutcome;
+  /** The rule, route or entry that decides: `5100 to 10.9.0.0/16 prohibit`, `10.0.0.0/8 by gateway`, `grants.2`. */
+  readonly by?: string;
+  readonly message: string;
+}
+
+/** What comes of a packet. `outside`: it does not go through the tunnel at all. */
+export type PacketVerdict = 'allowed' | 'denied' | 'outside' | 'unknown';
+
+/** Whether a packet arrives, and what decides that. */
+export interface PacketExplanation {
+  readonly verdict: PacketVerdict;
+  /** The layer that decides: the one that stops it, or the last. */
+  readonly layer: ExplainLayer;
+  readonly by?: string;
+  readonly steps: readonly ExplainStep[];
+  /** What the agents said last: verdicts are of rules, this is of the connection. */
+  readonly evidence: ExplainEvidence;
+}
+
+export interface ExplainEvidence {
+  readonly instances: number;
+  /** Of those: connected or degraded. */
+  readonly connectedInstances: number;
+  readonly lastReportAt?: Date;
+}
