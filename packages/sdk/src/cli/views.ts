@@ -2,6 +2,7 @@ import {
   AccessPolicySchema,
   type ChangePlan,
   type Condition,
+  DeviceAccessChangeSchema,
   NetworkModeSchema,
   type PlanUpdateSidecarResponseSchema,
   type PlanUpdateTailnetResponseSchema,
@@ -157,7 +158,22 @@ function planLines(session: Session, plan: ChangePlan): readonly string[] {
     `would change: ${plan.changes.length === 0 ? 'what is rendered, not what is wanted' : plan.changes.join(', ')}`,
     plan.rollouts.length === 0 ? 'no pods would be replaced' : 'pods of these would be replaced:',
     ...section(session, rollouts),
+    ...accessLines(plan),
     ...(plan.ownedByCreator.length === 0 ? [] : ['', `reached only with a new manifest of their creator: ${plan.ownedByCreator.join(', ')}`]),
+  ];
+}
+
+/** Who gains and who loses, and what may be meant otherwise. */
+function accessLines({ access, warnings }: ChangePlan): readonly string[] {
+  const devices = access === undefined ? '' : wordOf(DeviceAccessChangeSchema, access.devices);
+  const list = (networks: readonly string[] = [], word: string): readonly string[] => {
+    const all = [...networks, ...(devices === word ? ['the tailnet’s own devices'] : [])];
+    return all.length === 0 ? [] : [`books ${word === 'gained' ? 'gain' : 'lose'}: ${all.join(', ')}`];
+  };
+  return [
+    ...list(access?.gained, 'gained'),
+    ...list(access?.lost, 'lost'),
+    ...warnings.map(({ code, path, message }) => `warning: ${path}: ${message} (${code})`),
   ];
 }
 

@@ -1,8 +1,10 @@
 import { parseOrThrow, type UpdateTailnetInput, updateTailnetRequestSchema } from '@bifrost/types';
 import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateTailnetRequest } from '@bifrost/types/core';
-import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
+import type { ClusterRanges, StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
+import { accessChange } from '../domain/policy/access-change.ts';
+import { lintIntent } from '../domain/policy/lint-intent.ts';
 import { audited } from './audited.ts';
-import { type Context, interruptPaused } from './context.ts';
+import { type Call, type Context, interruptPaused } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
@@ -39,7 +41,20 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
   const affected = sidecars.filter((sidecar) => needsNewPods(sidecar, { before: tailnet.spec, now: spec }));
   const rollouts: readonly Rollout[] = affected.filter(isUpgradable).map((sidecar) => rolloutOf(sidecar, changedByNetwork(sidecar)));
   const ownedByCreator = affected.filter(({ spec: { mode } }) => mode === 'inject').map(({ spec: { sidecarId } }) => sidecarId);
-  return { tailnet, spec, plan: { changes, rollouts, ownedByCreator } };
+  const access = accessChange(tailnet.spec.config, config);
+  const isSame = access.gained.length === 0 && access.lost.length === 0 && access.devices === 'same';
+  const warnings = changes.some((path) => path.startsWith('config.')) ? lintIntent({ config, ...(await known(context, call)) }) : [];
+  return {
+    tailnet,
+    spec,
+    plan: { changes, rollouts, ownedByCreator, ...(isSame ? {} : { access }), ...(warnings.length === 0 ? {} : { warnings }) },
+  };
+}
+
+/** A plan is worth having also where the cluster does not tell its ranges. */
+async function known({ settings, cluster }: Context, call: Call): Promise<{ readonly ranges?: ClusterRanges }> {
+  const ranges = settings.clusterRanges ?? (await cluster.topology.ranges(call));
+  return ranges === undefined ? {} : { ranges };
 }
 
 /** Guard and proxy variables are those of the pod's start: another configuration holds from the next pod on. */

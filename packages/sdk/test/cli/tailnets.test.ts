@@ -100,6 +100,7 @@ describe('bifrost tailnet', () => {
   it('updates what is given, and clears what is to be cleared', async () => {
     await using world = await openServed();
     const plan = await world.bifrost(['tailnet', 'update', NAME, '--allow', '10.1.0.0/16', '--dry-run']);
+    expect(plan.out).toMatch(/^books lose: 10\.0\.0\.0\/16, /m);
     expect(plan).toMatchObject({ code: 0, out: expect.stringContaining('would change: config.allowed_networks') });
     expect((await world.tailnet())?.spec.config.allowedNetworks).toEqual(['10.0.0.0/8']);
     const updated = await world.bifrost(['tailnet', 'update', NAME, '--allow', '10.1.0.0/16', '--clear', 'block,tag', '--no-logging']);

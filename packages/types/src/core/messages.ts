@@ -1,4 +1,5 @@
 import type { Cause, NetworkConfiguration, NetworkMode, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
+import type { AccessChange, PolicyWarning } from './policy.ts';
 
 /** Where the credentials of a customer's own tailnet are: a Secret in the manager's own namespace, keys `client_id` and `client_secret`. */
 export interface CredentialReference {
@@ -69,6 +70,10 @@ export interface ChangePlan {
   readonly rollouts: readonly Rollout[];
   /** Sidecars whose fields belong to whoever created the workload: the change reaches them only with a new manifest. */
   readonly ownedByCreator: readonly string[];
+  /** Of a tailnet: what its books can reach from then on, and what no longer. Absent where the configuration stays. */
+  readonly access?: AccessChange;
+  /** What may be meant otherwise. */
+  readonly warnings?: readonly PolicyWarning[];
 }
 
 /** Why an object is not as it was wanted. */

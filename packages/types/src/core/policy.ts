@@ -47,3 +47,31 @@ export interface ExplainEvidence {
   readonly connectedInstances: number;
   readonly lastReportAt?: Date;
 }
+
+/** What a change of an intent does to every book of its tailnet. */
+export interface AccessChange {
+  /** Ranges that can be reached from then on, and could not before. */
+  readonly gained: readonly string[];
+  /** Ranges that could be reached before, and cannot from then on. */
+  readonly lost: readonly string[];
+  /** The tailnet's own devices. */
+  readonly devices: 'same' | 'gained' | 'lost';
+}
+
+/** What may be meant otherwise. Nothing is refused for it. */
+export type PolicyWarningCode =
+  | 'ALLOWED_WHOLLY_BLOCKED'
+  | 'BLOCKED_NOT_ALLOWED'
+  | 'BLOCKED_AMONG_DEVICES'
+  | 'ALLOWED_AMONG_DEVICES'
+  | 'OVERLAPS_CLUSTER'
+  | 'CLUSTER_AMONG_DEVICES'
+  | 'ROUTES_OVERLAP'
+  | 'OPEN_GRANT';
+
+export interface PolicyWarning {
+  readonly code: PolicyWarningCode;
+  /** Of the request: `config.allowedNetworks.3`; of what is elsewhere: `cluster.pods.0`, `policy.grants.2`. */
+  readonly path: string;
+  readonly message: string;
+}

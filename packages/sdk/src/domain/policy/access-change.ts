@@ -1,16 +1,6 @@
-import { cidrsOverlap, type NetworkConfiguration, parseCidr } from '@bifrost/types/core';
+import { type AccessChange, cidrsOverlap, type NetworkConfiguration, parseCidr } from '@bifrost/types/core';
 import { excludeCidr } from 'cidr-tools';
 import { type Reach, reachOf } from './reach.ts';
-
-/** What a change of an intent does to every book of its tailnet. */
-export interface AccessChange {
-  /** Ranges that can be reached from now on, and could not before. */
-  readonly gained: readonly string[];
-  /** Ranges that could be reached before, and cannot from now on. */
-  readonly lost: readonly string[];
-  /** Of the tailnet's own devices. */
-  readonly devices: 'gained' | 'lost' | 'same';
-}
 
 const minus = (all: readonly string[], some: readonly string[]): readonly string[] => (all.length === 0 ? [] : excludeCidr([...all], [...some]));
 

@@ -1,26 +1,8 @@
-import { type Cidr, cidrContains, cidrsOverlap, type NetworkConfiguration, parseCidr } from '@bifrost/types/core';
+import { type Cidr, cidrContains, cidrsOverlap, type NetworkConfiguration, type PolicyWarning, parseCidr } from '@bifrost/types/core';
 import { excludeCidr } from 'cidr-tools';
 import type { ClusterRanges } from '../model.ts';
 import { type JudgedPolicy, readPolicy } from './judge-policy.ts';
 import { DEVICE_RANGES } from './reach.ts';
-
-/** What may be meant otherwise. Nothing is refused for it. */
-export type LintCode =
-  | 'ALLOWED_WHOLLY_BLOCKED'
-  | 'BLOCKED_NOT_ALLOWED'
-  | 'BLOCKED_AMONG_DEVICES'
-  | 'ALLOWED_AMONG_DEVICES'
-  | 'OVERLAPS_CLUSTER'
-  | 'CLUSTER_AMONG_DEVICES'
-  | 'ROUTES_OVERLAP'
-  | 'OPEN_GRANT';
-
-export interface LintFinding {
-  readonly code: LintCode;
-  /** Of the request: `config.allowedNetworks.3`; of what is elsewhere: `cluster.pods`, `policy.grants.2`. */
-  readonly path: string;
-  readonly message: string;
-}
 
 export interface LintInput {
   readonly config: NetworkConfiguration;
@@ -47,7 +29,7 @@ const devices = named(DEVICE_RANGES, 'devices');
 const isAmongDevices = ({ cidr }: Named): boolean => devices.some((range) => cidrsOverlap(range.cidr, cidr));
 
 /** What an intent says that its author may not have meant, each with the place where it stands. */
-export function lintIntent({ config, ranges, others = [], policyText }: LintInput): readonly LintFinding[] {
+export function lintIntent({ config, ranges, others = [], policyText }: LintInput): readonly PolicyWarning[] {
   const allowed = named(config.allowedNetworks, 'config.allowedNetworks');
   const blocked = named(config.blockedNetworks, 'config.blockedNetworks');
   const policy = policyText === undefined ? undefined : readPolicy(policyText);
@@ -66,7 +48,7 @@ export function lintIntent({ config, ranges, others = [], policyText }: LintInpu
 function ofBlocked(
   { blockedNetworks, accessPolicy }: NetworkConfiguration,
   { allowed, blocked }: { readonly allowed: readonly Named[]; readonly blocked: readonly Named[] },
-): readonly LintFinding[] {
+): readonly PolicyWarning[] {
   const wholly = allowed.filter(({ text }) => excludeCidr([text], [...blockedNetworks]).length === 0);
   const idle = accessPolicy === 'permissive' ? [] : blocked.filter(({ cidr }) => !allowed.some((one) => cidrsOverlap(one.cidr, cidr)));
   return [
@@ -89,7 +71,7 @@ function ofBlocked(
   ];
 }
 
-function ofCluster(allowed: readonly Named[], ranges: ClusterRanges): readonly LintFinding[] {
+function ofCluster(allowed: readonly Named[], ranges: ClusterRanges): readonly PolicyWarning[] {
   return Object.entries(ranges).flatMap(([kind, texts]: [string, readonly string[]]) => {
     const own = named(texts, `cluster.${kind}`);
     const overlapping = allowed.flatMap(({ path, text, cidr }) =>
@@ -109,7 +91,7 @@ function ofCluster(allowed: readonly Named[], ranges: ClusterRanges): readonly L
 }
 
 /** A shorter prefix beside a longer one is not a spare: packets take the longer one, also when its router is away. */
-function ofOthers(allowed: readonly Named[], others: NonNullable<LintInput['others']>): readonly LintFinding[] {
+function ofOthers(allowed: readonly Named[], others: NonNullable<LintInput['others']>): readonly PolicyWarning[] {
   return allowed.flatMap(({ path, text, cidr }) =>
     others.flatMap(({ network, owner }) => {
       const other = parseCidr(network);
@@ -122,7 +104,7 @@ function ofOthers(allowed: readonly Named[], others: NonNullable<LintInput['othe
 
 const isOpen = ({ kind }: { readonly kind: string }): boolean => kind === 'everything' || kind === 'tagged';
 
-function openGrants({ openToAll, rules }: JudgedPolicy): readonly LintFinding[] {
+function openGrants({ openToAll, rules }: JudgedPolicy): readonly PolicyWarning[] {
   const open = rules.filter(({ src, dst }) => src.some(isOpen) || dst.some(isOpen));
   return [
     ...(openToAll

@@ -8,4 +8,8 @@ export function shown<Read extends { readonly reason?: StatusReason }>(read: Rea
 }
 
 /** With the names of what changes as callers write them. */
-export const shownPlan = (plan: ChangePlan): Plain => ({ ...plan, changes: plan.changes.map(wirePath) });
+export const shownPlan = (plan: ChangePlan): Plain => ({
+  ...plan,
+  changes: plan.changes.map(wirePath),
+  warnings: (plan.warnings ?? []).map((warning) => ({ ...warning, path: wirePath(warning.path) })),
+});

@@ -2,7 +2,7 @@
 // @generated from file bifrost/network/v1/plan.proto (package bifrost.network.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { WorkloadReference } from "./sidecar_pb.js";
 
@@ -37,6 +37,20 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
    * @generated from field: repeated string owned_by_creator = 3;
    */
   ownedByCreator: string[];
+
+  /**
+   * Of a tailnet: what its books can reach from then on, and what no longer. Absent where the configuration stays.
+   *
+   * @generated from field: bifrost.network.v1.AccessChange access = 4;
+   */
+  access?: AccessChange | undefined;
+
+  /**
+   * What may be meant otherwise. Nothing is refused for it.
+   *
+   * @generated from field: repeated bifrost.network.v1.PolicyWarning warnings = 5;
+   */
+  warnings: PolicyWarning[];
 };
 
 /**
@@ -44,6 +58,72 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
  * Use `create(ChangePlanSchema)` to create a new message.
  */
 export declare const ChangePlanSchema: GenMessage<ChangePlan>;
+
+/**
+ * What a change of a network intent does to every book of its tailnet.
+ *
+ * @generated from message bifrost.network.v1.AccessChange
+ */
+export declare type AccessChange = Message<"bifrost.network.v1.AccessChange"> & {
+  /**
+   * Ranges that can be reached from then on, and could not before.
+   *
+   * @generated from field: repeated string gained = 1;
+   */
+  gained: string[];
+
+  /**
+   * Ranges that could be reached before, and cannot from then on.
+   *
+   * @generated from field: repeated string lost = 2;
+   */
+  lost: string[];
+
+  /**
+   * The tailnet's own devices.
+   *
+   * @generated from field: bifrost.network.v1.DeviceAccessChange devices = 3;
+   */
+  devices: DeviceAccessChange;
+};
+
+/**
+ * Describes the message bifrost.network.v1.AccessChange.
+ * Use `create(AccessChangeSchema)` to create a new message.
+ */
+export declare const AccessChangeSchema: GenMessage<AccessChange>;
+
+/**
+ * What a network intent says that its author may not have meant.
+ *
+ * @generated from message bifrost.network.v1.PolicyWarning
+ */
+export declare type PolicyWarning = Message<"bifrost.network.v1.PolicyWarning"> & {
+  /**
+   * `ALLOWED_WHOLLY_BLOCKED`, `OVERLAPS_CLUSTER`, ...
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * `config.allowed_networks.3`; of what is elsewhere `cluster.pods.0`.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.PolicyWarning.
+ * Use `create(PolicyWarningSchema)` to create a new message.
+ */
+export declare const PolicyWarningSchema: GenMessage<PolicyWarning>;
 
 /**
  * A workload whose pods are replaced by a change.
@@ -79,4 +159,34 @@ export declare type Rollout = Message<"bifrost.network.v1.Rollout"> & {
  * Use `create(RolloutSchema)` to create a new message.
  */
 export declare const RolloutSchema: GenMessage<Rollout>;
+
+/**
+ * @generated from enum bifrost.network.v1.DeviceAccessChange
+ */
+export enum DeviceAccessChange {
+  /**
+   * @generated from enum value: device_access_change_unspecified = 0;
+   */
+  device_access_change_unspecified = 0,
+
+  /**
+   * @generated from enum value: same = 1;
+   */
+  same = 1,
+
+  /**
+   * @generated from enum value: gained = 2;
+   */
+  gained = 2,
+
+  /**
+   * @generated from enum value: lost = 3;
+   */
+  lost = 3,
+}
+
+/**
+ * Describes the enum bifrost.network.v1.DeviceAccessChange.
+ */
+export declare const DeviceAccessChangeSchema: GenEnum<DeviceAccessChange>;
 
