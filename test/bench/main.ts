@@ -9,6 +9,7 @@ const BENCHES: Readonly<Record<string, () => Promise<(options: BenchOptions) => 
   'event-latency': async () => (await import('./event-latency.ts')).benchEventLatency,
   import: async () => (await import('./import.ts')).benchImport,
   ingest: async () => (await import('./ingest.ts')).benchIngest,
+  policy: async () => (await import('./policy.ts')).benchPolicy,
   restart: async () => (await import('./restart.ts')).benchRestart,
 };
 

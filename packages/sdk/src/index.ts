@@ -20,6 +20,19 @@ export { systemClock } from './adapters/system/clock.ts';
 export { injectSidecar, stripSidecar, type WorkloadManifest } from './domain/inject-sidecar.ts';
 export type { AttachForm, ClusterRanges } from './domain/model.ts';
 export type { PodTemplateShape, SidecarFragment } from './domain/pod-shape.ts';
+export {
+  compilePolicy,
+  type Grant,
+  type NodeAttribute,
+  type PolicyBook,
+  type PolicyInput,
+  type PolicyMember,
+  type PolicySections,
+  type PolicyTest,
+  type SshRule,
+} from './domain/policy/compile-policy.ts';
+export { type IsOurs, mergePolicy } from './domain/policy/policy-document.ts';
+export { type IsolationFinding, type ProvenCustomer, proveIsolation } from './domain/policy/prove-isolation.ts';
 export { type RenderInput, renderSidecar } from './domain/render-sidecar.ts';
 export type { Injected } from './manager/inject-calls.ts';
 export type { CallerOptions, ChangeOptions } from './manager/manager-core.ts';

@@ -74,7 +74,13 @@ const sorted = (texts: Iterable<string>): readonly string[] => [...new Set(texts
 const byText = <Value>(values: readonly Value[]): readonly Value[] =>
   [...new Map(values.map((value) => [JSON.stringify(value), value]))].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
 
-/** What a tailnet's policy is to say of our devices. Deterministic; what others have in it is none of its business. */
+/**
+ * What a tailnet's policy is to say of our devices. Pure and deterministic; what others have in the file is none of its business: {@link mergePolicy} puts the
+ * two together.
+ *
+ * @example
+ * const sections = compilePolicy({ shared: false, members: [{ sourceTags: ['tag:bifrost-book'], routerTag: 'tag:bifrost-router', config, books: [] }] });
+ */
 export function compilePolicy(input: PolicyInput): PolicySections {
   const { members, shared, ownerTags = [], nodeAttributes = [] } = input;
   const tags = sorted(members.flatMap(({ sourceTags, routerTag, books }) => [...sourceTags, routerTag, ...books.map(({ tag }) => tag)]));

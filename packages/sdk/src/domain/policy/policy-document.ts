@@ -155,6 +155,8 @@ function approversChange(merging: Merging, wanted: Readonly<Record<string, reado
  * sections, their order. Entries of ours that are not wanted any more go. When nothing is to change, the text comes back as it was.
  *
  * @throws {BifrostError} `POLICY_UNREADABLE`
+ * @example
+ * const text = mergePolicy(current.text, sections, (tag) => tag.startsWith('tag:bifrost-'));
  */
 export function mergePolicy(text: string, wanted: PolicySections, isOurs: IsOurs): string {
   const root = parsePolicyText(text);

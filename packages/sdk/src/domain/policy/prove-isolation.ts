@@ -97,6 +97,10 @@ const MAX_FINDINGS = 100;
 /**
  * Whether a policy, as it was read back, keeps customers apart: no rule of it, ours or anybody's, lets a device of one reach a device of another or a
  * network behind it. Empty: it does. Every rule is looked at alone, since rules only ever add: the work grows with rules, not with pairs of customers.
+ *
+ * @example
+ * const open = proveIsolation(policyText, customers);
+ * if (open.length > 0) throw new Error(`${open[0]?.by} lets ${open[0]?.from} reach ${open[0]?.to}`);
  */
 export function proveIsolation(policyText: string, customers: readonly ProvenCustomer[]): readonly IsolationFinding[] {
   const policy = readPolicy(policyText);

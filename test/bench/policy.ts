@@ -1,0 +1,67 @@
+import { createRequire } from 'node:module';
+import { compilePolicy, mergePolicy, type PolicyMember, proveIsolation } from '@bifrost/sdk';
+import { managedPod } from '../support/managed-pod.ts';
+import { type BenchOptions, type BenchResult, median, percentile, rounded } from './harness.ts';
+
+const NETWORKS = 50;
+const isOurs = (tag: string): boolean => tag.startsWith('tag:bifrost-');
+
+/** A customer whose networks others have too, with something blocked inside them. */
+const memberOf = (_: unknown, customer: number): PolicyMember => ({
+  sourceTags: [`tag:bifrost-customer-${customer}`],
+  routerTag: `tag:bifrost-router-${customer}`,
+  books: [],
+  config: {
+    allowedNetworks: Array.from({ length: NETWORKS }, (__, network) => `10.${customer % 256}.${network * 4}.0/22`),
+    blockedNetworks: [`10.${customer % 256}.3.0/26`, '169.254.0.0/16'],
+    accessPolicy: 'standard',
+    enableLogging: false,
+  },
+});
+
+/** Milliseconds to compile one tailnet of so many customers, to put it into its file, and to prove from the file that they are apart. */
+function round(customers: number): number {
+  const members = Array.from({ length: customers }, memberOf);
+  const fromMs = performance.now();
+  const text = mergePolicy('{}', compilePolicy({ members, shared: true }), isOurs);
+  const open = proveIsolation(
+    text,
+    members.map(({ sourceTags, routerTag, config }, index) => ({
+      ...{ customerId: `customer-${index}`, tags: [...sourceTags, routerTag] },
+      ...{ addresses: [`100.64.${index >> 8}.${index & 255}`], networks: config.allowedNetworks },
+    })),
+  );
+  if (open.length > 0) throw new RangeError('the proof does not hold');
+  return performance.now() - fromMs;
+}
+
+/** `explain` of a real call: it reads devices and policy back each time. */
+async function explainP99(calls: number): Promise<number> {
+  await using world = await managedPod({ agentProgram: createRequire(import.meta.url).resolve('@bifrost/agent/agent.cjs'), heartbeatMs: 10_000 });
+  const { manager, sidecarId } = world;
+  const latenciesMs: number[] = [];
+  for (let call = 0; call < calls; call += 1) {
+    const fromMs = performance.now();
+    await manager.explain({ sidecarId, to: `10.1.${call % 256}.9` });
+    latenciesMs.push(performance.now() - fromMs);
+  }
+  return percentile(latenciesMs.slice(Math.ceil(calls / 10)), 0.99);
+}
+
+/** Compile and prove, per customer, of one tailnet of 1,000 customers with 50 networks each; beside it of one of 100. */
+export async function benchPolicy({ smoke, say }: BenchOptions): Promise<BenchResult> {
+  const [many, few] = smoke ? [100, 10] : [1_000, 100];
+  const figures = { many: [] as number[], few: [] as number[] };
+  for (let warm = 0; warm < 3; warm += 1) round(few);
+  for (let turn = 0; turn < (smoke ? 2 : 10); turn += 1) {
+    figures.many.push(round(many));
+    for (let again = 0; again < many / few; again += 1) figures.few.push(round(few)); // as many customers on either side
+  }
+  const [ours, baseline] = [median(figures.many) / many, median(figures.few) / few];
+  say(`${many} customers: ${rounded(median(figures.many))} ms`);
+  return {
+    ...{ name: 'policy', ours: rounded(ours), baseline: rounded(baseline), ratio: rounded(ours / baseline), unit: 'ms per customer' },
+    ...{ customers: many, networks: NETWORKS, seconds: rounded(median(figures.many) / 1_000) },
+    explain_p99_ms: rounded(await explainP99(smoke ? 100 : 2_000)),
+  };
+}
