@@ -6,6 +6,9 @@ import type {
   ControlPlane,
   NetworkManager,
   NetworkManagerOptions,
+  PolicyMember,
+  PolicySections,
+  ProvenCustomer,
   Secret,
   SidecarFragment,
   Store,
@@ -41,6 +44,11 @@ export declare const peers: NonNullable<TailscaledSimulatorOptions['peers']>;
 export declare const control: SimulatedControl;
 export declare const agentProgram: string;
 export declare const fragment: SidecarFragment;
+export declare const members: readonly PolicyMember[];
+export declare const sections: PolicySections;
+export declare const policyText: string;
+export declare const customers: readonly ProvenCustomer[];
+export declare const sidecarId: string;
 export declare const metadata: { readonly namespace: string; readonly name: string };
 export declare const spec: WorkloadManifest['spec'];
 export declare const job: WorkloadManifest & { readonly kind: 'Job'; readonly metadata: typeof metadata };

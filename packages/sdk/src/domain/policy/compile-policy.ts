@@ -79,7 +79,7 @@ const byText = <Value>(values: readonly Value[]): readonly Value[] =>
  * two together.
  *
  * @example
- * const sections = compilePolicy({ shared: false, members: [{ sourceTags: ['tag:bifrost-book'], routerTag: 'tag:bifrost-router', config, books: [] }] });
+ * const { grants, tests } = compilePolicy({ members, shared: true });
  */
 export function compilePolicy(input: PolicyInput): PolicySections {
   const { members, shared, ownerTags = [], nodeAttributes = [] } = input;

@@ -133,9 +133,8 @@ const VERDICTS = { passes: 'allowed', stops: 'denied', leaves: 'outside', unknow
 /** Why a packet of a book passes or not, by what is in force: the guard's rules, the routes of the tailnet, and its policy as read back. */
 export function explainPacket(input: PacketSurroundings): Omit<PacketExplanation, 'evidence'> {
   const address = parseAddress(input.address);
-  const steps = address === undefined ? [] : stepsOf(input, address);
-  const last = steps.find(({ outcome }) => outcome === 'stops') ?? steps.at(-1);
-  if (last === undefined) throw new RangeError('the address must have been checked');
+  const steps = address === undefined ? [routeStep(undefined)] : stepsOf(input, address);
+  const last = steps.find(({ outcome }) => outcome === 'stops') ?? steps.at(-1) ?? routeStep(undefined);
   const verdict = last.outcome === 'passes' && steps.some(({ outcome }) => outcome === 'unknown') ? 'unknown' : VERDICTS[last.outcome];
   return { verdict, layer: last.layer, ...(last.by === undefined ? {} : { by: last.by }), steps };
 }

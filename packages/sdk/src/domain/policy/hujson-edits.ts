@@ -7,13 +7,12 @@ export interface Edit {
   readonly text: string;
 }
 
-const TRIVIA = /(?:\s|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*/y;
-
 /** Where the comma stands that follows, over white space and comments; undefined when none does. */
 function commaAfter(text: string, offset: number): number | undefined {
-  TRIVIA.lastIndex = offset;
-  TRIVIA.exec(text);
-  return text[TRIVIA.lastIndex] === ',' ? TRIVIA.lastIndex : undefined;
+  const trivia = /(?:\s|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*/y;
+  trivia.lastIndex = offset;
+  trivia.exec(text);
+  return text[trivia.lastIndex] === ',' ? trivia.lastIndex : undefined;
 }
 
 /** Spaces at the beginning of the line on which something stands. */

@@ -156,7 +156,7 @@ function approversChange(merging: Merging, wanted: Readonly<Record<string, reado
  *
  * @throws {BifrostError} `POLICY_UNREADABLE`
  * @example
- * const text = mergePolicy(current.text, sections, (tag) => tag.startsWith('tag:bifrost-'));
+ * const text = mergePolicy(policyText, sections, (tag) => tag.startsWith('tag:bifrost-'));
  */
 export function mergePolicy(text: string, wanted: PolicySections, isOurs: IsOurs): string {
   const root = parsePolicyText(text);

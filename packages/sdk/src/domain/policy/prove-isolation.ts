@@ -23,11 +23,10 @@ export interface IsolationFinding {
 
 type Customers = 'all' | ReadonlySet<string>;
 
-const NOBODY: ReadonlySet<string> = new Set();
-
 /** Who is meant by the selectors of rules. */
 class Directory {
   readonly #byTag = new Map<string, Set<string>>();
+  readonly #nobody: ReadonlySet<string> = new Set();
   readonly #addresses: RangeOwners;
   readonly #networks: RangeOwners;
   readonly all: ReadonlySet<string>;
@@ -46,13 +45,13 @@ class Directory {
   }
 
   ofTag(tag: string): ReadonlySet<string> {
-    return this.#byTag.get(tag) ?? NOBODY;
+    return this.#byTag.get(tag) ?? this.#nobody;
   }
 
   /** Whose devices. */
   devices(selector: Selector): Customers {
     if (selector.kind === 'tag') return this.ofTag(selector.tag);
-    if (selector.kind === 'nobody') return NOBODY;
+    if (selector.kind === 'nobody') return this.#nobody;
     return selector.kind === 'range' ? new Set(this.#addresses.overlapping(selector.range)) : 'all';
   }
 
