@@ -1,7 +1,7 @@
 import { Secret } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import { MemoryControlPlane } from '../src/adapters/memory/control-plane.ts';
-import { mayUseTag, parsePolicy } from '../src/adapters/memory/simulated-policy.ts';
+import { autoApproved, mayUseTag, parsePolicy } from '../src/adapters/memory/simulated-policy.ts';
 import { SimulatedControl } from '../src/testing/simulated-control.ts';
 import { TailscaleApiSimulator } from '../src/testing/tailscale-api-simulator.ts';
 
@@ -97,16 +97,32 @@ describe('SimulatedControl: time and machines', () => {
 
 describe('SimulatedControl: policies', () => {
   it('reads HuJSON and leaves strings alone', () => {
-    const text = '// c\n{ /* [, */ "tagOwners": { "tag:a": ["tag:b", "x // no, comment ,]",], }, "s": "a\\"/* */", }';
-    expect([...parsePolicy(text).tagOwners]).toEqual([['tag:a', ['tag:b', 'x // no, comment ,]']]]);
+    const text = '// c\n{ /* [, */ "tagOwners": { "tag:a": ["a@b // no, comment ,]",], }, "attrConfig": "a\\"/* */", }';
+    expect([...parsePolicy(text).tagOwners]).toEqual([['tag:a', ['a@b // no, comment ,]']]]);
   });
 
-  it.each(['', '[]', '{', '{"a":1,,}', '{"tagOwners":[]}', '{"tagOwners":{"a":[]}}', '{"autoApprovers":{"routes":{"10.0.0.0":[]}}}'])(
+  it.each(['', '[]', '{', '{"acls":[],,}', '{"acls":[],"acls":[]}', '{"tagOwners":[]}', '{"tagOwners":{"a":[]}}', '{"autoApprovers":{"routes":{"ten":[]}}}'])(
     'refuses %j',
     (text) => {
-      expect(() => parsePolicy(text)).toThrow(expect.objectContaining({ code: 'CONTROL_DENIED', details: { status: '400' } }));
+      expect(() => parsePolicy(text)).toThrow(expect.objectContaining({ code: 'POLICY_REFUSED', details: { status: '400' } }));
     },
   );
+
+  it('a test of an address asks who has it now; twin: while nobody has, the address alone counts', () => {
+    const text = JSON.stringify({
+      tagOwners: { 'tag:a': [] },
+      grants: [{ src: ['tag:a'], dst: ['10.0.0.0/8'], ip: ['*'] }],
+      tests: [{ src: '100.64.0.7', accept: ['10.0.0.1:80'] }],
+    });
+    expect(parsePolicy(text, [{ addresses: ['100.64.0.7', 'fd7a::7'], tags: ['tag:a'] }]).tagOwners.size).toBe(1);
+    expect(() => parsePolicy(text)).toThrow(expect.objectContaining({ code: 'POLICY_REFUSED' }));
+  });
+
+  it('exit nodes are approved by their own line, not by that of a network', () => {
+    const policy = parsePolicy('{"tagOwners":{"tag:a":[],"tag:b":[]},"autoApprovers":{"routes":{"10.0.0.0/8":["tag:a"]},"exitNode":["tag:b"]}}');
+    expect(autoApproved(policy, ['0.0.0.0/0', '10.1.0.0/16', '::/0'], ['tag:a'])).toEqual(['10.1.0.0/16']);
+    expect(autoApproved(policy, ['0.0.0.0/0', '10.1.0.0/16', '::/0'], ['tag:b'])).toEqual(['0.0.0.0/0', '::/0']);
+  });
 
   it('a tag is used by who owns it, through tags that own tags, even in a circle', () => {
     const policy = parsePolicy('{"tagOwners":{"tag:a":["tag:b"],"tag:b":["tag:c"],"tag:c":["tag:a"],"tag:d":["autogroup:admin"]}}');

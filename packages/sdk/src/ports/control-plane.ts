@@ -78,7 +78,10 @@ export interface TailnetControl {
   approveRoutes(deviceId: string, routes: readonly string[], options: CallOptions): Promise<void>;
   /** The policy as stored, with its etag. */
   readPolicy(options: CallOptions): Promise<{ readonly text: string; readonly etag: string }>;
-  /** Replaces the policy if its etag is still `etag` (`ts-default`: the untouched default). @throws {BifrostError} `CONTROL_CONFLICT` */
+  /**
+   * Replaces the policy if its etag is still `etag` (`ts-default`: the untouched default).
+   * @throws {BifrostError} `CONTROL_CONFLICT`; `POLICY_REFUSED` — it is none, names what is not defined, or its own tests fail: an issue for each. Nothing changes.
+   */
   writePolicy(text: string, etag: string, options: CallOptions): Promise<void>;
   /** Deletes the tailnet itself. Absent is success. */
   deleteTailnet(options: CallOptions): Promise<void>;

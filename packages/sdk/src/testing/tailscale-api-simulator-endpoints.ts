@@ -35,8 +35,9 @@ const STATUS: Readonly<Record<string, number>> = {
   CONTROL_QUOTA: 403, // as the real one: only its text tells it from a missing permission
 };
 
-/** A refusal of the state, as the API words it. */
+/** A refusal of the state, as the API words it. That of a policy brings the body along as its cause. */
 export function refused(error: BifrostError): ApiReply {
+  if (error.code === 'POLICY_REFUSED') return { status: 400, body: JSON.stringify(error.cause) };
   return fail(Number(error.details['status'] ?? STATUS[error.code] ?? 500), error.message);
 }
 

@@ -1,5 +1,9 @@
 import { BifrostError } from '@bifrost/types/core';
 import ipaddr from 'ipaddr.js';
+import { PLACES, PolicyNames, rangeOf } from './simulated-policy-names.ts';
+import { readRules, readSsh } from './simulated-policy-rules.ts';
+import { failingSshTests, failingTests, type PolicyDevice, readSshTests, readTests } from './simulated-policy-tests.ts';
+import { policyRefused, readPolicySections } from './simulated-policy-text.ts';
 
 /** What a tailnet begins with: everything may reach everything. */
 export const DEFAULT_POLICY = `// The default policy: every device may reach every other.
@@ -8,10 +12,12 @@ export const DEFAULT_POLICY = `// The default policy: every device may reach eve
 }
 `;
 
-/** The parts of a policy that the simulated control plane acts on. Grants are stored, not enforced: nothing sends packets here. */
+/** The parts of a policy that the simulated control plane acts on. Grants are judged by the policy's tests, not enforced: nothing sends packets here. */
 export interface SimulatedPolicy {
   readonly tagOwners: ReadonlyMap<string, readonly string[]>;
   readonly routeApprovers: ReadonlyMap<string, readonly string[]>;
+  /** Whose exit nodes are approved by themselves. */
+  readonly exitApprovers: readonly string[];
 }
 
 /** A refusal of what was asked (HTTP 400 on the wire; `CONTROL_DENIED` for users of the port). */
@@ -19,37 +25,23 @@ export function badRequest(message: string): BifrostError {
   return new BifrostError({ code: 'CONTROL_DENIED', message, details: { status: '400' } });
 }
 
-/** HuJSON to JSON: comments and trailing commas become spaces, strings stay as they are. */
-function standardize(text: string): string {
-  const withoutComments = text.replace(/"(?:[^"\\\n]|\\.)*"|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, (part) => (part.startsWith('"') ? part : ' '));
-  return withoutComments.replace(/"(?:[^"\\\n]|\\.)*"|,(?=\s*[}\]])/g, (part) => (part.startsWith('"') ? part : ' '));
-}
-
-function listsOf(value: unknown): ReadonlyMap<string, readonly string[]> {
-  if (value === undefined) return new Map();
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw badRequest('a map of lists is expected');
-  return new Map(
-    Object.entries(value).map(([name, list]) => {
-      if (!Array.isArray(list) || list.some((item) => typeof item !== 'string')) throw badRequest(`${name}: a list of strings is expected`);
-      return [name, list as readonly string[]];
-    }),
-  );
-}
-
-/** @throws {BifrostError} `CONTROL_DENIED` with status 400 — not a policy */
-export function parsePolicy(text: string): SimulatedPolicy {
-  let policy: unknown;
-  try {
-    policy = JSON.parse(standardize(text));
-  } catch (cause) {
-    throw new BifrostError({ code: 'CONTROL_DENIED', message: 'the policy is not HuJSON', details: { status: '400' }, cause });
+/** What a policy says, once it is found good. @throws {BifrostError} `POLICY_REFUSED` — not a policy that the control plane takes, or its own tests fail */
+export function parsePolicy(text: string, devices: readonly PolicyDevice[] = []): SimulatedPolicy {
+  const sections = readPolicySections(text);
+  const names = new PolicyNames(sections);
+  const [rules, ssh] = [readRules(names, sections), readSsh(names, sections)];
+  for (const { target, attr } of sections.nodeattrs ?? []) {
+    names.selectors(target, PLACES.target);
+    if (attr.includes('')) throw policyRefused('nodeAttrs: an attr is empty');
   }
-  if (typeof policy !== 'object' || policy === null || Array.isArray(policy)) throw badRequest('the policy must be an object');
-  const { tagOwners, autoApprovers } = policy as { tagOwners?: unknown; autoApprovers?: { routes?: unknown } | null };
-  const parsed = { tagOwners: listsOf(tagOwners), routeApprovers: listsOf(autoApprovers?.routes) };
-  for (const tag of parsed.tagOwners.keys()) if (!/^tag:[a-zA-Z][a-zA-Z0-9-]*$/.test(tag)) throw badRequest('tagOwners: a tag is `tag:` and a name');
-  for (const range of parsed.routeApprovers.keys()) if (!ipaddr.isValidCIDR(range)) throw badRequest('autoApprovers.routes: a CIDR is expected');
-  return parsed;
+  const { routes = {}, services = {}, exitnode = [] } = sections.autoapprovers ?? {};
+  for (const range of Object.keys(routes)) if (!rangeOf(range)) throw policyRefused('autoApprovers.routes: a CIDR is expected');
+  names.selectors(Object.keys(services), PLACES.service);
+  names.selectors([...Object.values(routes), ...Object.values(services), exitnode].flat(), PLACES.approver);
+  const [tests, sshTests] = [readTests(names, sections), readSshTests(names, sections)];
+  const failed = [...failingTests(tests, { rules, devices }), ...failingSshTests(sshTests, { rules: ssh, devices })];
+  if (failed.length > 0) throw policyRefused('test(s) failed', failed);
+  return { tagOwners: new Map(Object.entries(sections.tagowners)), routeApprovers: new Map(Object.entries(routes)), exitApprovers: exitnode };
 }
 
 /** Whether one of `holders` owns `tag`, directly or through tags that own tags. A client without tags (scope all) owns all that the policy names. */
@@ -73,9 +65,10 @@ export function mayUseTag(policy: SimulatedPolicy, tag: string, holders: readonl
 export function autoApproved(policy: SimulatedPolicy, routes: readonly string[], tags: readonly string[]): readonly string[] {
   return routes.filter((route) => {
     const [address, bits] = ipaddr.parseCIDR(route);
+    if (bits === 0) return policy.exitApprovers.some((approver) => tags.includes(approver));
     return [...policy.routeApprovers].some(([range, approvers]) => {
-      const [base, width] = ipaddr.parseCIDR(range);
-      return base.kind() === address.kind() && bits >= width && address.match(base, width) && approvers.some((approver) => tags.includes(approver));
+      const [base, width] = rangeOf(range) ?? [address, 129];
+      return bits >= width && base.kind() === address.kind() && address.match(base, width) && approvers.some((approver) => tags.includes(approver));
     });
   });
 }

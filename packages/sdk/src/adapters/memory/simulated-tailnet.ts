@@ -182,11 +182,11 @@ export class SimulatedTailnet {
     return { text: this.#policyText, etag: etagOf(this.#policyText) };
   }
 
-  /** @throws {BifrostError} `CONTROL_CONFLICT` with status 412 — another etag now; `CONTROL_DENIED` with status 400 — not a policy */
+  /** @throws {BifrostError} `CONTROL_CONFLICT` with status 412 — another etag now; `POLICY_REFUSED` — not a policy that it takes */
   writePolicy(text: string, etag: string | undefined): void {
     const matches = etag === undefined || etag === etagOf(this.#policyText) || (etag === 'ts-default' && !this.#policyTouched);
     if (!matches) throw new BifrostError({ code: 'CONTROL_CONFLICT', message: 'precondition failed, invalid old hash', details: { status: '412' } });
-    this.#policy = parsePolicy(text);
+    this.#policy = parsePolicy(text, this.devices());
     this.#policyText = text;
     this.#policyTouched = true;
     this.#around.changed();

@@ -4,6 +4,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { ApiAnswer, ApiRequest } from './transport.ts';
 
 const LONGEST_PAUSE_MS = 3_600_000;
+const MOST_FAULTS = 20;
 
 /** Milliseconds to wait, from seconds or an HTTP date; at most an hour, whatever the other side says. */
 export function retryAfterMs(header: string | undefined, clock: Clock): number | undefined {
@@ -15,7 +16,7 @@ export function retryAfterMs(header: string | undefined, clock: Clock): number |
 
 const Refusal = z.object({
   message: z.string().optional(),
-  data: z.array(z.object({ errors: z.array(z.string()).nullish() })).nullish(),
+  data: z.array(z.object({ user: z.string().nullish(), errors: z.array(z.string()).nullish() })).nullish(),
 });
 
 /** Text of the other side, fit for a message: keys and tokens cut out, one short printable line. */
@@ -38,10 +39,10 @@ const isErrorBody = (body: unknown): boolean => typeof body === 'object' && body
 function explanation({ status, text }: ApiAnswer): { readonly said: string; readonly issues: readonly Issue[] } {
   const parsed = status === 400 || status === 422 ? Refusal.safeParse(json(text)) : undefined;
   if (!parsed?.success) return { said: '', issues: [] };
-  const faults = (parsed.data.data ?? []).flatMap(({ errors }) => errors ?? []).slice(0, 20);
+  const faults = (parsed.data.data ?? []).flatMap(({ user, errors }) => (errors ?? []).map((fault) => (user ? `${user}: ${fault}` : fault)));
   return {
     said: parsed.data.message === undefined ? '' : `: ${clean(parsed.data.message)}`,
-    issues: faults.map((fault) => ({ path: 'policy', message: clean(fault) })),
+    issues: faults.slice(0, MOST_FAULTS).map((fault) => ({ path: 'policy', message: clean(fault) })),
   };
 }
 
@@ -56,11 +57,9 @@ function judge(request: ApiRequest, { status, text }: ApiAnswer): Pick<BifrostEr
     return { code: 'CONTROL_DENIED', advice: 'the control plane cannot do this, for example with a device shared in from elsewhere' };
   if (status >= 500) return { code: 'CONTROL_UNAVAILABLE', advice: 'try again later' };
   if (status === 403) return { code: 'CONTROL_DENIED', advice: `give the OAuth client the scope ${request.scope}` };
-  if (status === 400 || status === 422)
-    return {
-      code: 'CONTROL_DENIED',
-      advice: 'correct what is sent: tags must be in tagOwners and owned by the OAuth client, policy tests must pass',
-    };
+  const isWrong = status === 400 || status === 422;
+  if (isWrong && request.operation === 'policy.write') return { code: 'POLICY_REFUSED', advice: 'mend what it names; nothing was changed' };
+  if (isWrong) return { code: 'CONTROL_DENIED', advice: 'correct what is sent: tags must be in tagOwners and owned by the OAuth client' };
   return { code: 'CONTROL_ANSWER_INVALID', advice: 'check that baseUrl leads to API v2' };
 }
 

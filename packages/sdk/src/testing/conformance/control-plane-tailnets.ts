@@ -132,11 +132,11 @@ export function policyCases(run: Run): void {
     }),
   );
   it(
-    'P10: what is no policy is CONTROL_DENIED and changes nothing',
+    'P10: what is no policy is POLICY_REFUSED and changes nothing',
     run(async ({ options, make }) => {
       const { control } = await make();
       const before = await control.readPolicy(options);
-      await expect(control.writePolicy('{ "grants": ', before.etag, options)).rejects.toMatchObject({ code: 'CONTROL_DENIED' });
+      await expect(control.writePolicy('{ "grants": ', before.etag, options)).rejects.toMatchObject({ code: 'POLICY_REFUSED' });
       expect(await control.readPolicy(options)).toEqual(before);
     }),
   );

@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { Secret } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import { deviceIsolationCases, machineCases, routeCases } from './control-plane-machines.ts';
+import { policyJudgementCases } from './control-plane-policies.ts';
 import { type Case, type ControlPlaneBench, everyCall, KEY, type Lack, newName, POLICY, type Run, runner } from './control-plane-support.ts';
 import { endCases, keyCases, policyCases, tailnetCases } from './control-plane-tailnets.ts';
 
@@ -24,6 +25,7 @@ export function describeControlPlane(adapter: string, open: () => Promise<Contro
     endCases(run, it.skipIf(lacks.includes('room')));
     keyCases(run);
     policyCases(run);
+    policyJudgementCases(run);
     machineCases(run, withJoin);
     routeCases(run, withJoin);
     isolationCases(run);
