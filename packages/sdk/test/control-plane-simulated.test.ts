@@ -101,12 +101,18 @@ describe('SimulatedControl: policies', () => {
     expect([...parsePolicy(text).tagOwners]).toEqual([['tag:a', ['a@b // no, comment ,]']]]);
   });
 
-  it.each(['', '[]', '{', '{"acls":[],,}', '{"acls":[],"acls":[]}', '{"tagOwners":[]}', '{"tagOwners":{"a":[]}}', '{"autoApprovers":{"routes":{"ten":[]}}}'])(
-    'refuses %j',
-    (text) => {
-      expect(() => parsePolicy(text)).toThrow(expect.objectContaining({ code: 'POLICY_REFUSED', details: { status: '400' } }));
-    },
-  );
+  it.each([
+    '',
+    '[]',
+    '{',
+    '{"acls":[],,}',
+    '{"acls":[],"acls":[]}',
+    '{"tagOwners":[]}',
+    '{"tagOwners":{"a":[]}}',
+    '{"autoApprovers":{"routes":{"ten":[]}}}',
+  ])('refuses %j', (text) => {
+    expect(() => parsePolicy(text)).toThrow(expect.objectContaining({ code: 'POLICY_REFUSED', details: { status: '400' } }));
+  });
 
   it('a test of an address asks who has it now; twin: while nobody has, the address alone counts', () => {
     const text = JSON.stringify({

@@ -11,6 +11,13 @@ import { vi } from 'vitest';
 
 const run = promisify(execFile);
 
+/** What a machine was told last by its control plane. Only what tests read. */
+export interface NetworkMap {
+  readonly SelfNode: { readonly CapMap?: Readonly<Record<string, unknown>> };
+  readonly Peers: readonly { readonly StableID: string; readonly AllowedIPs: readonly string[] }[] | null;
+  readonly SSHPolicy: { readonly rules: readonly { readonly sshUsers: Readonly<Record<string, string>>; readonly action: object }[] } | null;
+}
+
 /** A machine that joined: a real tailscaled in userspace mode. Disposing ends it. */
 export interface Machine extends AsyncDisposable {
   readonly deviceId: string;
@@ -21,6 +28,7 @@ export interface Machine extends AsyncDisposable {
   suspend(): Promise<AsyncDisposable>;
   /** Kills its daemon and starts it again with what it knew, and with these variables. */
   restart(environment?: Readonly<Record<string, string>>): Promise<void>;
+  networkMap(): Promise<NetworkMap>;
   /** Runs `tailscale` on it, whatever comes of it. */
   tailscale(...args: readonly string[]): Promise<void>;
 }
@@ -120,6 +128,7 @@ async function joinMachine(url: string, machine: Parameters<ControlServer['join'
         await stop(daemon);
         daemon = start(environment);
       },
+      networkMap: async () => JSON.parse((await run(program('tailscale'), [`--socket=${socket}`, 'debug', 'netmap'])).stdout) as NetworkMap,
       tailscale: (...args) =>
         run(program('tailscale'), [`--socket=${socket}`, ...args], { timeout: 5_000 }).then(
           () => {},

@@ -118,7 +118,8 @@ export class PolicyNames {
     const { tagowners, groups, hosts } = this.#sections;
     if (text === '*') return { ...selector, kind: 'everyone' };
     if (prefix === 'tag') return Object.hasOwn(tagowners, text) ? { ...selector, kind: 'tag' } : refuse('a tag is not in tagOwners');
-    if (prefix === 'group') return { text, kind: 'user', users: Object.hasOwn(groups, text) ? (groups[text] ?? []) : refuse('a group is not defined') };
+    if (prefix === 'group')
+      return { text, kind: 'user', users: Object.hasOwn(groups, text) ? (groups[text] ?? []) : refuse('a group is not defined') };
     if (prefix === 'ipset') return this.#sets.get(text) ?? refuse('an IP set is not defined');
     if (prefix === 'svc' && rest !== '') return { ...selector, kind: 'service' };
     if (text === 'autogroup:internet') return { ...selector, kind: 'internet', holds: isPublic };

@@ -87,7 +87,16 @@ function endsOf(selector: Selector): readonly Address[] {
   if (!selector.range) return [];
   const [first, width] = selector.range;
   const bytes = first.toByteArray().map((byte, index) => byte | (255 >> Math.min(8, Math.max(0, width - 8 * index))));
-  const last = rangeOf(bytes.length === 4 ? bytes.join('.') : (bytes.map((byte) => byte.toString(16).padStart(2, '0')).join('').match(/.{4}/g) ?? []).join(':'));
+  const last = rangeOf(
+    bytes.length === 4
+      ? bytes.join('.')
+      : (
+          bytes
+            .map((byte) => byte.toString(16).padStart(2, '0'))
+            .join('')
+            .match(/.{4}/g) ?? []
+        ).join(':'),
+  );
   return last ? [first, last[0]] : [first];
 }
 
@@ -102,7 +111,8 @@ function isDevice(selector: Selector, { tags, addresses }: PolicyDevice): boolea
 function means(selector: Selector, { selector: meant, device }: Party): boolean {
   const { kind, text, holds } = selector;
   if (kind === 'everyone' || kind === 'anywhere' || (device && isDevice(selector, device))) return true;
-  if (meant.kind === 'tag') return kind === 'tagged' || (kind === 'tag' && text === meant.text) || (holds !== undefined && WHOLE_TAILNET.every(holds));
+  if (meant.kind === 'tag')
+    return kind === 'tagged' || (kind === 'tag' && text === meant.text) || (holds !== undefined && WHOLE_TAILNET.every(holds));
   if (meant.kind === 'user') return kind === 'member' || selector.users.some((user) => meant.users.includes(user));
   if (meant.kind === 'host') return holds !== undefined && endsOf(meant).every(holds);
   return kind === meant.kind && (kind !== 'role' || text === meant.text);

@@ -62,7 +62,12 @@ const PolicyText = z.strictObject({
   sshtests: entries(SshTest),
   defaultsrcposture: list,
   randomizeclientport: z.boolean().nullish(),
-  ...{ attrconfig: z.unknown(), derpmap: z.unknown(), disableipv4: z.unknown(), onecgnatroute: z.unknown() },
+  ...{
+    attrconfig: z.unknown().optional(),
+    derpmap: z.unknown().optional(),
+    disableipv4: z.unknown().optional(),
+    onecgnatroute: z.unknown().optional(),
+  },
 });
 /** A policy by its sections, their names and those of their fields in lower case. */
 export type PolicySections = z.infer<typeof PolicyText>;

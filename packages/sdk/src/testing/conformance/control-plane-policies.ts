@@ -134,13 +134,22 @@ export function policyJudgementCases(run: Run): void {
       const { control } = await make();
       await control.writePolicy(POLICY, 'ts-default', options);
       expect(await wronglyTaken(control, policies, options)).toEqual([]);
-    })());
+    })(),
+  );
   it(
     'P22: their twins are taken: a policy with everything in it, as written, its comments too, and its own tests met',
     run(async ({ options, make }) => {
       const { control } = await make();
       let etag = 'ts-default';
-      const twins = [grant({}), grant({ via: ['tag:router'] }), ssh({}), { grants: [] }, { acls: [] }, {}, tested({ src: 'tag:a', accept: ['tag:b:80'] })];
+      const twins = [
+        grant({}),
+        grant({ via: ['tag:router'] }),
+        ssh({}),
+        { grants: [] },
+        { acls: [] },
+        {},
+        tested({ src: 'tag:a', accept: ['tag:b:80'] }),
+      ];
       for (const policy of [...twins, withTests(MET), withTests(MET_SSH, 'sshTests')]) {
         await control.writePolicy(textOf(policy), etag, options);
         const read = await control.readPolicy(options);
@@ -163,7 +172,8 @@ export function policyJudgementCases(run: Run): void {
         await expect(control.writePolicy(withTests([test], kind), before.etag, options)).rejects.toMatchObject({ code: 'POLICY_REFUSED', issues });
       }
       expect(await control.readPolicy(options)).toEqual(before);
-    })());
+    })(),
+  );
   it(
     'P25: of two faults, an old etag is told first: the policy may be right by what is there now',
     run(async ({ options, make }) => {
