@@ -35,13 +35,15 @@ function json(text: string): unknown {
 
 const isErrorBody = (body: unknown): boolean => typeof body === 'object' && body !== null && 'message' in body;
 
-/** What the refusal of a request that we made wrong says; other refusals are told by their status alone. */
-function explanation({ status, text }: ApiAnswer): { readonly said: string; readonly issues: readonly Issue[] } {
+/** What the refusal of a request that we made wrong says; other refusals are told by their status alone. A policy's has an issue for each fault, or one. */
+function explanation({ operation }: ApiRequest, { status, text }: ApiAnswer): { readonly said: string; readonly issues: readonly Issue[] } {
   const parsed = status === 400 || status === 422 ? Refusal.safeParse(json(text)) : undefined;
   if (!parsed?.success) return { said: '', issues: [] };
   const faults = (parsed.data.data ?? []).flatMap(({ user, errors }) => (errors ?? []).map((fault) => (user ? `${user}: ${fault}` : fault)));
+  const { message = '' } = parsed.data;
+  if (faults.length === 0 && operation === 'policy.write') faults.push(message);
   return {
-    said: parsed.data.message === undefined ? '' : `: ${clean(parsed.data.message)}`,
+    said: message === '' ? '' : `: ${clean(message)}`,
     issues: faults.slice(0, MOST_FAULTS).map((fault) => ({ path: 'policy', message: clean(fault) })),
   };
 }
@@ -72,7 +74,7 @@ export interface Caller {
 /** An answer that is not a success, as our error. */
 export function refusal(request: ApiRequest, answer: ApiAnswer, { credentialPath, clock }: Caller): BifrostError {
   const { code, advice } = judge(request, answer);
-  const { said, issues } = explanation(answer);
+  const { said, issues } = explanation(request, answer);
   const pause = answer.status === 429 || answer.status >= 500 ? retryAfterMs(answer.header('retry-after'), clock) : undefined;
   return new BifrostError({
     code,
