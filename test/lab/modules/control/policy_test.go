@@ -190,6 +190,7 @@ func TestWhoSeesWhom(t *testing.T) {
 		{"a network, by any router", `{` + owners + `"grants": [{"src": ["tag:a"], "dst": ["10.1.0.0/16"], "ip": ["*"]}]}`, "ra 10.1.0.0/24, rb 10.1.0.0/24", "a", ""},
 		{"a network, via one", `{` + owners + `"grants": [{"src": ["tag:a"], "dst": ["10.1.0.0/16"], "ip": ["*"], "via": ["tag:ra"]}]}`, "ra 10.1.0.0/24", "a", ""},
 		{"via, and the other router for itself", `{` + owners + `"grants": [{"src": ["tag:a"], "dst": ["10.1.0.0/16"], "ip": ["*"], "via": ["tag:ra"]}, {"src": ["tag:a"], "dst": ["tag:rb"], "ip": ["*"]}]}`, "ra 10.1.0.0/24, rb", "a", ""},
+		{"via, to what is behind no router", `{` + owners + `"grants": [{"src": ["tag:a"], "dst": ["tag:b"], "ip": ["*"], "via": ["tag:ra"]}]}`, "", "", ""},
 		{"the internet", `{` + owners + `"grants": [{"src": ["tag:a"], "dst": ["autogroup:internet"], "ip": ["*"]}]}`, "rb 0.0.0.0/0", "", ""},
 		{"by address", `{"grants": [{"src": ["100.64.0.1"], "dst": ["100.64.0.2/32"], "ip": ["*"]}]}`, "b", "", "a"},
 		{"members, who are none", `{"grants": [{"src": ["autogroup:member"], "dst": ["*"], "ip": ["*"]}]}`, "", "", ""},
@@ -227,6 +228,7 @@ func TestFilters(t *testing.T) {
 		{"own devices", `{"grants": [{"src": ["autogroup:member"], "dst": ["autogroup:self"], "ip": ["22"]}]}`, "m", "100.64.0.6 > 100.64.0.5:22"},
 		{"own devices, not of tagged ones", `{"grants": [{"src": ["autogroup:member"], "dst": ["autogroup:self"], "ip": ["22"]}]}`, "b", ""},
 		{"an app", `{` + owners + `"grants": [{"src": ["tag:a"], "dst": ["tag:b"], "app": {"example.com/cap/x": [{"y": 1}]}}]}`, "b", "100.64.0.1 > example.com/cap/x"},
+		{"a posture, which nobody meets", `{"postures": {"posture:p": []}, "grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"], "srcPosture": ["posture:p"]}]}`, "b", ""},
 		{"a user, who has no device", `{"grants": [{"src": ["ada@example.com"], "dst": ["*"], "ip": ["*"]}]}`, "b", ""},
 		{"from anywhere", `{` + owners + `"grants": [{"src": ["autogroup:danger-all"], "dst": ["tag:b"], "ip": ["*"]}]}`, "b", "* > 100.64.0.2:*"},
 	} {
@@ -250,6 +252,9 @@ func TestSSHAndAttributes(t *testing.T) {
 	b, ra := w.join("b", "tag:b"), w.join("ra", "tag:ra")
 	w.join("m", "")
 	rules := w.mapFor(b).SSHPolicy.Rules
+	if root, isNamed := rules[0].SSHUsers["root"]; !isNamed || root != "" {
+		t.Error("* would let root in")
+	}
 	if len(rules) != 1 || !rules[0].Action.Accept || rules[0].Principals[0].NodeIP != "100.64.0.1" || rules[0].SSHUsers["*"] != "=" || rules[0].SSHUsers["root"] != "" || rules[0].SSHUsers["ubuntu"] != "ubuntu" {
 		t.Errorf("ssh of b: %+v", rules)
 	}
