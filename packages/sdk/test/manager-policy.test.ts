@@ -64,7 +64,9 @@ describe('a policy in which somebody else writes', () => {
   };
   const drifts = (world: World) => world.events.filter(({ name }) => name === 'policy:drifted').map(({ event }) => event);
   const theirs = (text: string): string =>
-    text.replace('"grants": [', '"grants": [ // theirs\n{ "src": ["group:dev"], "dst": ["tag:printer"], "ip": ["tcp:631"] },');
+    text
+      .replace('"tagOwners": {', '"groups": { "group:dev": ["dev@example.com"] }, "tagOwners": { "tag:printer": ["group:dev"],')
+      .replace('"grants": [', '"grants": [ // theirs\n{ "src": ["group:dev"], "dst": ["tag:printer"], "ip": ["tcp:631"] },');
   const widened = (text: string): string => text.replace('"ip": [', '"via": [], "ip": [');
 
   it('keeps what they write, comments too, and follows the configuration beside it', async () => {
@@ -97,10 +99,11 @@ describe('a policy in which somebody else writes', () => {
   it('tells of one that cannot be read, and leaves it; when it is mended, all is well again', async () => {
     await using world = await active();
     const { text } = await readPolicy(world);
-    await edit(world, () => '{ "grants": [], "Grants": [] }');
+    const unreadable = '{ "grants": null, "acls": [] }'; // the control plane takes null for a section that is not there
+    await edit(world, () => unreadable);
     await world.until(async () => (await world.tailnet())?.state.phase === 'degraded', { limitMs: 180_000 });
     expect((await world.manager.getTailnet(tailnetName)).reason).toMatchObject({ code: 'POLICY_UNREADABLE' });
-    expect((await readPolicy(world)).text).toBe('{ "grants": [], "Grants": [] }');
+    expect((await readPolicy(world)).text).toBe(unreadable);
     await edit(world, () => text);
     await world.until(async () => (await world.tailnet())?.state.phase === 'active', { limitMs: 180_000 });
   });
