@@ -1,3 +1,4 @@
+import { BifrostError } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import { ACME, World, type WorldOptions } from './support/world.ts';
 
@@ -106,6 +107,23 @@ describe('a policy in which somebody else writes', () => {
     expect((await readPolicy(world)).text).toBe(unreadable);
     await edit(world, () => text);
     await world.until(async () => (await world.tailnet())?.state.phase === 'active', { limitMs: 180_000 });
+  });
+
+  it('is degraded while the control plane refuses it, and as wanted once it is taken', async () => {
+    await using world = await active();
+    const before = await readPolicy(world);
+    let isRefused = true;
+    world.guard.hook = async ({ name }) => {
+      if (!isRefused || name !== 'controlPlane.tailnet.writePolicy') return undefined;
+      throw new BifrostError({ code: 'POLICY_REFUSED', message: 'a test of theirs fails' });
+    };
+    await world.manager.updateTailnet({ tailnetName, config: { allowedNetworks: ['10.20.0.0/16'] }, allowRollout: true });
+    await world.until(async () => (await world.tailnet())?.state.phase === 'degraded', { limitMs: 180_000 });
+    expect((await world.manager.getTailnet(tailnetName)).reason).toMatchObject({ code: 'POLICY_REFUSED' });
+    expect(await readPolicy(world)).toEqual(before);
+    isRefused = false;
+    await world.until(async () => (await world.tailnet())?.state.phase === 'active', { limitMs: 180_000 });
+    expect(await grantsFor('10.20.0.0/16')(world)).toBe(true);
   });
 
   it('reads and merges anew when they write between its reading and its writing', async () => {

@@ -104,7 +104,7 @@ async function recordFailure(context: Context, key: string, { error, signal }: {
   return outcome;
 }
 
-const isOfPolicy = ({ code }: BifrostError): boolean => code === 'POLICY_UNREADABLE';
+const isOfPolicy = ({ code }: BifrostError): boolean => code === 'POLICY_UNREADABLE' || code === 'POLICY_REFUSED';
 
 /** A passing trouble does not unmake a tailnet that works. */
 function failedPhase({ deleting, state }: StoredTailnet, error: BifrostError): TailnetState['phase'] {
