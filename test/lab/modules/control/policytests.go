@@ -21,8 +21,9 @@ type sshTestText struct {
 
 // party is one end of a packet that a test thinks of: whoever the selector means, whether or not such a device has joined.
 type party struct {
-	sel    selector
-	device *device // who has the address, when it is one
+	sel     selector
+	device  *device // who has the address, when it is one
+	outside bool    // an address neither of the tailnet nor behind a router: as a source, * does not mean it
 }
 
 // test is one entry of the policy's `tests`.
@@ -143,6 +144,15 @@ func each(sel selector, devices []*device) (out []party) {
 		return out
 	}
 	at := party{sel: sel}
+	if sel.kind == hostKind {
+		at.outside = !slices.ContainsFunc(sel.ips.Prefixes(), func(p netip.Prefix) bool {
+			known := slices.Clone(tailnetV)
+			for _, d := range devices {
+				known = append(known, d.routes...)
+			}
+			return slices.ContainsFunc(known, func(k netip.Prefix) bool { return !isExit(k) && k.Overlaps(p) })
+		})
+	}
 	if address, ok := addressOf(sel); ok {
 		if i := slices.IndexFunc(devices, func(d *device) bool { return d.has(address) }); i >= 0 {
 			at.device = devices[i]
@@ -153,7 +163,7 @@ func each(sel selector, devices []*device) (out []party) {
 
 // means says whether a rule's selector speaks of the party.
 func (sel selector) means(p party) bool {
-	if sel.kind&(everyone|anywhere) != 0 || p.device != nil && p.device.is(sel) {
+	if sel.kind == everyone && !p.outside || sel.kind == anywhere || p.device != nil && p.device.is(sel) {
 		return true
 	}
 	switch p.sel.kind {
@@ -179,6 +189,7 @@ func leads(ends []selector, p, ofSrc party) bool {
 }
 
 func (p *policy) allows(src, dst party, proto []int, port uint16) bool {
+	dst.outside = false
 	return p.open || slices.ContainsFunc(p.rules, func(r rule) bool {
 		return !r.bound && leads(r.src, src, src) && leads(r.dst, dst, src) && slices.ContainsFunc(r.ports, func(s portSpec) bool { return s.allows(proto, port) })
 	})

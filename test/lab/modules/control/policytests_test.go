@@ -18,6 +18,7 @@ func TestTests(t *testing.T) {
 			{"src": ["tag:a"], "dst": ["ipset:s"], "ip": ["*"]},
 			{"src": ["ada@x.org"], "dst": ["tag:b", "autogroup:self"], "ip": ["22"]},
 			{"src": ["autogroup:member"], "dst": ["autogroup:internet"], "ip": ["*"]},
+			{"src": ["*"], "dst": ["10.5.0.0/16"], "ip": ["*"]},
 			{"src": ["100.64.0.0/10"], "dst": ["10.4.0.1"], "ip": ["80"]},
 			{"src": ["tag:b"], "dst": ["tag:a"], "ip": ["80"], "srcPosture": ["posture:p"]},
 		],
@@ -38,10 +39,13 @@ func TestTests(t *testing.T) {
 		{`{"src": "100.64.0.1", "accept": ["10.1.0.9:443"], "deny": ["10.9.0.9:443"]}`, ""},
 		{`{"src": "100.64.0.9", "accept": ["10.4.0.1:80"], "deny": ["10.1.0.9:443"]}`, ""},
 		{`{"src": "tag:a", "accept": ["100.64.0.2:5"], "proto": "udp"}`, ""},
+		{`{"src": "10.6.0.1", "accept": ["10.5.0.1:1"]}`, `10.6.0.1 address "10.5.0.1:1": want: Accept, got: Drop`},
+		{`{"src": "10.7.0.1", "accept": ["10.5.0.1:1"]}`, ""},
+		{`{"src": "100.64.0.9", "accept": ["10.5.0.1:1"]}`, ""},
 	} {
 		w := open(t, `{}`)
 		w.join("a", "tag:a")
-		w.join("rb", "tag:rb")
+		w.join("rb", "tag:rb", "10.7.0.0/16")
 		_, wrong := w.judge(w.t, `{`+rules+`"tests": [`+c.test+`]}`)
 		if got := said(wrong); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.test, got, c.want)

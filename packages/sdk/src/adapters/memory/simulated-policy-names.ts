@@ -63,7 +63,7 @@ export function rangeOf(text: string): Range | undefined {
   return network.toNormalizedString() === address.toNormalizedString() ? [address, width] : undefined;
 }
 
-const isIn = (address: Address, [network, width]: Range): boolean => address.kind() === network.kind() && address.match(network, width);
+export const isIn = (address: Address, [network, width]: Range): boolean => address.kind() === network.kind() && address.match(network, width);
 
 const NOT_PUBLIC = ['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.168.0.0/16', '224.0.0.0/3']
   .map(rangeOf)

@@ -1,10 +1,11 @@
-import { type Address, PLACES, type PolicyNames, rangeOf, type Selector } from './simulated-policy-names.ts';
+import { type Address, isIn, PLACES, type PolicyNames, rangeOf, type Selector } from './simulated-policy-names.ts';
 import { hostPorts, protocolsOf, type Rule, type SshRule, WITH_PORTS } from './simulated-policy-rules.ts';
 import { type FailedTest, type PolicySections, policyRefused, type TestText } from './simulated-policy-text.ts';
 
 /** A device as tests of a policy know it. */
 export interface PolicyDevice {
   readonly addresses: readonly string[];
+  readonly enabledRoutes?: readonly string[];
   readonly tags: readonly string[];
 }
 
@@ -13,6 +14,8 @@ interface Party {
   readonly selector: Selector;
   /** Who has the address, when it is one. */
   readonly device?: PolicyDevice | undefined;
+  /** An address neither of the tailnet nor behind a router: as a source, `*` does not mean it. */
+  readonly isOutside?: boolean;
 }
 
 interface Target {
@@ -78,8 +81,18 @@ function partiesOf(selector: Selector, devices: readonly PolicyDevice[]): readon
   if (selector.kind === 'user') return selector.users.map((user) => ({ selector: { kind: 'user', text: user, users: [user] } }));
   const text = isSingle(selector) ? selector.range?.[0].toNormalizedString() : undefined;
   const hasIt = (device: PolicyDevice): boolean => device.addresses.some((address) => rangeOf(address)?.[0].toNormalizedString() === text);
-  return [{ selector, device: text === undefined ? undefined : devices.find(hasIt) }];
+  const routes = devices.flatMap(({ enabledRoutes = [] }) => enabledRoutes).filter((route) => !route.endsWith('/0'));
+  const isInside = ([...TAILNET, ...routes] as const).some((range) => endsOf(selector).some((end) => isWithin(end, range)));
+  return [
+    { selector, device: text === undefined ? undefined : devices.find(hasIt), ...(selector.kind === 'host' && !isInside ? { isOutside: true } : {}) },
+  ];
 }
+
+const TAILNET = ['100.64.0.0/10', 'fd7a:115c:a1e0::/48'];
+const isWithin = (address: Address, text: string): boolean => {
+  const range = rangeOf(text);
+  return range !== undefined && isIn(address, range);
+};
 
 const WHOLE_TAILNET = ['100.64.0.0', '100.127.255.255'].flatMap((text) => rangeOf(text)?.[0] ?? []);
 
@@ -108,9 +121,9 @@ function isDevice(selector: Selector, { tags, addresses }: PolicyDevice): boolea
 }
 
 /** Whether a rule's selector speaks of the party. */
-function means(selector: Selector, { selector: meant, device }: Party): boolean {
+function means(selector: Selector, { selector: meant, device, isOutside = false }: Party): boolean {
   const { kind, text, holds } = selector;
-  if (kind === 'everyone' || kind === 'anywhere' || (device && isDevice(selector, device))) return true;
+  if ((kind === 'everyone' && !isOutside) || kind === 'anywhere' || (device && isDevice(selector, device))) return true;
   if (meant.kind === 'tag')
     return kind === 'tagged' || (kind === 'tag' && text === meant.text) || (holds !== undefined && WHOLE_TAILNET.every(holds));
   if (meant.kind === 'user') return kind === 'member' || selector.users.some((user) => meant.users.includes(user));
@@ -139,7 +152,7 @@ export function failingTests(tests: readonly Test[], { rules, devices }: Policy)
         (ports) =>
           (ports.protocols.length === 0 || ports.protocols.some((one) => protocols.includes(one))) && ports.first <= port && port <= ports.last,
       );
-      return fits && !rule.isBound && leads(rule.src, src, src) && leads(rule.dst, dst, src);
+      return fits && !rule.isBound && leads(rule.src, src, src) && leads(rule.dst, { ...dst, isOutside: false }, src);
     });
   return tests.flatMap(({ src, protocols, shownProtocol, accept, deny }) => {
     const results = ({ selector, port }: Target): readonly boolean[] =>

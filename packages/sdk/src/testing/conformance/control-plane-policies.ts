@@ -94,18 +94,27 @@ const MET_SSH: readonly object[] = [
   { src: 'tag:a', dst: ['tag:b'], accept: ['ubuntu'], deny: ['root'] },
   { src: 'group:ops', dst: ['tag:b'], accept: ['root'], check: ['root'], deny: ['ubuntu'] },
 ];
-/** A test, and what it is told. */
-const FAILING: readonly (readonly [object, string])[] = [
+/** `*` as a source is the tailnet and what is behind its routers, not every address. */
+const FROM_INSIDE = tested({ src: '100.64.0.99', accept: ['tag:a:80'] });
+/** A policy, and what it is told. */
+type Told = readonly (readonly [object | string, string])[];
+const told = (tests: readonly (readonly [object, string])[], kind?: 'sshTests'): Told =>
+  tests.map(([test, fault]) => [withTests([test], kind), fault]);
+const FAILING: Told = told([
   [{ src: 'tag:a', accept: ['10.77.1.1:80'] }, 'tag:a: address "10.77.1.1:80": want: Accept, got: Drop'],
   [{ src: 'tag:a', deny: ['10.77.1.1:443'] }, 'tag:a: address "10.77.1.1:443": want: Drop, got: Accept'],
   [{ src: 'tag:a', proto: 'tcp', accept: ['db:53'] }, 'tag:a: address "db:53" (tcp): want: Accept, got: Drop'],
   [{ src: 'tag:b', accept: ['10.78.9.1:1'] }, 'tag:b: address "10.78.9.1:1": want: Accept, got: Drop'],
   [{ src: 'tag:b', accept: ['tag:a:1'] }, 'tag:b: address "tag:a:1": want: Accept, got: Drop'],
-];
-const FAILING_SSH: readonly (readonly [object, string])[] = [
-  [{ src: 'tag:a', dst: ['tag:b'], deny: ['ubuntu'] }, 'tag:a: user "ubuntu" at "tag:b": want: Drop, got: Accept'],
-  [{ src: 'tag:a', dst: ['tag:b'], check: ['ubuntu'] }, 'tag:a: user "ubuntu" at "tag:b": want: Check, got: Accept'],
-];
+]);
+const FROM_OUTSIDE = [tested({ src: '10.66.0.1', accept: ['tag:a:80'] }), '10.66.0.1: address "tag:a:80": want: Accept, got: Drop'] as const;
+const FAILING_SSH: Told = told(
+  [
+    [{ src: 'tag:a', dst: ['tag:b'], deny: ['ubuntu'] }, 'tag:a: user "ubuntu" at "tag:b": want: Drop, got: Accept'],
+    [{ src: 'tag:a', dst: ['tag:b'], check: ['ubuntu'] }, 'tag:a: user "ubuntu" at "tag:b": want: Check, got: Accept'],
+  ],
+  'sshTests',
+);
 
 const textOf = (policy: object | string): string => (typeof policy === 'string' ? policy : JSON.stringify(policy));
 
@@ -144,6 +153,7 @@ export function policyJudgementCases(run: Run): void {
       const twins = [
         grant({}),
         grant({ via: ['tag:router'] }),
+        FROM_INSIDE,
         ssh({}),
         { grants: [] },
         { acls: [] },
@@ -159,7 +169,7 @@ export function policyJudgementCases(run: Run): void {
     }),
   );
   it.each([
-    ['P23: a policy whose own tests fail', 'tests', FAILING],
+    ['P23: a policy whose own tests fail', 'tests', [...FAILING, FROM_OUTSIDE]],
     ['P24: a policy whose own sshTests fail', 'sshTests', FAILING_SSH],
   ] as const)('%s is POLICY_REFUSED, says which, and changes nothing', (_, kind, failing) =>
     run(async ({ options, make }) => {
@@ -167,9 +177,9 @@ export function policyJudgementCases(run: Run): void {
       const met = withTests(kind === 'tests' ? MET : MET_SSH, kind);
       await control.writePolicy(met, 'ts-default', options);
       const before = await control.readPolicy(options);
-      for (const [test, fault] of failing) {
+      for (const [policy, fault] of failing) {
         const issues = [{ path: 'policy', message: fault }];
-        await expect(control.writePolicy(withTests([test], kind), before.etag, options)).rejects.toMatchObject({ code: 'POLICY_REFUSED', issues });
+        await expect(control.writePolicy(textOf(policy), before.etag, options)).rejects.toMatchObject({ code: 'POLICY_REFUSED', issues });
       }
       expect(await control.readPolicy(options)).toEqual(before);
     })(),
