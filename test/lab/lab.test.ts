@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { capture } from './support/capture.ts';
 import { digests } from './support/command.ts';
 import { type ContainerAddress, cut, exec, kill, logs, lookupFromBook, requestFromBook, requestFromCustomer } from './support/containers.ts';
+import { ControlClient } from './support/control.ts';
 import { type Customer, createTailnetByHand, joinGateway } from './support/customer.ts';
 import { eventually, throughout } from './support/eventually.ts';
 import { Kubernetes, type PodObject } from './support/kubernetes.ts';
@@ -28,12 +29,13 @@ const customer = (name: string): Customer => {
 
 async function bringCustomer(name: string): Promise<void> {
   const client = await createTailnetByHand(`itself-${name}`);
-  const joined = await joinGateway(client, { name, routes: ['10.0.0.0/8'] });
-  customers.set(name, joined);
-  await joined.control.setPolicy({
+  await using control = new ControlClient(client);
+  await control.setPolicy({
     tagOwners: { 'tag:gateway': [], 'tag:book': [] },
     grants: [{ src: ['tag:book'], dst: ['10.1.0.0/24'], ip: ['tcp:8000'] }],
   });
+  const joined = await joinGateway(client, { name, routes: ['10.0.0.0/8'] });
+  customers.set(name, joined);
   const { key } = await joined.control.createKey({ tags: ['tag:book'], ephemeral: true });
   const podSpec = sidecarByHand({ image: images['tailscale'] ?? '', key, hostname: `book-${name}` });
   await kubernetes.apply(book({ name: `book-${name}`, namespace: space, image: images['book'] ?? '', podSpec }));

@@ -1,6 +1,6 @@
 import { Agent, request } from 'undici';
 import { lab } from './command.ts';
-import type { OAuthClient } from './control.ts';
+import { ControlClient, type OAuthClient } from './control.ts';
 import { type Customer, createTailnetByHand, type GatewayInput, joinGateway } from './customer.ts';
 import { eventually } from './eventually.ts';
 import { Kubernetes, type PodObject } from './kubernetes.ts';
@@ -219,12 +219,13 @@ export async function bringCustomer(
 ): Promise<Customer> {
   const client = await createTailnetByHand(gateway.name);
   await putCredential(kubernetes, customerId, client);
-  const joined = await joinGateway(client, { routes: ['10.0.0.0/8'], ...gateway });
-  await joined.control.setPolicy({
+  await using control = new ControlClient(client);
+  // Before the first key: a key's tags have to be owned.
+  await control.setPolicy({
     tagOwners: { 'tag:gateway': [], 'tag:bifrost-book': [] },
     grants: [{ src: ['tag:bifrost-book'], dst: ['10.1.0.0/24'], ip: ['tcp:8000'] }],
   });
-  return joined;
+  return joinGateway(client, { routes: ['10.0.0.0/8'], ...gateway });
 }
 
 export const putCredential = (kubernetes: Kubernetes, customerId: string, client: OAuthClient): Promise<void> =>
