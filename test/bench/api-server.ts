@@ -16,10 +16,11 @@ import type { ApiBenchCommand, ApiBenchServer } from './api-client.ts';
 const READERS = Number(process.argv[2]);
 const PLENTY = { pointsPerSecond: 1_000_000, burst: 1_000_000 };
 
-const { manager, pod, tailnetName } = await managedPod({
+const world = await managedPod({
   agentProgram: createRequire(import.meta.url).resolve('@bifrost/agent/agent.cjs'),
   heartbeatMs: 10_000,
 });
+const { manager, pod, tailnetName } = world;
 const { key, sha256 } = createApiKey({ id: 'bench' });
 const options = {
   manager,
@@ -91,5 +92,6 @@ process.on('message', (command: ApiBenchCommand) => {
   } else if (command === 'memory') void memory().then((bytes) => told({ bytes }));
   else pod.tailscaled.setBackendState(command);
 });
-process.on('disconnect', () => process.exit(0));
+// With its agent's process, which would be left alone else.
+process.on('disconnect', () => void world[Symbol.asyncDispose]().finally(() => process.exit(0)));
 told(ready);
