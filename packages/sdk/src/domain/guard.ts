@@ -73,6 +73,12 @@ export function guardRules(input: GuardInput): readonly GuardRule[] {
   ];
 }
 
+/** Those of them that an order changes. */
+export function liveGuardRules(config: Pick<GuardInput, 'allowedNetworks' | 'blockedNetworks' | 'accessPolicy'>): readonly GuardRule[] {
+  const nothing = { ranges: { pods: [], services: [], nodes: [] }, servedPorts: [], directAddresses: [] };
+  return guardRules({ ...config, ...nothing }).filter(({ preference }) => preference >= PREFERENCES.blocked);
+}
+
 /**
  * A pod in the node's network namespace has the node's own addresses: there the rules would reroute the node, and a proxy would serve all of it. An
  * attach refuses such a pod, but its owner may set hostNetwork later: then nothing of the sidecar runs.
