@@ -61,7 +61,7 @@ export const guardProbe = (preferences: LivePreferences): ProbeShape => ({
   exec: { command: ['/bin/sh', '-c', [...FIND_IP, openedTest(preferences)].join('\n')] },
   periodSeconds: 1,
   timeoutSeconds: 5,
-  failureThreshold: 60,
+  failureThreshold: 300, // thousands of networks on a busy node take a while, and a restart would begin again
 });
 
 /** Functions that read an order. What they take is a copy of ours: the agent may change its file at any moment. */
