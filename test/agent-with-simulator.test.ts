@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -26,6 +26,23 @@ async function tookMs(work: () => Promise<unknown>): Promise<number> {
 }
 
 describe('the agent as a process: its life', () => {
+  it('hands an order of the manager to its guard, and reports what the guard makes of it', async () => {
+    const volume = mkdtempSync(join(folder, 'guard-'));
+    const [order, holds] = [join(volume, 'order'), join(volume, 'holds')];
+    writeFileSync(holds, 'aaaaaaaaaaaaaaaa\n');
+    await using world = await beside({
+      heartbeatMs: 60_000,
+      environment: { BIFROST_GUARD_ORDER_FILE: order, BIFROST_GUARD_HOLDS_FILE: holds },
+    });
+    const { reports, ingest, daemon, last } = world;
+    await until(() => expect(reports[0]).toMatchObject({ reason: 'start', guard: { holds: 'aaaaaaaaaaaaaaaa' } }));
+    ingest.wanted.guard = { hash: 'bbbbbbbbbbbbbbbb', allowedNetworks: ['10.0.0.0/8'], blockedNetworks: [], accessPolicy: 'standard' };
+    daemon.setHealth(['update-available']); // the report of this change is answered with the order
+    await until(() => expect(readFileSync(order, 'utf8')).toBe('bifrost-guard 1 bbbbbbbbbbbbbbbb 2\npolicy standard\nallow 10.0.0.0/8\n'));
+    writeFileSync(holds, 'bbbbbbbbbbbbbbbb\n');
+    await until(() => expect(last()).toMatchObject({ reason: 'change', guard: { holds: 'bbbbbbbbbbbbbbbb' } })); // long before a heartbeat
+  });
+
   it('reports, serves its state, and ends within a second of SIGTERM with its last word said', async () => {
     await using world = await beside();
     const { agent, reports, last, ingest } = world;

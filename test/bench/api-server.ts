@@ -93,5 +93,5 @@ process.on('message', (command: ApiBenchCommand) => {
   else pod.tailscaled.setBackendState(command);
 });
 // With its agent's process, which would be left alone else.
-process.on('disconnect', () => void world[Symbol.asyncDispose]().finally(() => process.exit(0)));
+process.on('disconnect', () => void Promise.resolve(world[Symbol.asyncDispose]()).finally(() => process.exit(0)));
 told(ready);

@@ -76,41 +76,6 @@ afterAll(async () => {
   await stage[Symbol.asyncDispose]();
 });
 
-describe('a changed configuration', () => {
-  const change = { config: { blocked_networks: ['10.1.0.10/32'] } };
-
-  test('is refused without allow_rollout: whose pods it would replace is said, nothing happens', async () => {
-    await eventually('the page is reached', async () => (await reached(customer.pageUrl)) === 200);
-    const before = [await podUids(), await specs()];
-    const plan = await platform.must('POST', `/tailnets/${SPACE}:planUpdate`, change);
-    expect(plan.changes).toEqual(['config.blocked_networks']);
-    expect(plan.rollouts.map((rollout: { workload: { name: string } }) => rollout.workload.name).sort()).toEqual([...BOOKS].sort());
-    const answer = await platform.call('PATCH', `/tailnets/${SPACE}`, change);
-    expect(answer).toMatchObject({ status: 409, body: { code: 'ROLLOUT_REQUIRED', issues: [{ path: 'allow_rollout' }] } });
-    expect([await podUids(), await specs()]).toEqual(before);
-    expect((await tailnet()).config.blocked_networks).toEqual([]);
-  });
-
-  test('with it the books follow in waves, and the blocked address is refused by the new guards; its twin passes', async () => {
-    await platform.must('PATCH', `/tailnets/${SPACE}`, { ...change, allow_rollout: true });
-    await eventually('the upgrade is done', async () => (await tailnet()).upgrade?.finished, { timeoutMs: 180_000 });
-    await allConnected();
-    expect(await reached(customer.pageUrl)).toBe('EACCES');
-    await platform.must('PATCH', `/tailnets/${SPACE}`, {
-      config: { blocked_networks: [] },
-      update_mask: 'config.blocked_networks',
-      allow_rollout: true,
-    });
-    await eventually('the second upgrade is done', async () => (await tailnet()).upgrade?.finished, { timeoutMs: 180_000 });
-    await allConnected();
-    await eventually('the page is reached again', async () => (await reached(customer.pageUrl)) === 200);
-    await eventually('each book has one device', async () => {
-      const hostnames = (await customer.control.devices()).map(({ hostname }) => hostname).filter((hostname) => BOOKS.includes(hostname));
-      return hostnames.length === BOOKS.length && new Set(hostnames).size === BOOKS.length;
-    });
-  }, 400_000);
-});
-
 describe('a manager that renders something else', () => {
   test('alone restarts no book', async () => {
     const before = [await podUids(), await specs()];

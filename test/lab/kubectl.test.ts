@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { requestFromBook } from './support/containers.ts';
 import { ControlClient, type ControlDevice, plantFault } from './support/control.ts';
 import { type Customer, clientOfSecret } from './support/customer.ts';
 import { eventually } from './support/eventually.ts';
@@ -124,23 +125,17 @@ describe('a sidecar', () => {
     await eventually('one device', async () => (await devices()).length === 1);
   }, 150_000);
 
-  test('stays as it is when an edit of its tailnet would replace its pods, which is said; with `rollout: always` it follows', async () => {
-    interface Told extends KubernetesObject {
-      readonly status: { readonly conditions: readonly { readonly type: string; readonly status: string }[] };
-    }
-    const tailnet = { apiVersion: 'network.bifrost.dev/v1alpha1', kind: 'Tailnet', metadata: { name: TAILNET } };
-    const isPending = ({ status }: Told): boolean => status.conditions.some(({ type, status: is }) => type === 'RolloutPending' && is === 'True');
-    const edited = { ...config, allowedNetworks: [...config.allowedNetworks, '172.16.0.0/12'] };
+  test('follows an edit of its tailnet in the pods that run, which is said', async () => {
+    const blocking = { ...config, blockedNetworks: [...config.blockedNetworks, '10.1.0.0/24'] };
     const [before, template] = [await stage.pod(SPACE, 'web'), await stage.specOf(web)];
-    await applyTailnet(TAILNET, { config: edited });
-    await kubernetes.waitFor<Told, true>(tailnet, 'its rollout is pending', (now) => isPending(now) && true);
-    expect([(await stage.pod(SPACE, 'web')).metadata.uid, await stage.specOf(web)]).toEqual([before.metadata.uid, template]);
-    await applyTailnet(TAILNET, { config: edited, rollout: 'always' });
-    await kubernetes.waitFor<Told, true>(tailnet, 'its rollout is over', (now) => !isPending(now), { timeoutMs: 100_000 });
-    expect(await stage.specOf(web)).toContain('172.16.0.0/12');
-    await platform.sidecarReaches(sidecarId, 'connected');
-    expect((await stage.pod(SPACE, 'web')).metadata.uid).not.toBe(before.metadata.uid);
+    const answer = async () => (await requestFromBook(await stage.inBook(SPACE, 'web'), { url: customer.pageUrl })).kind;
+    await applyTailnet(TAILNET, { config: blocking });
+    await eventually('the page is refused', async () => (await answer()) === 'EACCES');
+    await kubectl(['wait', `tailnet/${TAILNET}`, '--for=condition=GuardsCurrent', '--timeout=60s'], { timeoutMs: 65_000 });
+    await applyTailnet(TAILNET, { config });
     await stage.reaches(await stage.inBook(SPACE, 'web'), customer);
+    expect([(await stage.pod(SPACE, 'web')).metadata.uid, await stage.specOf(web)]).toEqual([before.metadata.uid, template]);
+    expect(await kubectl(['get', `tailnet/${TAILNET}`, '-o', 'jsonpath={.status.conditions[*].type}'])).not.toContain('RolloutPending');
   }, 180_000);
 
   test('follows `kubectl scale` to nothing, to many, and to nothing', async () => {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type SimulatedPeer, TailscaledSimulator, type TailscaledSimulatorOptions } from '@bifrost/sdk/testing';
 import { reportFromWire } from '@bifrost/types';
-import type { ReportV1 } from '@bifrost/types/core';
+import { type GuardOrder, type ReportV1, toWire } from '@bifrost/types/core';
 import { build } from 'tsup';
 
 export const TOKEN = 'canary-token-of-the-pod';
@@ -40,18 +40,19 @@ export async function buildAgent(folder: string): Promise<string> {
 
 /** A manager's door that reads reports as the real one does, and wishes for `heartbeatMs`. */
 async function openIngest(reports: ReportV1[], heartbeatMs: number) {
+  const wanted: { guard: GuardOrder | undefined } = { guard: undefined };
   const authorizations = new Set<string | undefined>();
   const server = createServer(async (incoming, response) => {
     let body = '';
     for await (const chunk of incoming.setEncoding('utf8')) body += chunk;
     reports.push(reportFromWire(JSON.parse(body)));
     authorizations.add(incoming.headers.authorization);
-    response.end(JSON.stringify({ v: 1, next_heartbeat_ms: heartbeatMs }));
+    response.end(JSON.stringify(toWire({ v: 1, nextHeartbeatMs: heartbeatMs, guard: wanted.guard })));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const close = async () => server.close().closeAllConnections();
-  return { url: `http://127.0.0.1:${port}/v1/reports`, authorizations, [Symbol.asyncDispose]: close };
+  return { url: `http://127.0.0.1:${port}/v1/reports`, authorizations, wanted, [Symbol.asyncDispose]: close };
 }
 
 function spawnAgent(program: string, env: Record<string, string>) {

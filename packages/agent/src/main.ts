@@ -3,6 +3,7 @@ import { HttpIngest } from './adapters/http/ingest.ts';
 import { UnixLocalApi } from './adapters/http/local-api.ts';
 import { statusServerAt } from './adapters/http/status-server.ts';
 import { systemClock } from './adapters/system/clock.ts';
+import { guardFilesAt } from './adapters/system/guard-files.ts';
 import { stderrLogger } from './adapters/system/stderr-logger.ts';
 import { systemSurroundings } from './adapters/system/surroundings.ts';
 import { type AgentSettings, parseEnvironment } from './domain/settings.ts';
@@ -30,7 +31,8 @@ async function start(settings: AgentSettings): Promise<void> {
   await using ingest = new HttpIngest({ url, tokenFile, agentVersion: AGENT_VERSION, ...(caFile === undefined ? {} : { caFile }) });
   const openStatusServer = statusServerAt(settings.listen);
   const system = { surroundings: systemSurroundings, clock: systemClock, logger: stderrLogger };
-  await runAgent({ settings, localApi, ingest, openStatusServer, ...system }, { signal: stop.signal });
+  const guard = settings.guardFiles === undefined ? {} : { guardFiles: guardFilesAt(settings.guardFiles) };
+  await runAgent({ settings, localApi, ingest, openStatusServer, ...guard, ...system }, { signal: stop.signal });
   stderrLogger.log('info', 'agent stopped');
 }
 

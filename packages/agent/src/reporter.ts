@@ -17,6 +17,8 @@ export interface ReporterParts {
   readonly heartbeatMs: number;
   /** The JSON of a report about what is seen now. */
   readonly build: (report: { readonly seq: number; readonly reason: ReportReason }) => string;
+  /** An answer says something about the guard. */
+  readonly onGuard?: (said: unknown) => void;
 }
 
 const RETRY = { baseMs: 500, maxMs: 15_000, maxBeats: 1.5 } as const;
@@ -144,6 +146,7 @@ export class Reporter {
       if (this.#troubled) logger.log('info', 'manager takes reports again', { buffered: this.#queue.size });
       this.#troubled = false;
       this.#adopt(delivery.nextHeartbeatMs);
+      if (delivery.guard !== undefined) this.#parts.onGuard?.(delivery.guard);
       return;
     }
     if (delivery.kind === 'refused') this.#refused += 1;

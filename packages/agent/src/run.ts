@@ -2,7 +2,9 @@ import { hindrance } from './domain/judge.ts';
 import { renderMetrics } from './domain/metrics.ts';
 import { buildReport, encodeReport } from './domain/report.ts';
 import { type AgentSettings, wedgeLimits } from './domain/settings.ts';
+import { GuardRelay } from './guard-relay.ts';
 import type { Clock } from './ports/clock.ts';
+import type { GuardFiles } from './ports/guard-files.ts';
 import type { Ingest } from './ports/ingest.ts';
 import type { LocalApi } from './ports/local-api.ts';
 import type { Logger } from './ports/logger.ts';
@@ -19,6 +21,8 @@ export interface AgentOptions {
   readonly surroundings: Surroundings;
   readonly ingest: Ingest;
   readonly openStatusServer: OpenStatusServer;
+  /** Absent where the guard takes no orders. */
+  readonly guardFiles?: GuardFiles;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -39,12 +43,15 @@ export async function runAgent(options: AgentOptions, { signal }: { readonly sig
     intervalMs: () => reporter.intervalMs,
     onChange: () => reporter.push('change'),
   });
-  const reporter = new Reporter({
-    ingest,
-    clock,
-    logger,
-    heartbeatMs,
-    build: (report) => encodeReport(buildReport(reporting, report, { view: watcher.view(), counters: watcher.counters })),
+  const { guardFiles: files } = options;
+  const guard = files && new GuardRelay({ files, clock, logger, onChange: () => reporter.push('change') });
+  const reporter: Reporter = new Reporter({
+    ...{ ingest, clock, logger, heartbeatMs },
+    build: (report) => {
+      const seen = { view: watcher.view(), counters: watcher.counters, ...(guard === undefined ? {} : { guard: guard.report }) };
+      return encodeReport(buildReport(reporting, report, seen));
+    },
+    onGuard: (said) => guard?.take(said),
   });
   await using server = await options.openStatusServer({
     notReady: () => hindrance(watcher.view()),
@@ -58,7 +65,11 @@ export async function runAgent(options: AgentOptions, { signal }: { readonly sig
   try {
     await watcher.look({ signal });
     reporter.push('start');
-    await together([(each) => watcher.run({ signal: each }), (each) => reporter.run({ signal: each })], signal);
+    const loops = [watcher, reporter, ...(guard === undefined ? [] : [guard])];
+    await together(
+      loops.map((loop) => (each: AbortSignal) => loop.run({ signal: each })),
+      signal,
+    );
   } catch (error) {
     if (!signal.aborted) throw error;
   }

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fromWire, type ReportGuard, readGuardOrder } from '@bifrost/types/core';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { HttpIngest } from '../src/adapters/http/ingest.ts';
 import { TrafficCounters } from '../src/domain/counters.ts';
@@ -41,6 +42,7 @@ interface Expected {
   readonly report?: Parameters<typeof buildReport>[1];
   /** The document is of an older agent: this one sends what is in it, and more. */
   readonly isOlder?: boolean;
+  readonly guard?: ReportGuard;
 }
 /** What the agent sees when it sends a report such as the fixture of that name. */
 const EXPECTED: Readonly<Record<string, Expected>> = {
@@ -52,6 +54,7 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
     report: { seq: 43, reason: 'heartbeat' },
   },
   'whole.json': { seen: whole },
+  'guarded.json': { seen: view({ reachable: false, status: undefined }), guard: { holds: '5f1d7a84db00d2fc', received: '0c6f0d8f7f11b7a5' } },
 };
 
 const reporting = {
@@ -61,8 +64,8 @@ const reporting = {
   startId: '6f1c2f6e-7e4b-4f57-8a8e-4f3c5b1b2a90',
   startedAtMs: 1_704_067_200_000,
 };
-const bodyOf = ({ seen, report = { seq: 0, reason: 'start' } }: Expected, counters = new TrafficCounters()): string =>
-  encodeReport(buildReport(reporting, report, { view: seen, counters }));
+const bodyOf = ({ seen, report = { seq: 0, reason: 'start' }, guard }: Expected, counters = new TrafficCounters()): string =>
+  encodeReport(buildReport(reporting, report, { view: seen, counters, ...(guard === undefined ? {} : { guard }) }));
 
 describe('golden wire documents', () => {
   it.each(namesIn('report/v1/'))('what the agent sends has the member names of report/v1/%s', (name) => {
@@ -82,8 +85,9 @@ describe('golden wire documents', () => {
     const tokenFile = join(folder, 'token');
     writeFileSync(tokenFile, 'token');
     await using ingest = new HttpIngest({ url: server.url, tokenFile, agentVersion: '0' });
-    const { next_heartbeat_ms: nextHeartbeatMs } = JSON.parse(textOf(`report-answer/v1/${name}`)) as { next_heartbeat_ms: number };
-    expect(await ingest.send('{}', { signal: AbortSignal.timeout(5_000) })).toEqual({ kind: 'taken', nextHeartbeatMs });
+    const { v: _, ...rest } = fromWire(JSON.parse(textOf(`report-answer/v1/${name}`))) as { v: number; guard?: unknown };
+    expect(await ingest.send('{}', { signal: AbortSignal.timeout(5_000) })).toEqual({ kind: 'taken', ...rest });
+    if (rest.guard !== undefined) expect(readGuardOrder(rest.guard)).toEqual(rest.guard);
   });
 });
 
@@ -112,11 +116,12 @@ describe('the size of a heartbeat: a joined node, one router in use, two more pe
   });
   const counters = new TrafficCounters();
   counters.observe(peers);
-  const bytesOf = (seq: number): number => Buffer.byteLength(bodyOf({ seen, report: { seq, reason: 'heartbeat' } }, counters));
+  const guard = { holds: '5f1d7a84db00d2fc' };
+  const bytesOf = (seq: number): number => Buffer.byteLength(bodyOf({ seen, guard, report: { seq, reason: 'heartbeat' } }, counters));
 
-  it('is at most 1 KiB in five of six, and at most a quarter more in the sixth, which says everything', () => {
+  it('is at most 1 KiB in five of six, and at most 1.3 in the sixth, which says everything', () => {
     for (const seq of [401, 403, 404, 405, 407]) expect(bytesOf(seq)).toBeLessThanOrEqual(1024);
-    expect(bytesOf(402)).toBeLessThanOrEqual(1280);
+    expect(bytesOf(402)).toBeLessThanOrEqual(1331);
   });
   it('names the three and counts the others', () => {
     const report = JSON.parse(bodyOf({ seen, report: { seq: 402, reason: 'heartbeat' } }, counters)) as { peers: unknown[]; idle_peers: number };

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ReportReason } from '@bifrost/types/core';
+import { REPORT_LIMITS, type ReportReason } from '@bifrost/types/core';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HttpIngest } from '../src/adapters/http/ingest.ts';
 import { systemClock } from '../src/adapters/system/clock.ts';
@@ -195,7 +195,7 @@ describe('HttpIngest', () => {
     const { signal } = new AbortController();
     server.behave = (response) => response.end('[');
     expect(await ingest.send('{}', { signal })).toEqual({ kind: 'taken' });
-    server.behave = (response) => response.end('x'.repeat(20_000));
+    server.behave = (response) => response.end('x'.repeat(REPORT_LIMITS.maxAnswerBytes + 1));
     expect(await ingest.send('{}', { signal })).toEqual({ kind: 'later', reason: 'too-large' });
     server.behave = refuse(503, { 'retry-after': new Date(Date.now() + 60_000).toUTCString() });
     expect(await ingest.send('{}', { signal })).toMatchObject({ kind: 'later', reason: 'status-503', retryAfterMs: expect.any(Number) });

@@ -39,7 +39,16 @@ describe('parseEnvironment', () => {
     ['BIFROST_HEARTBEAT_MS', '100', { heartbeatMs: 100 }],
     ['BIFROST_ACCEPT_ROUTES', 'true', { acceptRoutes: true }],
     ['BIFROST_WEDGED_AFTER_MS', '3600000', { wedgedAfterMs: 3_600_000 }],
+    ['BIFROST_GUARD_ORDER_FILE', '', {}],
   ])('%s=%s', (name, value, expected) => expect(settingsOf({ [name]: value })).toMatchObject(expected));
+
+  it('has both files of the guard, or none', () => {
+    const files = { BIFROST_GUARD_ORDER_FILE: '/order', BIFROST_GUARD_HOLDS_FILE: '/holds' };
+    expect(settingsOf(files)).toMatchObject({ guardFiles: { order: '/order', holds: '/holds' } });
+    expect(settingsOf({})).not.toHaveProperty('guardFiles');
+    expect(settingsOf({ BIFROST_GUARD_ORDER_FILE: '/order' })).toEqual(['BIFROST_GUARD_HOLDS_FILE']);
+    expect(settingsOf({ ...files, BIFROST_GUARD_ORDER_FILE: 'order' })).toEqual(['BIFROST_GUARD_ORDER_FILE']);
+  });
 
   it.each([
     ['BIFROST_INGEST_URL', 'http://manager/v1/reports'],

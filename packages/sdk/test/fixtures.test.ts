@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { reportAnswerV1Schema, reportFromWire } from '@bifrost/types';
-import { fromWire, toWire } from '@bifrost/types/core';
+import { fromWire, type ReportAnswerV1, toWire } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import { assess, DEFAULT_THRESHOLDS } from '../src/domain/connectivity.ts';
-import { BOOK, openWorld } from './support/world.ts';
+import { ACME, BOOK, openWorld } from './support/world.ts';
 
 const fixtures = new URL('../../types/fixtures/', import.meta.url);
 const namesIn = (folder: string): readonly string[] => readdirSync(new URL(folder, fixtures));
@@ -16,6 +16,7 @@ const FACTS: Readonly<Record<string, object>> = {
   'maximal.json': { fact: 'impaired', cause: 'relay' },
   'heartbeat.json': { fact: 'healthy' },
   'whole.json': { fact: 'impaired', cause: 'control-plane' },
+  'guarded.json': { fact: 'broken', cause: 'pod' },
 };
 
 describe('golden wire documents', () => {
@@ -32,8 +33,11 @@ describe('golden wire documents', () => {
     const start = { start_id: 'golden', sidecar_id: one.sidecarId, pod_uid: one.pod.uid };
     const document = { ...documentOf(`report/v1/${name}`), ...start };
     const answer = toWire(await world.manager.ingestReport({ token: one.pod.serviceAccountToken, document }));
-    expect(answer).toEqual(documentOf('report-answer/v1/typical.json'));
-    expect(reportAnswerV1Schema.parse(fromWire(answer))).toEqual({ v: 1, nextHeartbeatMs: 10_000 });
+    // The tailnet of this world is not that of the golden answer: its networks are.
+    const wanted = fromWire(documentOf(`report-answer/v1/${'guard' in document ? 'guard' : 'typical'}.json`)) as ReportAnswerV1;
+    const { allowedNetworks, blockedNetworks = [] } = ACME.config;
+    const guard = wanted.guard && { ...wanted.guard, hash: expect.stringMatching(/^[0-9a-f]{16}$/), allowedNetworks, blockedNetworks };
+    expect(reportAnswerV1Schema.parse(fromWire(answer))).toEqual({ ...wanted, ...(guard === undefined ? {} : { guard }) });
     const { metrics } = await world.manager.getNetworkStatus(BOOK.tailnetName);
     const { rxBytes, txBytes } = reportFromWire(document);
     expect([metrics.bytesReceived, metrics.bytesSent]).toEqual([rxBytes, txBytes]);

@@ -83,7 +83,7 @@ describe('guard', () => {
     ['its own, in which the node’s is a part of the text', '10.250.0.11,110.250.0.1', '10.250.0.1', 0],
   ])('a pod whose address is %s: %s on %s ends with %i, before anything is touched', (_, podIps, hostIps, status) => {
     const script = guardScript(input);
-    const beginning = script.slice(0, script.indexOf('IP=\n'));
+    const beginning = script.slice(0, script.indexOf('export LC_ALL'));
     expect(beginning).toBe(userspaceGuardScript());
     const ended = spawnSync('sh', ['-c', beginning], { env: { POD_IPS: podIps, HOST_IPS: hostIps }, encoding: 'utf8' });
     expect(ended.status).toBe(status);

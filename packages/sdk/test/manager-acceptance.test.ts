@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { TailnetSpec } from '../src/domain/model.ts';
+import { withOldGuards } from './support/old-guard.ts';
 import { BOOK, openWorld, type World } from './support/world.ts';
 
 const CALL = { signal: AbortSignal.timeout(60_000) };
@@ -88,10 +89,11 @@ describe('a tailnet that no call has made', () => {
     await world.until(async () => (await world.tailnet('by-hand')) === undefined);
   });
 
-  it('a changed configuration waits for a call, and says so; with rollout: always the sidecars follow by themselves', async () => {
+  it('a changed configuration that older guards cannot take waits for a call, and says so; with rollout: always the sidecars follow by themselves', async () => {
     await using world = await openWorld();
     await world.manager.attachSidecar(BOOK);
     await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+    await withOldGuards(world);
     const edit = async (change: Partial<TailnetSpec>) => {
       const current = await world.tailnet();
       if (current !== undefined) await world.store.tailnets.replaceSpec(current, { ...current.spec, ...change }, CALL);

@@ -23,6 +23,17 @@ describe('why a packet passes or not', () => {
     expect(await explain('203.0.113.9')).toMatchObject({ verdict: 'outside', layer: 'guard' });
   });
 
+  it('goes by what the guard holds now: by the fragment until it says that it has taken the order', async () => {
+    await using world = await openWorld();
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+    await world.manager.updateTailnet({ tailnetName: BOOK.tailnetName, config: { blockedNetworks: ['10.1.0.0/24'] } });
+    const explain = () => world.manager.explain({ sidecarId, to: '10.1.0.10' });
+    expect(await explain()).toMatchObject({ layer: 'route' });
+    await world.run(30_000);
+    expect(await explain()).toMatchObject({ verdict: 'denied', layer: 'guard', by: '5100 to 10.1.0.0/24 prohibit' });
+  });
+
   it.each([
     ['an address that is none', { to: '10.1' }, 'to'],
     ['a range', { to: '10.1.0.0/16' }, 'to'],

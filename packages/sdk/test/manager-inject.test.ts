@@ -148,6 +148,7 @@ describe('injectSidecar', () => {
     const { manifest } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
     const job = await world.cluster.createWorkload({ kind: 'Job', ...podOf(manifest) });
     await world.until(async () => (await stored(world))?.spec.workload.uid === job.uid);
+    await world.quiet();
     await world.manager.pauseTailnet(TAILNET); // so that it is not released at once
     world.cluster.endContainer(world.cluster.podsOf(job)[0]?.uid ?? '', 'book');
     await world.run(1_000);

@@ -3,6 +3,7 @@ import { podSecurityViolations } from '../src/adapters/memory/pod-security.ts';
 import { withFragment } from '../src/domain/attach-plan.ts';
 import { carries } from '../src/domain/carries.ts';
 import { fragmentHash } from '../src/domain/fragment-hash.ts';
+import { hasLiveGuard } from '../src/domain/live-guard.ts';
 import { LABELS } from '../src/domain/names.ts';
 import type { PodTemplateShape } from '../src/domain/pod-shape.ts';
 import { type RenderInput, renderSidecar } from '../src/domain/render-sidecar.ts';
@@ -17,13 +18,35 @@ describe('renderSidecar', () => {
     await expect(`${JSON.stringify(renderSidecar(input), null, 2)}\n`).toMatchFileSnapshot('./golden/fragment.json');
   });
 
-  it('starts guard, then agent, then tailscale, the last two as native sidecars', () => {
+  it('starts guard, then agent, then tailscale, as native sidecars', () => {
     const { initContainers } = renderSidecar(input);
     expect(initContainers.map(({ name, restartPolicy }) => [name, restartPolicy])).toEqual([
-      ['bifrost-guard', undefined],
+      ['bifrost-guard', 'Always'],
       ['bifrost-agent', 'Always'],
       ['tailscale', 'Always'],
     ]);
+  });
+
+  it('has a guard that the agent may order, and only by a folder that the guard cannot write and the book does not see', () => {
+    const { initContainers, volumes } = renderSidecar(input);
+    const mounts = initContainers.map(({ volumeMounts }) =>
+      (volumeMounts as readonly { name: string; readOnly?: boolean }[])
+        .filter(({ name }) => name.startsWith('bifrost-guard'))
+        .map(({ name, readOnly = false }) => [name, readOnly])
+        .sort(),
+    );
+    const guard = [
+      ['bifrost-guard', false],
+      ['bifrost-guard-order', true],
+    ];
+    expect(mounts).toEqual([guard, guard.map(([name, readOnly]) => [name, !readOnly]), []]);
+    expect(initContainers[0]?.['securityContext']).toMatchObject({ readOnlyRootFilesystem: true, allowPrivilegeEscalation: false });
+    for (const name of ['bifrost-guard', 'bifrost-guard-order']) {
+      expect(volumes.find((volume) => volume.name === name)).toMatchObject({
+        emptyDir: { medium: 'Memory', sizeLimit: expect.stringMatching(/^\d+Mi$/) },
+      });
+    }
+    expect([hasLiveGuard(renderSidecar(input)), hasLiveGuard(renderSidecar({ ...input, networkMode: 'userspace' }))]).toEqual([true, false]);
   });
 
   it('never gives a key by value, and never a state Secret', () => {

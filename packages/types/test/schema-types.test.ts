@@ -57,7 +57,7 @@ it('the output of each schema is exactly the interface of core', () => {
   expectTypeOf<Output<typeof updateSidecarRequestSchema>>().toEqualTypeOf<UpdateSidecarRequest>();
   expectTypeOf<Output<typeof upgradeSidecarsRequestSchema>>().toEqualTypeOf<UpgradeSidecarsRequest>();
   expectTypeOf<ReadonlyDeep<Output<typeof reportV1Schema>>>().toEqualTypeOf<ReadonlyDeep<ReportV1>>();
-  expectTypeOf<Readonly<Output<typeof reportAnswerV1Schema>>>().toEqualTypeOf<ReportAnswerV1>();
+  expectTypeOf<ReadonlyDeep<Output<typeof reportAnswerV1Schema>>>().toEqualTypeOf<ReadonlyDeep<ReportAnswerV1>>();
 });
 
 it('a caller may leave out what has a default, and pass read-only lists', () => {

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # The customers' side: machines outside the cluster, each in a network namespace of its own. Several may have the same private address.
 
-# lab_gateway NAME ROUTES ADDRESS < KEY: joins with KEY, advertises ROUTES, serves the page "private network of NAME" on ADDRESS:8000 and :8001.
+# lab_gateway NAME ROUTES ADDRESS[,ADDRESS...] < KEY: joins with KEY, advertises ROUTES, serves the page "private network of NAME" on each ADDRESS:8000 and :8001.
 # The key comes by standard input and goes on by file: arguments are seen by everyone on a machine.
 lab_gateway() {
-  local name=$1 routes=$2 address=$3 index=0 folder=$run/gateway-$1 net programs=$run/cache/bin
+  local name=$1 routes=$2 addresses=${3//,/ } pages='' address index=0 folder=$run/gateway-$1 net programs=$run/cache/bin
   require_node
   mkdir "$folder" 2>/dev/null || fail "there is a gateway $name already"
   (umask 077; cat > "$folder/key")
@@ -16,10 +16,11 @@ lab_gateway() {
     ip link add "lg$2" type veth peer name eth0 netns "lab-$1"
     ip addr add "$3.1/24" dev "lg$2"; ip link set "lg$2" up
     ip -n "lab-$1" addr add "$3.2/24" dev eth0; ip -n "lab-$1" link set eth0 up
-    ip -n "lab-$1" link set lo up; ip -n "lab-$1" addr add "$4/32" dev lo
+    ip -n "lab-$1" link set lo up; for address in $4; do ip -n "lab-$1" addr add "$address/32" dev lo; done
     ip -n "lab-$1" route add default via "$3.1"
-    ip netns exec "lab-$1" sysctl -qw net.ipv4.ip_forward=1' - "$name" "$index" "$net" "$address"
-  start "gateway-$name-page" ip netns exec "lab-$name" env BOOK_ADDRESSES="$address:8000,$address:8001" BOOK_PAGE="private network of $name" "$programs/book"
+    ip netns exec "lab-$1" sysctl -qw net.ipv4.ip_forward=1' - "$name" "$index" "$net" "$addresses"
+  for address in $addresses; do pages=$pages${pages:+,}$address:8000,$address:8001; done
+  start "gateway-$name-page" ip netns exec "lab-$name" env BOOK_ADDRESSES="$pages" BOOK_PAGE="private network of $name" "$programs/book"
   start "gateway-$name" ip netns exec "lab-$name" env TS_NO_LOGS_NO_SUPPORT=true TS_DEBUG_FIREWALL_MODE=nftables \
     "$programs/tailscaled" --state=mem: --statedir="$folder" --socket="$folder/socket" --port=41641
   await "gateway $name" 10 test -S "$folder/socket"

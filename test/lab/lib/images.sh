@@ -57,8 +57,8 @@ make_image() {
 fill_pause() { cp "$bin/pause" "$1/"; printf 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n' > "$1/Dockerfile"; }
 fill_book() { cp "$bin/book" "$1/"; printf 'FROM scratch\nCOPY book /book\nUSER 65532:65532\nENTRYPOINT ["/book"]\n' > "$1/Dockerfile"; }
 
-# containerboot, tailscaled, tailscale, and what the guard needs: iproute2 (busybox has no prohibit rule), a shell, sleep. wget, grep and timeout, for the
-# liveness probe, are busybox's, as in the official image.
+# containerboot, tailscaled, tailscale, and what the guard needs: iproute2 (busybox has no prohibit rule), a shell, sleep. head, mv, grep and, for the liveness
+# probe, wget and timeout are busybox's, as in the official image.
 tailscale_tools() { local tool; for tool in ip dash sleep busybox; do readlink -f "$(command -v "$tool")"; done; }
 fill_tailscale() {
   local tool
@@ -69,7 +69,7 @@ fill_tailscale() {
   for tool in $(tailscale_tools); do with_libs "$tool" "$1/root"; done
   printf 'tcp 6 TCP\nudp 17 UDP\n' > "$1/root/etc/protocols" # `ip rule … ipproto tcp` looks there
   ln -s "$(readlink -f "$(command -v dash)")" "$1/root/bin/sh"
-  for tool in wget grep timeout; do ln -s "$(readlink -f "$(command -v busybox)")" "$1/root/bin/$tool"; done
+  for tool in wget grep timeout head mv; do ln -s "$(readlink -f "$(command -v busybox)")" "$1/root/bin/$tool"; done
   printf 'FROM scratch\nCOPY root/ /\nENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\nENTRYPOINT ["/usr/local/bin/containerboot"]\n' > "$1/Dockerfile"
 }
 

@@ -1,4 +1,6 @@
-import { lab, type Output, runLab } from './command.ts';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { lab, type Output, program, runLab } from './command.ts';
 
 /** One container of one pod. */
 export interface ContainerAddress {
@@ -43,6 +45,33 @@ function answerOf({ stdout, stderr, code }: Output): BookAnswer {
 /** One HTTP request made by the book itself, inside its container: the specification's data flow begins here. */
 export async function requestFromBook(book: ContainerAddress, request: BookRequest): Promise<BookAnswer> {
   return answerOf(await exec(book, ['/book', ...requestArguments(request)]));
+}
+
+/** One connection of the book that asks every 250 ms for a given time, and counts what is answered. Disposing waits for its end. */
+export class HeldConnection implements AsyncDisposable {
+  readonly #child;
+  #answers = 0;
+  #said = '';
+
+  constructor({ namespace, pod, container }: ContainerAddress, { url, forMs }: { readonly url: string; readonly forMs: number }) {
+    this.#child = spawn('bash', [program, 'exec', namespace, pod, container, '--', '/book', 'hold', url, String(forMs)], { stdio: 'pipe' });
+    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.#answers += text.split('\n').length - 1;
+    });
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#said += text;
+    });
+  }
+
+  /** So many requests were answered until now. */
+  get answers(): number {
+    if (this.#child.exitCode !== null) throw new Error(`the connection has ended: ${this.#said}`);
+    return this.#answers;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode === null) await once(this.#child, 'exit');
+  }
 }
 
 /** One DNS query made inside the book's container. */

@@ -10,6 +10,8 @@ export interface GatewayInput {
   readonly routes?: readonly string[];
   /** Where the customer's page is, port 8000, and 8001 that policies may leave out. @default '10.1.0.10' */
   readonly address?: string;
+  /** Where the page is as well. */
+  readonly otherAddresses?: readonly string[];
   /** @default ['tag:gateway'] */
   readonly tags?: readonly string[];
 }
@@ -41,10 +43,10 @@ export async function clientOfSecret(kubernetes: Kubernetes, name: string, names
 
 /** Starts the customer's machine, joins it by a key of the customer's own, and approves its routes. The tailnet's policy has to own the tags. */
 export async function joinGateway(client: OAuthClient, input: GatewayInput): Promise<Customer> {
-  const { name, routes = ['10.1.0.0/24'], address = '10.1.0.10', tags = ['tag:gateway'] } = input;
+  const { name, routes = ['10.1.0.0/24'], address = '10.1.0.10', otherAddresses = [], tags = ['tag:gateway'] } = input;
   const control = new ControlClient(client);
   const { key } = await control.createKey({ tags, description: `gateway-${name}` });
-  await lab(['gateway', name, routes.join(','), address], { input: key });
+  await lab(['gateway', name, routes.join(','), [address, ...otherAddresses].join(',')], { input: key });
   const gateway = await eventually(`the gateway of ${name} has joined and announces its routes`, async () => {
     const device = (await control.devices()).find(({ hostname }) => hostname === `gateway-${name}`);
     return device && routes.every((route) => device.advertisedRoutes.includes(route)) ? device : undefined;

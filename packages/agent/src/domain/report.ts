@@ -1,4 +1,4 @@
-import { FULL_REPORT_EVERY, REPORT_LIMITS, type ReportPeer, type ReportReason, type ReportV1, toWire } from '@bifrost/types/core';
+import { FULL_REPORT_EVERY, REPORT_LIMITS, type ReportGuard, type ReportPeer, type ReportReason, type ReportV1, toWire } from '@bifrost/types/core';
 import type { TrafficCounters } from './counters.ts';
 import { nodeFromStatus, peersFromStatus, type View } from './judge.ts';
 
@@ -15,7 +15,7 @@ export interface Reporting {
 export function buildReport(
   reporting: Reporting,
   { seq, reason }: { readonly seq: number; readonly reason: ReportReason },
-  seen: { readonly view: View; readonly counters: TrafficCounters },
+  seen: { readonly view: View; readonly counters: TrafficCounters; readonly guard?: ReportGuard },
 ): ReportV1 {
   const peers = peersFromStatus(seen.view, seen.counters);
   const idlePeers = (seen.view.status?.peers.length ?? 0) - peers.length;
@@ -29,6 +29,7 @@ export function buildReport(
     ...seen.counters.total,
     peers,
     ...(idlePeers > 0 ? { idlePeers } : {}),
+    ...(seen.guard === undefined ? {} : { guard: seen.guard }),
   };
   return reason === 'heartbeat' && seq % FULL_REPORT_EVERY !== 0 ? brief(report) : report;
 }

@@ -16,6 +16,8 @@ export interface AgentSettings {
   readonly acceptRoutes: boolean;
   /** A daemon that answered before and is silent for so long is wedged. Milliseconds. */
   readonly wedgedAfterMs: number;
+  /** Where orders for the guard are put, and where it says what it holds; absent where it takes none. */
+  readonly guardFiles?: { readonly order: string; readonly holds: string };
 }
 export type ParsedSettings = { readonly ok: true; readonly settings: AgentSettings } | { readonly ok: false; readonly issues: readonly Issue[] };
 
@@ -53,6 +55,9 @@ export function parseEnvironment(environment: Readonly<Record<string, string | u
   const listen = read('BIFROST_LISTEN', listenOf, 'must be host:port, IPv6 in brackets');
   const heartbeatMs = read('BIFROST_HEARTBEAT_MS', within(HEARTBEAT_BOUNDS_MS), 'must be a whole number from 100 to 300000');
   const acceptRoutes = read('BIFROST_ACCEPT_ROUTES', booleanOf, 'must be "true" or "false"');
+  const hasGuard = Boolean(environment['BIFROST_GUARD_ORDER_FILE'] || environment['BIFROST_GUARD_HOLDS_FILE']);
+  const order = hasGuard ? read('BIFROST_GUARD_ORDER_FILE', file, 'must be an absolute path') : undefined;
+  const holds = hasGuard ? read('BIFROST_GUARD_HOLDS_FILE', file, 'must be an absolute path') : undefined;
   const wedgedAfterMs = read('BIFROST_WEDGED_AFTER_MS', within(WEDGED_BOUNDS_MS), 'must be a whole number from 1000 to 3600000');
   if (
     issues.length > 0 ||
@@ -68,7 +73,8 @@ export function parseEnvironment(environment: Readonly<Record<string, string | u
   )
     return { ok: false, issues };
   const settings = { sidecarId, podUid, ingestUrl, tokenFile, socketPath, listen, heartbeatMs, acceptRoutes, wedgedAfterMs };
-  return { ok: true, settings: { ...settings, ...(caFile ? { caFile } : {}) } };
+  const guardFiles = order === undefined || holds === undefined ? {} : { guardFiles: { order, holds } };
+  return { ok: true, settings: { ...settings, ...(caFile ? { caFile } : {}), ...guardFiles } };
 }
 
 /** A daemon without a state may wait for much before one should think that it hangs. */

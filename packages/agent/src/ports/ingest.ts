@@ -1,6 +1,11 @@
 /** What became of one report. */
 export type Delivery =
-  | { readonly kind: 'taken'; readonly nextHeartbeatMs?: number }
+  | {
+      readonly kind: 'taken';
+      readonly nextHeartbeatMs?: number;
+      /** What the answer says about the guard, as it came. */
+      readonly guard?: unknown;
+    }
   /** It will never be taken: drop it. */
   | { readonly kind: 'refused'; readonly reason: string }
   /** The same again after a pause; the receiver may have wished for its length, milliseconds. */

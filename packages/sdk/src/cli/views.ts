@@ -82,11 +82,11 @@ export const conditionTable = (session: Session, conditions: readonly Condition[
 });
 
 const instanceTable = (session: Session, { instances }: Sidecar): Table => ({
-  head: ['POD', 'STATUS', 'CAUSE', 'ADDRESS', 'DEVICE', 'REPORTED', 'SIGNS'],
+  head: ['POD', 'STATUS', 'CAUSE', 'ADDRESS', 'DEVICE', 'REPORTED', 'GUARD', 'SIGNS'],
   rows: instances.map((instance) => {
     const age = ageText(session, instance.lastReportAt);
-    const { podName, cause, ipAddress, deviceId, signs } = instance;
-    return [podName, sidecarStatus(instance), cause, ipAddress, deviceId, age && `${age} ago`, signs.join(' ')];
+    const { podName, cause, ipAddress, deviceId, guard, signs } = instance;
+    return [podName, sidecarStatus(instance), cause, ipAddress, deviceId, age && `${age} ago`, guard, signs.join(' ')];
   }),
 });
 

@@ -30,14 +30,24 @@ export interface TailnetLook extends Look {
   readonly refused: Reason | undefined;
   /** Sidecars whose pods must restart before the configuration holds for them. */
   readonly outdated: number;
+  /** Of the instances whose guards take orders; undefined where there are none. */
+  readonly guards?: GuardCounts | undefined;
 }
+
+/** Instances, as far as they have reported, by whether their guard holds the tailnet's configuration. */
+export interface GuardCounts {
+  readonly current: number;
+  readonly outdated: number;
+}
+/** The condition that says so. */
+export const GUARDS_CURRENT = 'GuardsCurrent';
 
 /** What `enableLogging` gives today, in words that promise no more. */
 const LOGGED =
   'Logged: changes of connections (events), every change and denial by a call (audit), bytes by sidecar. Not yet: single flows inside the tunnel, and what the guard refuses.';
 
-/** `Accepted` and `Ready` always; `Logging` with `enableLogging`; `Paused`, `Upgraded` and `RolloutPending` where there is something to say. */
-export function tailnetConditions(state: TailnetState, { spec, refused, outdated, ...look }: TailnetLook): readonly Condition[] {
+/** `Accepted` and `Ready` always; `Logging` with `enableLogging`; `Paused`, `Upgraded`, `RolloutPending` and `GuardsCurrent` where there is something to say. */
+export function tailnetConditions(state: TailnetState, { spec, refused, outdated, guards, ...look }: TailnetLook): readonly Condition[] {
   const { phase, reason, upgrade } = state;
   return withHistory(
     state.conditions,
@@ -48,9 +58,20 @@ export function tailnetConditions(state: TailnetState, { spec, refused, outdated
       ...(upgrade === undefined ? [] : [upgraded(upgrade)]),
       ...(spec.config.enableLogging ? [isTrue('Logging', word('ConnectionsOnly', LOGGED))] : []),
       ...(outdated === 0 ? [] : [isTrue('RolloutPending', word('ROLLOUT_REQUIRED', `${outdated} sidecars run an earlier configuration.`))]),
+      ...guardsCurrent(state.conditions, guards),
     ],
     look,
   );
+}
+
+/** A manager that has heard of none yet leaves what was told before: a restart is no news. */
+function guardsCurrent(before: readonly Condition[] = [], guards: GuardCounts | undefined): readonly ConditionNow[] {
+  if (guards === undefined) return [];
+  const { current, outdated } = guards;
+  if (current + outdated === 0) return before.filter(({ type }) => type === GUARDS_CURRENT);
+  if (outdated === 0) return [isTrue(GUARDS_CURRENT, word('Current'))];
+  const message = `${current} of ${current + outdated} instances hold the configuration.`;
+  return [condition(GUARDS_CURRENT, 'False', word('Outdated', message))];
 }
 
 function upgraded({ total, done, finished, haltedBy }: NonNullable<TailnetState['upgrade']>): ConditionNow {

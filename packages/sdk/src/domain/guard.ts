@@ -1,4 +1,5 @@
 import type { AccessPolicy } from '@bifrost/types/core';
+import { FIND_IP, FOLLOW, type LivePreferences, liveFunctions, openedTest, RESUME } from './live-guard.ts';
 import type { ClusterRanges } from './model.ts';
 
 /**
@@ -11,6 +12,7 @@ export const PREFERENCES = {
   cluster: 5010,
   replies: 5020,
   blocked: 5100,
+  quarantine: 5105,
   allowed: 5110,
   failClosed: 5120,
   rest: 5130,
@@ -71,6 +73,12 @@ export function guardRules(input: GuardInput): readonly GuardRule[] {
   ];
 }
 
+/** Those of them that an order changes. */
+export function liveGuardRules(config: Pick<GuardInput, 'allowedNetworks' | 'blockedNetworks' | 'accessPolicy'>): readonly GuardRule[] {
+  const nothing = { ranges: { pods: [], services: [], nodes: [] }, servedPorts: [], directAddresses: [] };
+  return guardRules({ ...config, ...nothing }).filter(({ preference }) => preference >= PREFERENCES.blocked);
+}
+
 /**
  * A pod in the node's network namespace has the node's own addresses: there the rules would reroute the node, and a proxy would serve all of it. An
  * attach refuses such a pod, but its owner may set hostNetwork later: then nothing of the sidecar runs.
@@ -85,14 +93,14 @@ const REFUSE_NODE_NETWORK = [
 /** All that the guard does in userspace mode: it has no right to write rules, and a NetworkPolicy stands in for them. */
 export const userspaceGuardScript = (): string => [...REFUSE_NODE_NETWORK, ''].join('\n');
 
+/** Those that an order may change, and the one that is written last. */
+export const LIVE_PREFERENCES: LivePreferences = { ...PREFERENCES, opened: PREFERENCES.daemon };
+
 const PROLOGUE = [
-  // The shell of some images prefers its own small `ip`, which knows no prohibit rule: take iproute2's by path.
-  'IP=',
-  'for candidate in /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip; do',
-  '  case "$("$candidate" -V 2>/dev/null || true)" in *iproute2*) IP=$candidate; break ;; esac',
-  'done',
+  'export LC_ALL=C; umask 022',
+  ...FIND_IP,
   '[ -n "$IP" ] || { echo "bifrost-guard: this image has no iproute2" >&2; exit 1; }',
-  'six=no; if [ -d /proc/sys/net/ipv6 ] && "$IP" -6 rule show >/dev/null 2>&1; then six=yes; fi',
+  'six=no families=4; if [ -d /proc/sys/net/ipv6 ] && "$IP" -6 rule show >/dev/null 2>&1; then six=yes families="4 6"; fi',
   'add() { of=$1; preference=$2; shift 2; if [ "$of" = 6 ] && [ "$six" = no ]; then return 0; fi; "$IP" "-$of" rule add preference "$preference" "$@"; }',
   'clear_preference() { while "$IP" "-$1" rule del preference "$2" 2>/dev/null; do :; done; }',
 ] as const;
@@ -110,22 +118,38 @@ const dynamicRules = (preference: number, already: readonly string[]): string[] 
   'IFS=,; for address in $HOST_IPS; do direct "$address"; done; unset IFS',
 ];
 
-/** The guard's shell program. The same input gives the same text. It may run again in a pod that has its rules: they are deleted first. */
+const lineOf = ({ family, preference, selector, action }: GuardRule): string => `add ${family} ${preference} ${selector} ${action}`;
+
+/**
+ * The guard's shell program. The same input gives the same text. It writes its rules once for each network namespace, the daemon's rule last: where that
+ * stands, an earlier run of the container has written all of them, and none is touched. Then it takes orders.
+ */
 export function guardScript(input: GuardInput): string {
   const known = guardRules(input);
   const already = known
     .filter(({ preference, selector }) => preference === PREFERENCES.cluster && /\/(32|128)$/.test(selector))
     .map(({ selector }) => selector.replace(/^to |\/\d+$/g, ''));
   const replies = unique(input.servedPorts.map(({ protocol, port }) => `ipproto ${PROTOCOL_NUMBERS[protocol]} sport ${port}`));
+  const last = known.filter(({ preference }) => preference === LIVE_PREFERENCES.opened).sort((a, b) => b.family - a.family);
+  const [v4, v6] = TAILNET_NETWORKS;
   return [
     ...REFUSE_NODE_NETWORK, // before the first rule is touched
     ...PROLOGUE,
+    ...liveFunctions(LIVE_PREFERENCES, { v4, v6 }),
+    `opened=no; if ${openedTest(LIVE_PREFERENCES)}; then opened=yes; fi`,
+    'if [ "$opened" = no ]; then',
     `for preference in ${Object.values(PREFERENCES).join(' ')}; do`,
     '  clear_preference 4 "$preference"; if [ "$six" = yes ]; then clear_preference 6 "$preference"; fi',
     'done',
-    ...known.map(({ family, preference, selector, action }) => `add ${family} ${preference} ${selector} ${action}`),
+    ...known.filter((rule) => !last.includes(rule)).map(lineOf),
     ...dynamicRules(PREFERENCES.cluster, already),
     ...(replies.length === 0 ? [] : replyRules(replies)),
+    'fi',
+    ...RESUME,
+    'if [ "$opened" = no ]; then',
+    ...last.map(lineOf),
+    'fi',
+    ...FOLLOW,
     '',
   ].join('\n');
 }

@@ -37,6 +37,8 @@ export const VOLUMES = {
   state: 'bifrost-tailscale-state',
   socket: 'bifrost-tailscale-socket',
   identity: 'bifrost-identity',
+  guardOrder: 'bifrost-guard-order',
+  guard: 'bifrost-guard',
 } as const;
 /** Audience of the projected token that agents show. */
 export const TOKEN_AUDIENCE = 'bifrost';

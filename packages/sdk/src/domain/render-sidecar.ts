@@ -1,6 +1,7 @@
 import type { NetworkConfiguration, NetworkMode, SidecarConfiguration } from '@bifrost/types/core';
 import { withHash } from './fragment-hash.ts';
-import { guardScript, type ServedPort, userspaceGuardScript } from './guard.ts';
+import { guardScript, LIVE_PREFERENCES, type ServedPort, userspaceGuardScript } from './guard.ts';
+import { GUARD_FOLDER_LIMITS, GUARD_FOLDERS, guardProbe, NETWORK_HASH } from './live-guard.ts';
 import type { ClusterRanges } from './model.ts';
 import { attachmentSecretName, CONTAINERS, LABELS, PORTS, TOKEN_AUDIENCE, VOLUMES } from './names.ts';
 import { USERS } from './own-users.ts';
@@ -13,6 +14,8 @@ export interface RenderInput {
   readonly sidecarId: string;
   readonly tailnetName: string;
   readonly network: NetworkConfiguration;
+  /** Tells `network` from other configurations: what the guard says that it holds until it is given another. 16 hexadecimal digits. */
+  readonly networkHash?: string;
   readonly config: SidecarConfiguration;
   readonly ranges: ClusterRanges;
   /** Ports on which the book answers. */
@@ -67,13 +70,24 @@ const onPodAddress = ({ ranges }: RenderInput, port: number): string =>
   ranges.pods.length > 0 && ranges.pods.every((range) => range.includes(':')) ? `[$(POD_IP)]:${port}` : `$(POD_IP):${port}`;
 
 function guard(input: RenderInput): ContainerShape {
-  return {
+  const { networkHash } = input;
+  const shared = (script: string, env: readonly EnvironmentVariable[] = []): ContainerShape => ({
     name: CONTAINERS.guard,
     image: input.images.tailscale,
-    command: ['/bin/sh', '-c', isUserspace(input) ? userspaceGuardScript() : kernelGuardScript(input)],
-    env: [fieldEnvironment('POD_IPS', 'status.podIPs'), fieldEnvironment('HOST_IPS', 'status.hostIPs')],
+    command: ['/bin/sh', '-c', script],
+    env: [fieldEnvironment('POD_IPS', 'status.podIPs'), fieldEnvironment('HOST_IPS', 'status.hostIPs'), ...env],
     resources: { requests: { cpu: '5m', memory: '16Mi' } },
-    securityContext: isUserspace(input) ? unprivileged(USERS.tailscale) : { ...networkAdministrator, readOnlyRootFilesystem: true },
+  });
+  if (isUserspace(input)) return { ...shared(userspaceGuardScript()), securityContext: unprivileged(USERS.tailscale) };
+  return {
+    ...shared(kernelGuardScript(input), networkHash === undefined ? [] : [{ name: NETWORK_HASH, value: networkHash }]),
+    restartPolicy: 'Always',
+    startupProbe: guardProbe(LIVE_PREFERENCES),
+    securityContext: { ...networkAdministrator, readOnlyRootFilesystem: true },
+    volumeMounts: [
+      { name: VOLUMES.guard, mountPath: GUARD_FOLDERS.own },
+      { name: VOLUMES.guardOrder, mountPath: GUARD_FOLDERS.order, readOnly: true },
+    ],
   };
 }
 
@@ -104,6 +118,12 @@ function agent(input: RenderInput): ContainerShape {
     { name: 'BIFROST_LISTEN', value: onPodAddress(input, PORTS.agent) },
     { name: 'BIFROST_HEARTBEAT_MS', value: String(input.heartbeatMs) },
     { name: 'BIFROST_ACCEPT_ROUTES', value: String(input.config.acceptRoutes) },
+    ...(isUserspace(input)
+      ? []
+      : [
+          { name: 'BIFROST_GUARD_ORDER_FILE', value: `${GUARD_FOLDERS.order}/order` },
+          { name: 'BIFROST_GUARD_HOLDS_FILE', value: `${GUARD_FOLDERS.own}/holds` },
+        ]),
   ];
   return {
     name: CONTAINERS.agent,
@@ -119,6 +139,12 @@ function agent(input: RenderInput): ContainerShape {
       // Another uid than tailscaled's: the daemon grants it reading only.
       { name: VOLUMES.socket, mountPath: PATHS.socketFolder, readOnly: true },
       { name: VOLUMES.identity, mountPath: PATHS.identityFolder, readOnly: true },
+      ...(isUserspace(input)
+        ? []
+        : [
+            { name: VOLUMES.guardOrder, mountPath: GUARD_FOLDERS.order },
+            { name: VOLUMES.guard, mountPath: GUARD_FOLDERS.own, readOnly: true },
+          ]),
     ],
   };
 }
@@ -202,12 +228,18 @@ function volumes(input: RenderInput): readonly VolumeShape[] {
     { name: VOLUMES.state, emptyDir: { medium: 'Memory' } },
     { name: VOLUMES.socket, emptyDir: { medium: 'Memory' } },
     { name: VOLUMES.identity, projected: { sources: input.ingestHasOwnCa ? [token, authority] : [token] } },
+    ...(isUserspace(input)
+      ? []
+      : [
+          { name: VOLUMES.guardOrder, emptyDir: { medium: 'Memory', sizeLimit: GUARD_FOLDER_LIMITS.order } },
+          { name: VOLUMES.guard, emptyDir: { medium: 'Memory', sizeLimit: GUARD_FOLDER_LIMITS.own } },
+        ]),
   ];
 }
 
 /**
  * Renders what an attachment adds to a pod template: guard, agent, tailscale, in start order, and their volumes. In userspace mode there is no tun
- * device and no privilege, and the guard writes no rules; the book's containers get the proxy variables instead. The annotation `bifrost.dev/fragment` tells fragments apart.
+ * device and no privilege, and the guard writes no rules and ends; the book's containers get the proxy variables instead. The annotation `bifrost.dev/fragment` tells fragments apart.
  */
 export function renderSidecar(input: RenderInput): SidecarFragment {
   const userspace = isUserspace(input);

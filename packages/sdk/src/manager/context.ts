@@ -5,6 +5,7 @@ import type { AuditSink, Clock, Cluster, ControlCredential, ControlPlane, Logger
 import type { Announcer } from './announcer.ts';
 import type { ConnectivityHistory } from './connectivity-history.ts';
 import type { EventBus } from './event-bus.ts';
+import { type GuardOrders, guardCounts } from './guard-orders.ts';
 import type { Hindrances } from './hindrances.ts';
 import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
@@ -33,6 +34,7 @@ export interface Context {
   readonly announcer: Announcer;
   readonly observed: Observed;
   readonly instances: Instances;
+  readonly guardOrders: GuardOrders;
   /** Credentials that come only once and could not be stored yet, by tailnet id. */
   readonly unstored: Map<string, ControlCredential>;
   /** By tailnet: the text of a policy whose drift has been told. */
@@ -160,7 +162,8 @@ export async function keepTailnet(
   { state, outdated = 0, signal }: { readonly state: TailnetState; readonly outdated?: number } & Call,
 ): Promise<StoredTailnet> {
   const { spec, generation } = tailnet;
-  const look = { spec, refused: refusalOf(tailnet), outdated, generation, nowMs: context.clock.nowMs() };
+  const guards = guardCounts(context, tailnet.key);
+  const look = { spec, refused: refusalOf(tailnet), outdated, guards, generation, nowMs: context.clock.nowMs() };
   const told: TailnetState = { ...state, conditions: tailnetConditions(state, look) };
   if (sameJson(told, tailnet.state)) return tailnet;
   const written = await context.outdated.replacing('tailnet', tailnet, () => context.store.tailnets.replaceState(tailnet, told, { signal }));
@@ -170,6 +173,7 @@ export async function keepTailnet(
 
 /** Tells listeners what is new, and its sidecars when it has become active: they wait for it. */
 export function sawTailnet(context: Context, key: string, tailnet: StoredTailnet | undefined): void {
+  context.guardOrders.saw(key, tailnet);
   if (!context.announcer.sawTailnet(key, tailnet)) return;
   for (const sidecarKey of context.announcer.sidecarsOf(key)) context.touch('sidecar', sidecarKey);
 }

@@ -1,10 +1,12 @@
 import { type ExplainInput, explainRequestSchema, parseOrThrow } from '@bifrost/types';
 import { BifrostError, type ExplainEvidence, type PacketExplanation } from '@bifrost/types/core';
-import type { StoredSidecar } from '../domain/model.ts';
+import { type GuardRule, liveGuardRules, PREFERENCES } from '../domain/guard.ts';
+import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { type ExplainedDevice, explainPacket } from '../domain/policy/explain-packet.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
 import type { Device, TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, controlOf } from './context.ts';
+import { guardStateOf } from './guard-orders.ts';
 import { requireSidecar } from './sidecar-calls.ts';
 import { requireTailnet } from './tailnet-calls.ts';
 
@@ -33,6 +35,14 @@ function evidenceOf(context: Context, { key }: StoredSidecar): ExplainEvidence {
   };
 }
 
+/** What its guards hold: the rules of its fragment, with those of the tailnet's configuration where a guard that takes orders says that it holds it. */
+function guardInForce(context: Context, sidecar: StoredSidecar, { spec: { config } }: StoredTailnet): readonly GuardRule[] {
+  const rendered = guardRulesIn(sidecar.spec.fragment);
+  const heard = context.instances.of(sidecar.key).filter(({ reported }) => reported);
+  if (!heard.some((instance) => guardStateOf(context, sidecar, instance) === 'current')) return rendered;
+  return [...rendered.filter(({ preference }) => preference < PREFERENCES.blocked), ...liveGuardRules(config)];
+}
+
 /** @see NetworkManager.explain */
 export async function explain(context: Context, input: ExplainInput, call: Call): Promise<PacketExplanation> {
   const { sidecarId, to, port, protocol } = parseOrThrow(explainRequestSchema, input, 'INVALID_ARGUMENT');
@@ -45,7 +55,7 @@ export async function explain(context: Context, input: ExplainInput, call: Call)
   const answer = explainPacket({
     ...{ address: to, port, protocol, policyText },
     from: from === undefined ? undefined : explained(from),
-    guard: guardRulesIn(sidecar.spec.fragment),
+    guard: guardInForce(context, sidecar, tailnet),
     acceptRoutes: sidecar.spec.config.acceptRoutes,
     devices: devices.map(explained),
   });

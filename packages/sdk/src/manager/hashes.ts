@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ACCESS_POLICIES, type NetworkConfiguration } from '@bifrost/types/core';
+import { hasLiveGuard } from '../domain/live-guard.ts';
 import type { SidecarSpec } from '../domain/model.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
 
@@ -10,10 +11,15 @@ export function networkHash({ allowedNetworks, blockedNetworks, accessPolicy }: 
 }
 
 /**
- * Whether a sidecar that was rendered for the configuration of hash `renderedFor` holds `config` as it is, without new pods. Userspace mode knows no access
- * policy.
+ * Whether a sidecar that was rendered for the configuration of hash `renderedFor` comes to hold `config` without new pods: a live guard is told by its agent.
+ * Userspace mode knows no access policy.
  */
-export function holdsFor({ networkMode }: Pick<SidecarSpec, 'networkMode'>, renderedFor: string, config: NetworkConfiguration): boolean {
+export function holdsFor(
+  { networkMode, fragment }: Pick<SidecarSpec, 'networkMode' | 'fragment'>,
+  renderedFor: string,
+  config: NetworkConfiguration,
+): boolean {
+  if (networkMode !== 'userspace' && hasLiveGuard(fragment)) return true;
   const policies = networkMode === 'userspace' ? ACCESS_POLICIES : [config.accessPolicy];
   return policies.some((accessPolicy) => renderedFor === networkHash({ ...config, accessPolicy }));
 }

@@ -5,6 +5,7 @@ import { mean } from '../domain/mean.ts';
 import type { StoredSidecar } from '../domain/model.ts';
 import type { Pod, PodIdentity } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
+import { guardOrderOf, noteGuard } from './guard-orders.ts';
 import type { Instance } from './instances.ts';
 import type { Observed } from './observed.ts';
 
@@ -84,11 +85,15 @@ export async function ingestReport(
   const { pod, sidecar } = authorize(context.observed, identity, report);
   const nowMs = context.clock.nowMs();
   const instance = context.instances.ensure(sidecar, pod, nowMs);
-  const answer: ReportAnswerV1 = { v: 1, nextHeartbeatMs: context.settings.heartbeatMs };
+  const guard = guardOrderOf(context, sidecar, report.guard);
+  const answer: ReportAnswerV1 = { v: 1, nextHeartbeatMs: context.settings.heartbeatMs, ...(guard === undefined ? {} : { guard }) };
   if (context.instances.isStale(instance, report)) return answer;
   context.instances.count(instance, report, nowMs);
+  const isGuardNews = !instance.reported || instance.guardHolds !== report.guard?.holds;
   instance.heardAtMs = nowMs;
   instance.reported = true;
+  instance.guardHolds = report.guard?.holds;
+  if (isGuardNews) noteGuard(context, sidecar, instance);
   const identityChanged =
     instance.deviceId !== (report.node.deviceId ?? instance.deviceId) || instance.ipAddress !== (report.node.ips[0] ?? instance.ipAddress);
   instance.deviceId = report.node.deviceId ?? instance.deviceId;

@@ -30,6 +30,8 @@ export interface Instance {
   /** What the agent itself finds wrong. */
   signs: readonly string[];
   lastActivityMs: number | undefined;
+  /** Hash of the configuration that its guard holds, as its agent last said. */
+  guardHolds: string | undefined;
 }
 
 /** Bytes of agent starts and pods that are over. */
@@ -93,6 +95,7 @@ export class Instances {
       latencyMs: undefined,
       signs: [],
       lastActivityMs: undefined,
+      guardHolds: undefined,
     };
     this.#byPod.set(pod.uid, instance);
     const siblings = this.#bySidecar.get(sidecar.key) ?? new Map<string, Instance>();

@@ -7,6 +7,7 @@ import { ConnectivityHistory } from './connectivity-history.ts';
 import type { Call, Context } from './context.ts';
 import type { Change } from './etags.ts';
 import { EventBus } from './event-bus.ts';
+import { GuardOrders } from './guard-orders.ts';
 import { Hindrances } from './hindrances.ts';
 import { Hints } from './hints.ts';
 import { Instances } from './instances.ts';
@@ -87,6 +88,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       announcer: new Announcer(events, clock),
       observed: new Observed(),
       instances: new Instances(),
+      guardOrders: new GuardOrders(),
       unstored: new Map(),
       driftedPolicies: new Map(),
       attaching: new KeyedLock(),
@@ -145,9 +147,10 @@ export abstract class ManagerCore implements AsyncDisposable {
 
   /** What was known when the last manager stopped: no news, but silence counts from now. */
   async #restore(call: Call): Promise<void> {
-    const { store, cluster, announcer, observed, instances, clock } = this.context;
+    const { store, cluster, announcer, observed, instances, guardOrders, clock } = this.context;
     const [tailnets, sidecars] = [await store.tailnets.list(call), await store.sidecars.list(call)];
     announcer.prime({ tailnets, sidecars });
+    for (const tailnet of tailnets) guardOrders.saw(tailnet.key, tailnet);
     for (const sidecar of sidecars) {
       observed.sawSidecar(sidecar.key, sidecar);
       for (const { podUid, podName } of sidecar.state.instances) instances.ensure(sidecar, { uid: podUid, name: podName }, clock.nowMs());

@@ -10,6 +10,7 @@ import { renderSidecar } from '../domain/render-sidecar.ts';
 import { servedPorts } from '../domain/served-ports.ts';
 import type { Workload } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
+import { networkHash } from './hashes.ts';
 
 /** One id per (workload, tailnet): a plan and the attach that follows it agree, and a repeated attach after a crash finds its own traces. */
 export function sidecarIdOf(workload: WorkloadReference, tailnetId: string): string {
@@ -102,6 +103,7 @@ async function render(context: Context, { tailnet, config, workload, sidecarId, 
     sidecarId,
     tailnetName: tailnet.key,
     network: tailnet.spec.config,
+    networkHash: networkHash(tailnet.spec.config),
     config,
     networkMode,
     ranges,

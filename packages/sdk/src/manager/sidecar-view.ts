@@ -3,6 +3,7 @@ import { statusOfInstances } from '../domain/connectivity.ts';
 import type { InstanceState, StoredSidecar } from '../domain/model.ts';
 import type { Context, Found } from './context.ts';
 import { etagOf } from './etags.ts';
+import { guardStateOf } from './guard-orders.ts';
 import { instanceState } from './instances.ts';
 
 /** What the loop has yet to store is shown all the same: who looks after an event must not see what was before it. */
@@ -42,7 +43,7 @@ export function sidecarView(context: Context, sidecar: StoredSidecar): Sidecar {
     config: spec.config,
     etag: etagOf(sidecar),
     ...(ipAddress === undefined ? {} : { ipAddress }),
-    instances: instances.map((instance) => instanceView(context, instance)),
+    instances: instances.map((instance) => instanceView(context, sidecar, instance)),
     mode: spec.mode ?? 'apply',
     networkMode: spec.networkMode ?? 'kernel',
     conditions: state.conditions ?? [],
@@ -50,8 +51,13 @@ export function sidecarView(context: Context, sidecar: StoredSidecar): Sidecar {
   };
 }
 
-function instanceView(context: Context, { podName, podUid, status, cause, ipAddress, deviceId }: InstanceState): SidecarInstance {
+function instanceView(
+  context: Context,
+  sidecar: StoredSidecar,
+  { podName, podUid, status, cause, ipAddress, deviceId }: InstanceState,
+): SidecarInstance {
   const live = context.instances.get(podUid);
+  const guard = live?.reported ? guardStateOf(context, sidecar, live) : undefined;
   return {
     podName,
     podUid,
@@ -61,6 +67,7 @@ function instanceView(context: Context, { podName, podUid, status, cause, ipAddr
     ...(deviceId === undefined ? {} : { deviceId }),
     ...(live?.reported ? { lastReportAt: new Date(live.heardAtMs) } : {}),
     ...(live === undefined || live.signs.length === 0 ? {} : { signs: live.signs }),
+    ...(guard === undefined ? {} : { guard }),
   };
 }
 

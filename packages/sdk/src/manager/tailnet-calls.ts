@@ -11,7 +11,7 @@ import {
 import type { StoredTailnet, TailnetSpec, UpgradeState } from '../domain/model.ts';
 import { customerSecretName, tailnetSecretName } from '../domain/names.ts';
 import { audited } from './audited.ts';
-import type { Call, Context, Found } from './context.ts';
+import { type Call, type Context, type Found, sawTailnet } from './context.ts';
 import { type Change, etagOf, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { sameJson } from './same-json.ts';
@@ -159,7 +159,7 @@ export async function createTailnet(context: Context, input: CreateTailnetInput,
       },
       write: async (wish) => {
         const found = await createOrFind(context, wish, call);
-        context.announcer.sawTailnet(found.stored.key, found.stored);
+        sawTailnet(context, found.stored.key, found.stored);
         context.touch('tailnet', found.stored.key);
         return response(found);
       },

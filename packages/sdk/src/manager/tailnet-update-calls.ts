@@ -4,7 +4,7 @@ import type { ClusterRanges, StoredSidecar, StoredTailnet, TailnetSpec } from '.
 import { accessChange } from '../domain/policy/access-change.ts';
 import { lintIntent } from '../domain/policy/lint-intent.ts';
 import { audited } from './audited.ts';
-import { type Call, type Context, interruptPaused } from './context.ts';
+import { type Call, type Context, interruptPaused, sawTailnet } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
@@ -57,7 +57,7 @@ async function known({ settings, cluster }: Context, call: Call): Promise<{ read
   return ranges === undefined ? {} : { ranges };
 }
 
-/** Guard and proxy variables are those of the pod's start: another configuration holds from the next pod on. */
+/** A guard that takes no orders, and proxy variables, are those of the pod's start: another configuration holds from the next pod on. */
 function needsNewPods(
   { spec: sidecar, deleting }: StoredSidecar,
   { before, now }: { readonly before: TailnetSpec; readonly now: TailnetSpec },
@@ -109,7 +109,7 @@ export function requireAllowed({ rollouts }: ChangePlan, allowRollout: boolean):
 }
 
 function written(context: Context, tailnet: StoredTailnet): Tailnet {
-  context.announcer.sawTailnet(tailnet.key, tailnet);
+  sawTailnet(context, tailnet.key, tailnet);
   context.touch('tailnet', tailnet.key);
   for (const { key } of context.observed.sidecarsOf(tailnet.key)) context.touch('sidecar', key);
   return tailnetView(tailnet);

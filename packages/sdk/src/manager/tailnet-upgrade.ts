@@ -3,7 +3,7 @@ import { withoutSidecar } from '../domain/attach-plan.ts';
 import type { SidecarSpec, StoredSidecar, StoredTailnet, Trial, UpgradeState, UpgradeWish } from '../domain/model.ts';
 import { planWave, type UpgradeMember } from '../domain/upgrade-plan.ts';
 import type { Workload } from '../ports/index.ts';
-import { type Call, type Context, keepTailnet, respecSidecar } from './context.ts';
+import { type Call, type Context, keepTailnet, respecSidecar, sawTailnet } from './context.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { sameJson } from './same-json.ts';
 import { renderChecked } from './sidecar-render.ts';
@@ -16,7 +16,7 @@ export const WAVE_SIZE = 5;
 /** What its creator put in, and what failed and was taken back, is not for an upgrade. */
 export const isUpgradable = ({ spec, state, deleting }: StoredSidecar): boolean => !deleting && spec.mode !== 'inject' && state.rolledBack !== true;
 
-const isOutdated = (rendered: Pick<SidecarSpec, 'networkMode' | 'renderedFor'>, config: NetworkConfiguration): boolean =>
+const isOutdated = (rendered: Pick<SidecarSpec, 'networkMode' | 'renderedFor' | 'fragment'>, config: NetworkConfiguration): boolean =>
   !holdsFor(rendered, rendered.renderedFor ?? networkHash(config), config);
 
 /** How many sidecars have pods that run what was rendered for another configuration than the tailnet's: what is on trial has yet to replace it. */
@@ -72,7 +72,7 @@ async function wishOf(
   if (!isAsked) return { wish: known, tailnet };
   const wish = newUpgrade(context, tailnet);
   const written = await context.store.tailnets.replaceSpec(tailnet, { ...spec, upgrade: wish }, call);
-  context.announcer.sawTailnet(written.key, written);
+  sawTailnet(context, written.key, written);
   return { wish, tailnet: written };
 }
 

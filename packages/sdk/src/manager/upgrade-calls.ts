@@ -2,7 +2,7 @@ import { parseOrThrow, type UpgradeSidecarsInput, upgradeSidecarsRequestSchema }
 import type { ChangePlan, Rollout, UpgradeProgress, UpgradeSidecarsRequest } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { audited } from './audited.ts';
-import type { Call, Context } from './context.ts';
+import { type Call, type Context, sawTailnet } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
 import { differencesOf, rolloutOf } from './rollouts.ts';
 import { requireUsableTailnet } from './sidecar-check.ts';
@@ -55,7 +55,7 @@ export async function upgradeSidecars(context: Context, input: UpgradeSidecarsIn
           ...(trialMs === undefined ? {} : { trialMs }),
         });
         const written = await writeTailnet(context, tailnet, { spec: { ...tailnet.spec, upgrade: wish }, ...call });
-        context.announcer.sawTailnet(written.key, written);
+        sawTailnet(context, written.key, written);
         context.touch('tailnet', written.key);
         return { upgradeId: wish.upgradeId, total: context.observed.sidecarsOf(written.key).filter(isUpgradable).length, done: 0, finished: false };
       },

@@ -7,9 +7,11 @@ import { BifrostError } from '@bifrost/types/core';
 import { MainContainers } from '../adapters/memory/main-containers.ts';
 import { containerEnvironment, volumeFiles } from '../adapters/memory/pod-files.ts';
 import type { RunningPod, RuntimePod } from '../adapters/memory/pod-runtime.ts';
+import { renderedHash } from '../domain/live-guard.ts';
 import { CONTAINERS, VOLUMES } from '../domain/names.ts';
 import type { ContainerState } from '../ports/cluster.ts';
 import type { SimulatedControl, SimulatedDevice } from './simulated-control.ts';
+import { SimulatedGuard } from './simulated-guard.ts';
 import { type SimulatedPeer, TailscaledSimulator } from './tailscaled-simulator.ts';
 
 /** As in the agent's image. */
@@ -50,6 +52,7 @@ export class SimulatedPod implements RunningPod {
   readonly #restarts = new Map<string, number>();
   readonly #stopping = new AbortController();
   readonly #main: MainContainers;
+  readonly #guard: SimulatedGuard;
   #device: SimulatedDevice | undefined;
   #tailscaled: TailscaledSimulator | undefined;
   #agent: ChildProcess | undefined;
@@ -58,6 +61,7 @@ export class SimulatedPod implements RunningPod {
   constructor(options: SimulatedPodOptions) {
     this.#options = options;
     this.#main = new MainContainers(options.pod.template);
+    this.#guard = new SimulatedGuard(join(options.folder, VOLUMES.guard));
   }
 
   /** The pod's tailscaled: cut its link, stop it, let bytes pass. */
@@ -81,6 +85,7 @@ export class SimulatedPod implements RunningPod {
     const { pod, folder, control } = this.#options;
     for (const volume of [VOLUMES.key, VOLUMES.identity]) await this.#mount(volume);
     signal.throwIfAborted();
+    await this.#guard.start(renderedHash(pod.template.spec.initContainers));
     const environment = this.#environmentOf(CONTAINERS.tailscale);
     const authKey = volumeFiles(pod, VOLUMES.key).get('authkey');
     if (authKey === undefined) throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `Pod ${pod.name} waits for its key.` });
@@ -138,6 +143,7 @@ export class SimulatedPod implements RunningPod {
     this.#stopping.abort(new BifrostError({ code: 'MANAGER_STOPPED', message: 'The pod ends.' }));
     this.#watch?.[Symbol.dispose]();
     await this.#endAgent();
+    await this.#guard[Symbol.asyncDispose]();
     await this.#tailscaled?.[Symbol.asyncDispose]();
     if (this.#device !== undefined && this.#options.control.device(this.#device.deviceId) !== undefined) {
       this.#options.control.setConnected(this.#device.deviceId, false);
@@ -165,12 +171,14 @@ export class SimulatedPod implements RunningPod {
     const { agentProgram, nodeProgram = process.execPath, folder } = this.#options;
     const rendered = this.#environmentOf(CONTAINERS.agent);
     const identity = join(folder, VOLUMES.identity);
+    const { order, holds } = this.#guard.files;
     const environment = {
       ...rendered,
       BIFROST_TOKEN_FILE: join(identity, 'token'),
       ...(rendered['BIFROST_CA_FILE'] === undefined ? {} : { BIFROST_CA_FILE: join(identity, 'ca.crt') }),
       BIFROST_TAILSCALED_SOCKET: join(folder, 'tailscaled.sock'),
       BIFROST_LISTEN: `${this.ip}:0`, // all pods share this machine's address
+      ...(rendered['BIFROST_GUARD_ORDER_FILE'] === undefined ? {} : { BIFROST_GUARD_ORDER_FILE: order, BIFROST_GUARD_HOLDS_FILE: holds }),
     };
     const agent = spawn(nodeProgram, [...AGENT_FLAGS, agentProgram], { env: environment, stdio: 'ignore' });
     this.#agent = agent;

@@ -1,7 +1,8 @@
-import { BifrostError, type ReportReason, type Secret } from '@bifrost/types/core';
+import { BifrostError, type GuardOrder, type ReportAnswerV1, type ReportReason, type Secret } from '@bifrost/types/core';
 import { volumeFiles } from '../../src/adapters/memory/pod-files.ts';
 import { idlePodRuntime, type PodRuntime, type RunningPod, type RuntimePod } from '../../src/adapters/memory/pod-runtime.ts';
 import type { SimulatedControl } from '../../src/adapters/memory/simulated-control.ts';
+import { renderedHash } from '../../src/domain/live-guard.ts';
 import { CONTAINERS, TOKEN_AUDIENCE, VOLUMES } from '../../src/domain/names.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 
@@ -18,13 +19,18 @@ export class FakeAgent {
   readonly ip: string;
   /** False: it neither beats nor says that it starts. */
   speaks = true;
+  /** False: its guard does not take the orders that it is handed. */
+  guardObeys = true;
   rxBytes = 0;
   txBytes = 0;
   seq = 0;
   startId: string;
+  /** What the manager has ordered its guard to hold, the newest last. */
+  readonly orders: GuardOrder[] = [];
   readonly #parts: Parts;
   #node: Readonly<Record<string, unknown>> = {};
   #starts = 0;
+  #guard: { readonly holds?: string; readonly received?: string } | undefined;
 
   constructor(parts: Parts, pod: RuntimePod, device: { readonly deviceId: string; readonly addresses: readonly string[] }) {
     this.#parts = parts;
@@ -32,6 +38,12 @@ export class FakeAgent {
     this.deviceId = device.deviceId;
     this.ip = device.addresses[0] ?? '';
     this.startId = `${pod.uid}-0`;
+    const holds = renderedHash(pod.template.spec.initContainers);
+    this.#guard = holds === undefined ? undefined : { holds };
+  }
+
+  get hasLiveGuard(): boolean {
+    return this.#guard !== undefined;
   }
 
   get sidecarId(): string {
@@ -68,6 +80,7 @@ export class FakeAgent {
       rx_bytes: this.rxBytes,
       tx_bytes: this.txBytes,
       peers: [],
+      ...(this.#guard === undefined ? {} : { guard: this.#guard }),
       ...change,
       node: { ...healthy, ...this.#node, ...node },
     };
@@ -75,7 +88,12 @@ export class FakeAgent {
 
   /** Sends one report. @throws what the manager answers */
   async report(reason: ReportReason = 'heartbeat', change: ReportChange = {}): Promise<unknown> {
-    return this.#parts.deliver(this.pod.serviceAccountToken, this.document(reason, change));
+    const answer = await this.#parts.deliver(this.pod.serviceAccountToken, this.document(reason, change));
+    const { guard } = answer as ReportAnswerV1;
+    if (guard !== undefined) this.orders.push(guard);
+    if (guard !== undefined && this.#guard !== undefined)
+      this.#guard = this.guardObeys ? { holds: guard.hash } : { ...this.#guard, received: guard.hash };
+    return answer;
   }
 }
 

@@ -12,6 +12,7 @@ export const renderInput: RenderInput = {
     accessPolicy: 'restrictive',
     enableLogging: true,
   },
+  networkHash: '5f1d7a84db00d2fc',
   config: { hostname: 'book-customer-support', advertiseRoutes: ['10.1.0.0/24'], acceptRoutes: true, enableSsh: false },
   ranges: { pods: ['10.244.0.0/24'], services: ['10.96.0.0/16'], nodes: ['10.250.0.1/32'] },
   servedPorts: [{ protocol: 'tcp', port: 8080 }],

@@ -186,6 +186,8 @@ export interface SidecarInstance {
   readonly lastReportAt?: Date;
   /** What its agent finds wrong beside the connection, e.g. `mtu`, `wedge-limit`: `AgentSign`, and words of newer agents. Absent when nothing. */
   readonly signs?: readonly string[];
+  /** Whether its guard holds the tailnet's configuration of now; absent where the guard takes no orders, or nobody has heard of it. */
+  readonly guard?: 'current' | 'outdated';
 }
 
 /** A sidecar as read back. */

@@ -1,3 +1,4 @@
+import type { GuardOrder, ReportGuard } from './guard.ts';
 import type { PathClass } from './network.ts';
 
 /** Why this report was sent. */
@@ -94,6 +95,8 @@ export interface ReportV1 {
   readonly peers: readonly ReportPeer[];
   /** Known peers beside them; absent when there are none. */
   readonly idlePeers?: number;
+  /** Only of an agent whose guard takes orders, and then in every report. */
+  readonly guard?: ReportGuard;
 }
 
 /** The local daemon's own state. */
@@ -129,11 +132,14 @@ export interface ReportAnswerV1 {
   readonly v: 1;
   /** Milliseconds until the next heartbeat is wanted. */
   readonly nextHeartbeatMs: number;
+  /** Only for an agent that says something of its guard, and only while what it says is not what the manager wants. */
+  readonly guard?: GuardOrder;
 }
 
 /** Limits that both ends keep. */
 export const REPORT_LIMITS = {
   maxBytes: 65_536,
+  maxAnswerBytes: 131_072,
   maxPeers: 64,
   maxHealth: 32,
   maxSigns: 16,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { BifrostError } from '../core/errors.ts';
+import { GUARD_LIMITS, GUARD_POLICIES, type GuardOrder, isGuardHash, type ReportGuard } from '../core/guard.ts';
 import { PATH_CLASSES } from '../core/network.ts';
 import {
   REPORT_LIMITS,
@@ -12,7 +13,7 @@ import {
   WARNING_SEVERITIES,
 } from '../core/report.ts';
 import { fromWire } from '../core/wire.ts';
-import { boundedId, boundedText, count, ipAddress, seenCidr } from './fields.ts';
+import { boundedId, boundedText, count, ipAddress, requestedCidr, seenCidr } from './fields.ts';
 import { parseOrThrow } from './parse.ts';
 
 const WORD = 64;
@@ -59,6 +60,18 @@ const reportNodeSchema = z.object({
   approvedRoutes: z.array(seenCidr).max(REPORT_LIMITS.maxRoutesPerPeer).exactOptional(),
 }) satisfies z.ZodType<ReportNode>;
 
+const guardHash = z.string().refine(isGuardHash, { error: 'must be 16 hexadecimal digits, lower case' });
+
+const reportGuardSchema = z.object({ holds: guardHash.exactOptional(), received: guardHash.exactOptional() }) satisfies z.ZodType<ReportGuard>;
+
+const guardNetworks = z.array(requestedCidr).max(GUARD_LIMITS.maxNetworks).readonly();
+const guardOrderSchema = z.object({
+  hash: guardHash,
+  allowedNetworks: guardNetworks,
+  blockedNetworks: guardNetworks,
+  accessPolicy: z.enum(GUARD_POLICIES),
+}) satisfies z.ZodType<GuardOrder>;
+
 /** A report, version 1, within `REPORT_LIMITS`. Unknown keys are dropped, so that an older manager accepts a newer agent. */
 export const reportV1Schema = z.object({
   v: z.literal(1),
@@ -75,10 +88,15 @@ export const reportV1Schema = z.object({
   txBytes: count,
   peers: z.array(reportPeerSchema).max(REPORT_LIMITS.maxPeers),
   idlePeers: count.exactOptional(),
+  guard: reportGuardSchema.exactOptional(),
 }) satisfies z.ZodType<ReportV1>;
 
 /** The manager's answer to a report. Unknown keys are dropped. */
-export const reportAnswerV1Schema = z.object({ v: z.literal(1), nextHeartbeatMs: count }) satisfies z.ZodType<ReportAnswerV1>;
+export const reportAnswerV1Schema = z.object({
+  v: z.literal(1),
+  nextHeartbeatMs: count,
+  guard: guardOrderSchema.exactOptional(),
+}) satisfies z.ZodType<ReportAnswerV1>;
 
 /**
  * Reads a report from its JSON (parsed, names in snake_case).

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,6 +66,33 @@ func request(c call) answer {
 		return failed(err)
 	}
 	return answer{Status: res.StatusCode, Body: string(body), Milliseconds: time.Since(started).Milliseconds()}
+}
+
+// hold asks again and again on one connection, and waits for each answer as long as it takes: a connection that stalls shows by what does not come.
+func hold(url string, timeout time.Duration) error {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	connection, err := net.Dial("tcp", req.URL.Host)
+	if err != nil {
+		return err
+	}
+	time.AfterFunc(timeout, func() { os.Exit(0) })
+	answers := bufio.NewReader(connection)
+	for {
+		if err := req.Write(connection); err != nil {
+			return err
+		}
+		res, err := http.ReadResponse(answers, req)
+		if err != nil {
+			return err
+		}
+		io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		fmt.Println(res.StatusCode)
+		time.Sleep(250 * time.Millisecond)
+	}
 }
 
 func lookup(name string, timeout time.Duration) answer {

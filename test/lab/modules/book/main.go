@@ -4,6 +4,7 @@
 //	book                                                  serve on BOOK_ADDRESSES (default ":8080"); "/" answers BOOK_PAGE
 //	book get URL [TIMEOUT_MS]                             one request; prints one JSON object
 //	book request METHOD URL TIMEOUT_MS [BODY [HEADER...]] the same with a body and headers ("Name: value")
+//	book hold URL TIMEOUT_MS                              a request every 250 ms on one connection, until time is up; prints each status
 //	book lookup NAME [TIMEOUT_MS]                         one DNS query for an address; prints one JSON object
 //	book cat FILE                                         prints a file of the container
 //
@@ -38,6 +39,8 @@ func main() {
 			headers = rest[4:]
 		}
 		finish(request(call{method: at(0), url: at(1), timeout: milliseconds(at(2)), body: at(3), headers: headers}))
+	case verb == "hold" && len(rest) == 2:
+		fatal(hold(at(0), milliseconds(at(1))))
 	case verb == "lookup" && len(rest) > 0:
 		finish(lookup(at(0), milliseconds(at(1))))
 	case verb == "cat" && len(rest) == 1:
@@ -46,7 +49,7 @@ func main() {
 		_, err = io.Copy(os.Stdout, file)
 		fatal(err)
 	default:
-		fmt.Fprintln(os.Stderr, "book: get URL [TIMEOUT_MS] | request METHOD URL TIMEOUT_MS [BODY [HEADER...]] | lookup NAME [TIMEOUT_MS] | cat FILE")
+		fmt.Fprintln(os.Stderr, "book: get URL [TIMEOUT_MS] | request METHOD URL TIMEOUT_MS [BODY [HEADER...]] | hold URL TIMEOUT_MS | lookup NAME [TIMEOUT_MS] | cat FILE")
 		os.Exit(2)
 	}
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { fromWire, Secret } from '@bifrost/types/core';
+import { fromWire, REPORT_LIMITS, Secret } from '@bifrost/types/core';
 import type { Delivery, Ingest } from '../../ports/ingest.ts';
 import { exchange, type Outcome, parseJson } from './call.ts';
 
@@ -14,7 +14,6 @@ export interface IngestOptions {
 }
 
 const TIMEOUT_MS = 5000;
-const MAX_ANSWER_BYTES = 16 * 1024;
 
 /** Posts reports to the manager over HTTPS, or HTTP on loopback. Opens nothing before the first call. */
 export class HttpIngest implements Ingest {
@@ -47,7 +46,11 @@ export class HttpIngest implements Ingest {
       },
     };
     return deliveryOf(
-      await exchange(this.#isPlain() ? request : secure().request, { options, body, timeoutMs: TIMEOUT_MS, maxBytes: MAX_ANSWER_BYTES }, { signal }),
+      await exchange(
+        this.#isPlain() ? request : secure().request,
+        { options, body, timeoutMs: TIMEOUT_MS, maxBytes: REPORT_LIMITS.maxAnswerBytes },
+        { signal },
+      ),
     );
   }
 
@@ -91,10 +94,11 @@ function deliveryOf(outcome: Outcome): Delivery {
   return { kind: 'later', reason, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 
-function wishIn(body: string): { nextHeartbeatMs?: number } {
+function wishIn(body: string): { nextHeartbeatMs?: number; guard?: unknown } {
   const json = fromWire(parseJson(body));
-  const wish = typeof json === 'object' && json !== null && 'nextHeartbeatMs' in json ? json.nextHeartbeatMs : undefined;
-  return typeof wish === 'number' && Number.isFinite(wish) ? { nextHeartbeatMs: wish } : {};
+  if (typeof json !== 'object' || json === null) return {};
+  const { nextHeartbeatMs: wish, guard }: { readonly nextHeartbeatMs?: unknown; readonly guard?: unknown } = json;
+  return { ...(typeof wish === 'number' && Number.isFinite(wish) ? { nextHeartbeatMs: wish } : {}), ...(guard === undefined ? {} : { guard }) };
 }
 
 /** Seconds, or an HTTP date. */

@@ -1,7 +1,8 @@
-import { BifrostError, type Secret } from '@bifrost/types/core';
+import { BifrostError, type ReportAnswerV1, type Secret } from '@bifrost/types/core';
 import { volumeFiles } from '../../adapters/memory/pod-files.ts';
 import { idlePodRuntime, type PodRuntime, type RunningPod, type RuntimePod } from '../../adapters/memory/pod-runtime.ts';
 import type { SimulatedControl } from '../../adapters/memory/simulated-control.ts';
+import { renderedHash } from '../../domain/live-guard.ts';
 import { CONTAINERS, VOLUMES } from '../../domain/names.ts';
 import type { Clock } from '../../ports/clock.ts';
 
@@ -14,7 +15,7 @@ interface Parts {
   /** So often each pod's link is lost for a few heartbeats, milliseconds; 0: never. */
   readonly disturbMs: number;
   /** Takes a report as the door for agents would. */
-  readonly deliver: (token: Secret, document: unknown) => Promise<unknown>;
+  readonly deliver: (token: Secret, document: unknown) => Promise<ReportAnswerV1>;
 }
 
 /** Runs pods without processes: one with a sidecar joins the simulated control plane, and reports some traffic at each heartbeat. */
@@ -51,7 +52,9 @@ function reporting(parts: Parts, { pod, running, sidecarId, deviceId, ip }: Repo
   const { clock, control, heartbeatMs, disturbMs, deliver } = parts;
   const ended = new AbortController();
   const startedAtMs = clock.nowMs();
+  let holds = renderedHash(pod.template.spec.initContainers);
   const document = (seq: number): unknown => ({
+    ...(holds === undefined ? {} : { guard: { holds } }),
     ...{ v: 1, sidecar_id: sidecarId, pod_uid: pod.uid, agent_version: '0.0.0', start_id: `${pod.uid}-0`, started_at_ms: startedAtMs },
     ...{ seq, sent_at_ms: clock.nowMs(), reason: seq === 0 ? 'start' : 'heartbeat', rx_bytes: seq * 48_000, tx_bytes: seq * 12_000, peers: [] },
     node: { reachable: true, backend_state: isCut(seq) ? 'Starting' : 'Running', usable: !isCut(seq), device_id: deviceId, ips: [ip], health: [] },
@@ -60,7 +63,8 @@ function reporting(parts: Parts, { pod, running, sidecarId, deviceId, ip }: Repo
   const isCut = (seq: number): boolean => every > 0 && seq > every && seq % every < CUT_BEATS;
   const report = async (): Promise<void> => {
     for (let seq = 0; ; seq += 1) {
-      await deliver(pod.serviceAccountToken, document(seq)).catch(() => {}); // an agent would try again too
+      const answer = await deliver(pod.serviceAccountToken, document(seq)).catch(() => undefined); // an agent would try again too
+      if (holds !== undefined) holds = answer?.guard?.hash ?? holds;
       await clock.sleep(seq === 0 ? 200 : heartbeatMs, { signal: ended.signal });
     }
   };

@@ -277,6 +277,13 @@ export declare type SidecarInstance = Message<"bifrost.network.v1.SidecarInstanc
    * @generated from field: repeated string signs = 8;
    */
   signs: string[];
+
+  /**
+   * Whether its guard holds the tailnet's configuration of now: current, outdated; empty where the guard takes no orders, or nobody has heard of it.
+   *
+   * @generated from field: string guard = 9;
+   */
+  guard: string;
 };
 
 /**
