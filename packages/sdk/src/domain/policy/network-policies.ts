@@ -22,7 +22,7 @@ export interface NetworkPolicyManifest {
  * since most network plugins judge a packet after its Service's address was replaced by a pod's. `outside`: only a name is known, so any address that is
  * not the cluster's.
  */
-export type Destination =
+export type NetworkPolicyDestination =
   | { readonly kind: 'networks'; readonly networks: readonly string[] }
   | {
       readonly kind: 'pods';
@@ -32,8 +32,8 @@ export type Destination =
   | { readonly kind: 'outside' };
 
 /** Something that the book or its sidecar must reach. The ports are those of the pods, where it is pods that answer. */
-export interface Endpoint {
-  readonly at: readonly Destination[];
+export interface NetworkPolicyEndpoint {
+  readonly at: readonly NetworkPolicyDestination[];
   readonly ports: readonly ServedPort[];
 }
 
@@ -44,11 +44,11 @@ export interface NetworkPoliciesInput {
   readonly namespace: string;
   readonly ranges: ClusterRanges;
   /** {@link CLUSTER_DNS} where nothing else is known. */
-  readonly dns: Endpoint;
-  readonly ingest: Endpoint;
-  readonly control: readonly Endpoint[];
+  readonly dns: NetworkPolicyEndpoint;
+  readonly ingest: NetworkPolicyEndpoint;
+  readonly control: readonly NetworkPolicyEndpoint[];
   /** DERP and STUN, see {@link RELAY_PORTS}. */
-  readonly relays: readonly Endpoint[];
+  readonly relays: readonly NetworkPolicyEndpoint[];
   /** Present: who may send to the book is told too, and all that is not named here is cut. Absent: that stays as it is. */
   readonly ingress?: { readonly servedPorts: readonly ServedPort[] };
   /**
@@ -60,7 +60,7 @@ export interface NetworkPoliciesInput {
 }
 
 /** Where kubeadm, kind and most clouds have it. */
-export const CLUSTER_DNS: Endpoint = {
+export const CLUSTER_DNS: NetworkPolicyEndpoint = {
   at: [{ kind: 'pods', namespaceLabels: { 'kubernetes.io/metadata.name': 'kube-system' }, podLabels: { 'k8s-app': 'kube-dns' } }],
   ports: [
     { protocol: 'udp', port: 53 },
@@ -150,7 +150,7 @@ const unique = <T>(items: readonly T[]): readonly T[] =>
 
 const portOf = ({ protocol, port }: ServedPort): PolicyPortShape => ({ protocol: protocol === 'udp' ? 'UDP' : 'TCP', port });
 
-function peersOf(destination: Destination, input: NetworkPoliciesInput): readonly PolicyPeerShape[] {
+function peersOf(destination: NetworkPolicyDestination, input: NetworkPoliciesInput): readonly PolicyPeerShape[] {
   if (destination.kind === 'outside') return outside(input);
   if (destination.kind === 'networks') return widest(destination.networks).map((cidr) => ({ ipBlock: { cidr: formatCidr(cidr) } }));
   const { namespaceLabels, podLabels } = destination;
