@@ -12,8 +12,7 @@ import { service } from './support/manifests.ts';
 import { Stage, sidecarWish } from './support/stage.ts';
 
 // The userspace form in a namespace of pod security level `restricted`, judged by the API server's own admission: attached by the real adapter, with a key
-// by hand; then by the manager. The lab's network enforces no NetworkPolicy: the manager reads the objects and is told that they are enforced, and what
-// goes past the proxy is lost here only because the customer's addresses are nowhere but behind the tunnel.
+// by hand; then by the manager, which reads NetworkPolicies and is told that they are enforced, as they are.
 const stage = new Stage();
 const { kubernetes } = stage;
 const SPACE = 'restricted';

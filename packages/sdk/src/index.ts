@@ -31,6 +31,15 @@ export {
   type PolicyTest,
   type SshRule,
 } from './domain/policy/compile-policy.ts';
+export {
+  CLUSTER_DNS,
+  type NetworkPoliciesInput,
+  type NetworkPolicyDestination,
+  type NetworkPolicyEndpoint,
+  type NetworkPolicyManifest,
+  networkPoliciesOf,
+  RELAY_PORTS,
+} from './domain/policy/network-policies.ts';
 export { type IsOurs, mergePolicy } from './domain/policy/policy-document.ts';
 export { type IsolationFinding, type ProvenCustomer, proveIsolation } from './domain/policy/prove-isolation.ts';
 export { type RenderInput, renderSidecar } from './domain/render-sidecar.ts';

@@ -12,6 +12,7 @@ const policy = (parts: Partial<NetworkPolicyShape> = {}): NetworkPolicyShape => 
   name: 'p',
   podSelector: {},
   policyTypes: ['Egress'],
+  ingress: [],
   egress: [],
   ...parts,
 });
@@ -96,6 +97,7 @@ describe('clearEgress', () => {
         name: fc.constant('p'),
         podSelector: selector,
         policyTypes: fc.subarray(['Ingress', 'Egress'], { minLength: 1 }),
+        ingress: fc.constant([]),
         egress: fc.array(rule, { maxLength: 3 }),
       }),
       { maxLength: 3 },

@@ -121,8 +121,10 @@ begin_services() {
     --root-dir="$run/kubelet" --cert-dir="$run/kubelet/pki"
   start kube-proxy "$programs/kube-proxy" --config=proxy.yaml
   start coredns "$programs/coredns" -conf Corefile
+  start netpol "$programs/netpol" -api "$api_url" -token admintoken
   await "the node's readiness" 30 node_is_ready
   await "the default service account" 15 api GET /api/v1/namespaces/default/serviceaccounts/default
+  await "the enforcer of NetworkPolicies" 10 inside nft list table inet bifrost_lab_policies
   await "the control server" 10 curl -s --noproxy '*' -o /dev/null "$control_url/"
 }
 

@@ -32,7 +32,8 @@ export function clearEgress(
 const isForEgress = ({ policyTypes, egress }: NetworkPolicyShape): boolean =>
   policyTypes.length === 0 ? egress.length > 0 : policyTypes.includes('Egress');
 
-function selects({ matchLabels = {}, matchExpressions = [] }: LabelSelectorShape, labels: Readonly<Record<string, string>>): boolean {
+/** Whether a selector selects what carries these labels, as Kubernetes judges. */
+export function selects({ matchLabels = {}, matchExpressions = [] }: LabelSelectorShape, labels: Readonly<Record<string, string>>): boolean {
   if (!Object.entries(matchLabels).every(([key, value]) => labels[key] === value)) return false;
   return matchExpressions.every(({ key, operator, values = [] }) => {
     const value = labels[key];

@@ -6,6 +6,7 @@ export const denying = (...letOut: readonly string[]): NetworkPolicyShape => ({
   name: 'no-clear-egress',
   podSelector: {},
   policyTypes: ['Egress'],
+  ingress: [],
   egress: [
     { to: [{ ipBlock: { cidr: '0.0.0.0/0', except: ['10.0.0.0/8', '192.168.0.0/16', '172.16.0.0/12', '100.64.0.0/10'] } }] },
     ...letOut.map((cidr) => ({ to: [{ ipBlock: { cidr } }] })),

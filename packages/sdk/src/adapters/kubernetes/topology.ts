@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { ClusterRanges } from '../../domain/model.ts';
-import type { EgressRuleShape, LabelSelectorShape, NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
+import type { EgressRuleShape, IngressRuleShape, LabelSelectorShape, NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
 import type { Topology } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { type ApiRequest, segment } from './answers.ts';
@@ -20,6 +20,7 @@ interface NetworkPolicy extends ApiObject {
   readonly spec?: {
     readonly podSelector?: LabelSelectorShape;
     readonly policyTypes?: readonly string[];
+    readonly ingress?: readonly IngressRuleShape[];
     readonly egress?: readonly EgressRuleShape[];
   };
 }
@@ -61,6 +62,7 @@ export class KubernetesTopology implements Topology {
       name: metadata.name,
       podSelector: spec?.podSelector ?? {},
       policyTypes: spec?.policyTypes ?? [],
+      ingress: spec?.ingress ?? [],
       egress: spec?.egress ?? [],
     }));
   }

@@ -99,15 +99,26 @@ export function describeKinds(open: OpenCluster): void {
       expect(await cluster.workloads.customerOf(fresh('absent'), call())).toBeUndefined();
     }));
 
-  it('C40: NetworkPolicies of a namespace are told as far as egress goes, and none of another’s', () =>
+  it('C40: NetworkPolicies of a namespace are told whole, and none of another’s', () =>
     bench(open, async ({ cluster, admin, namespace }) => {
       const [mine, other] = [await namespace(), await namespace()];
-      const closed = { name: 'closed', podSelector: {}, policyTypes: ['Egress'], egress: [] };
+      const closed = { name: 'closed', podSelector: {}, policyTypes: ['Egress'], ingress: [], egress: [] };
+      const tier = { matchExpressions: [{ key: 'tier', operator: 'In', values: ['a', 'b'] }] };
       const open_ = {
         name: 'some',
-        podSelector: { matchLabels: { app: 'book' }, matchExpressions: [{ key: 'tier', operator: 'In', values: ['a', 'b'] }] },
+        podSelector: { matchLabels: { app: 'book' }, ...tier },
         policyTypes: ['Ingress', 'Egress'],
-        egress: [{ to: [{ ipBlock: { cidr: '10.0.0.0/8', except: ['10.1.0.0/16'] } }] }, {}],
+        ingress: [{ from: [{ podSelector: tier }, { namespaceSelector: {} }], ports: [{ protocol: 'TCP', port: 'http' }] }],
+        egress: [
+          {
+            to: [
+              { ipBlock: { cidr: '10.0.0.0/8', except: ['10.1.0.0/16'] } },
+              { namespaceSelector: { matchLabels: { team: 'a' } }, podSelector: {} },
+            ],
+            ports: [{ protocol: 'UDP', port: 1_000, endPort: 2_000 }, { protocol: 'SCTP' }],
+          },
+          {},
+        ],
       };
       await admin.setNetworkPolicies(mine, [closed, open_]);
       expect(await cluster.topology.networkPolicies(mine, call())).toMatchObject([closed, open_]);

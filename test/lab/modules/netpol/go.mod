@@ -1,0 +1,3 @@
+module lab/netpol
+
+go 1.26.5
