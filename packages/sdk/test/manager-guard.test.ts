@@ -20,7 +20,12 @@ describe('a changed configuration with a guard that takes orders', () => {
   it('needs no rollout: the same pods get it in the answer to their next report, once, and it is told who holds it', async () => {
     await using world = await connected(2);
     const pods = podsOf(world);
-    expect(await world.manager.planUpdateTailnet(BLOCKING)).toMatchObject({ changes: ['config.blockedNetworks'], rollouts: [], ownedByCreator: [], access: { gained: [], devices: 'same' } });
+    expect(await world.manager.planUpdateTailnet(BLOCKING)).toMatchObject({
+      changes: ['config.blockedNetworks'],
+      rollouts: [],
+      ownedByCreator: [],
+      access: { gained: ['10.99.0.0/16'], lost: ['10.1.0.10/32'], devices: 'same' },
+    });
     await world.manager.updateTailnet(BLOCKING);
     await world.quiet();
     expect(await guardsOf(world)).toEqual(['outdated', 'outdated']);
