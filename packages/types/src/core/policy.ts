@@ -19,6 +19,7 @@ export type ExplainLayer = 'guard' | 'preference' | 'route' | 'tailnet-policy';
 /** What one layer does with a packet. `leaves`: it goes by the pod's own network. `unknown`: nobody can tell from here. */
 export type ExplainOutcome = 'passes' | 'stops' | 'leaves' | 'unknown';
 
+/** What one layer does with a packet, and why. */
 export interface ExplainStep {
   readonly layer: ExplainLayer;
   readonly outcome: ExplainOutcome;
@@ -41,6 +42,7 @@ export interface PacketExplanation {
   readonly evidence: ExplainEvidence;
 }
 
+/** What the agents of a sidecar's pods said last. */
 export interface ExplainEvidence {
   readonly instances: number;
   /** Of those: connected or degraded. */
@@ -69,6 +71,7 @@ export type PolicyWarningCode =
   | 'ROUTES_OVERLAP'
   | 'OPEN_GRANT';
 
+/** One thing that an intent says and its author may not have meant. */
 export interface PolicyWarning {
   readonly code: PolicyWarningCode;
   /** Of the request: `config.allowedNetworks.3`; of what is elsewhere: `cluster.pods.0`, `policy.grants.2`. */

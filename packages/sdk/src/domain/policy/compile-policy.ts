@@ -19,6 +19,7 @@ export interface PolicyBook {
   readonly advertiseRoutes: readonly string[];
 }
 
+/** All that a tailnet's policy is compiled from. */
 export interface PolicyInput {
   readonly members: readonly PolicyMember[];
   /**
@@ -32,22 +33,26 @@ export interface PolicyInput {
   readonly nodeAttributes?: readonly string[];
 }
 
+/** An allowed direction, as a policy file has it. */
 export interface Grant {
   readonly src: readonly string[];
   readonly dst: readonly string[];
   readonly ip: readonly string[];
   readonly via?: readonly string[];
 }
+/** Who may open a shell where, as a policy file has it. */
 export interface SshRule {
   readonly action: 'accept';
   readonly src: readonly string[];
   readonly dst: readonly string[];
   readonly users: readonly string[];
 }
+/** What devices get from the control plane, as a policy file has it. */
 export interface NodeAttribute {
   readonly target: readonly string[];
   readonly attr: readonly string[];
 }
+/** What the server tries before it takes a policy: one source, each target a host and a port. */
 export interface PolicyTest {
   readonly src: string;
   readonly accept?: readonly string[];

@@ -37,6 +37,7 @@ export interface NetworkPolicyEndpoint {
   readonly ports: readonly ServedPort[];
 }
 
+/** All that the NetworkPolicies of a book with a sidecar are made from. */
 export interface NetworkPoliciesInput {
   /** Of the attachment: each pod of the book carries it as a label. */
   readonly sidecarId: string;
