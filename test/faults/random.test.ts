@@ -14,7 +14,7 @@ const CALLS_PER_STEP = 40;
 
 let world: World;
 beforeAll(async () => {
-  world = await World.open({ name: 'r', ...SHORT_LIMITS });
+  world = await World.open({ name: 'r', restarts: true, ...SHORT_LIMITS });
 });
 afterAll(async () => {
   await world?.[Symbol.asyncDispose]();

@@ -27,6 +27,8 @@ export class ManagerProcess {
   readonly #child: ChildProcess;
   readonly #up = Promise.withResolvers<void>();
   #pool: Pool | undefined;
+  #isUp = false;
+  #isKilled = false;
 
   constructor({ number, program, settings }: { readonly number: number; readonly program: string; readonly settings: unknown }) {
     this.number = number;
@@ -44,6 +46,11 @@ export class ManagerProcess {
       this.#up.reject(ended.signal.reason);
       void this.#pool?.destroy();
     });
+  }
+
+  /** It ended by itself before it took a call: what it met at its start was wrong. */
+  get failedToStart(): boolean {
+    return this.ended.aborted && !this.#isUp && !this.#isKilled;
   }
 
   /** Resolves when it takes calls; rejects when it ended before. */
@@ -82,6 +89,7 @@ export class ManagerProcess {
 
   /** SIGKILL, and its end. */
   async kill(): Promise<void> {
+    if (!this.ended.aborted) this.#isKilled = true;
     this.#child.kill('SIGKILL');
     if (this.ended.aborted) return;
     await new Promise<void>((resolve) => {
@@ -98,6 +106,7 @@ export class ManagerProcess {
     const told = JSON.parse(line) as { readonly port: number; readonly adapters: unknown };
     this.adapters = told.adapters;
     this.#pool = new Pool(`http://127.0.0.1:${told.port}`, { connections: 64, headersTimeout: 0, bodyTimeout: 0 });
+    this.#isUp = true;
     this.#up.resolve();
   }
 

@@ -19,6 +19,7 @@ const DIGEST = `sha256:${'0'.repeat(64)}`;
 const MANIFESTS = ['namespace', 'crds', 'rbac', 'customer-label'];
 const AGAIN_MS = 200;
 const CALL_WITHIN_MS = 60_000;
+const RESTART_AFTER_MS = 500;
 
 export interface WorldOptions {
   /** Distinguishes the names of worlds that run side by side. */
@@ -27,6 +28,8 @@ export interface WorldOptions {
   readonly manager?: Readonly<Record<string, unknown>>;
   readonly kubernetes?: Readonly<Record<string, number>>;
   readonly control?: Readonly<Record<string, number>>;
+  /** A manager that ends at its start is started again, as a Deployment does. One that ends later is a fault. Default: it is not. */
+  readonly restarts?: boolean;
 }
 
 /** A real API server with controllers, a simulated control plane, a proxy before each, a node, and a manager as a process. */
@@ -45,6 +48,8 @@ export class World implements AsyncDisposable {
   replacedAtMs = performance.now();
   readonly #stack: AsyncDisposableStack;
   readonly #settings: unknown;
+  readonly #restarts: boolean;
+  #isClosed = false;
   #processes = 1;
   #customers = 0;
 
@@ -62,6 +67,7 @@ export class World implements AsyncDisposable {
     ({ admin: this.admin, control: this.control, attribution: this.attribution, log: this.log, proxies: this.proxies } = parts);
     this.#stack = parts.stack;
     this.#settings = parts.settings;
+    this.#restarts = parts.options.restarts ?? false;
     const report = async (token: string, document: unknown): Promise<number> =>
       (await this.manager.post('/v1/reports', document, { authorization: `Bearer ${token}` })).status;
     this.node = new SimulatedNode({ admin: this.admin, control: this.control, report });
@@ -149,12 +155,24 @@ export class World implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.node.stop();
+    this.#isClosed = true;
     await this.manager.kill();
     await this.#stack.disposeAsync();
   }
 
   #spawn(): ManagerProcess {
-    return new ManagerProcess({ number: this.#processes, program: process.env['BIFROST_FAULTS_PROGRAM'] ?? '', settings: this.#settings });
+    const manager = new ManagerProcess({
+      ...{ number: this.#processes, settings: this.#settings },
+      program: process.env['BIFROST_FAULTS_PROGRAM'] ?? '',
+    });
+    if (this.#restarts) manager.ended.addEventListener('abort', () => void this.#startAgain(manager), { once: true });
+    return manager;
+  }
+
+  async #startAgain(ended: ManagerProcess): Promise<void> {
+    if (!ended.failedToStart) return;
+    await pause(RESTART_AFTER_MS);
+    if (this.manager === ended && !this.#isClosed) await this.replaceManager();
   }
 }
 
