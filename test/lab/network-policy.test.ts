@@ -119,7 +119,7 @@ describe('the enforcer: what a policy cuts was open before, and is again after',
     ['a namespace by expression', () => [egress({ to: [notIn(A)] })], ['sender far:8080']],
     ['addresses, some excepted', (near) => [egress({ to: [block('10.244.0.0/24', `${near}/32`, `${NODE}/32`)] })], ['sender far:8080']],
     ['the node, by protocol and port', () => [egress({ to: [block(`${NODE}/32`)], ports: [{ protocol: 'UDP', port: 53 }] })], ['sender dns']],
-    ['a range of ports', () => [egress({ ports: [{ port: 8081, endPort: 9000 }] })], ['sender near:8081']],
+    ['a range of ports', () => [egress({ ports: [{ port: 8081, endPort: 9911 }] })], ['sender near:8081', 'sender node']],
     ['a port by name', () => [egress({ to: [pods('near')], ports: [{ port: 'http' }] })], ['sender near:8080', 'sender service']],
     ['two policies add up', () => [egress({ to: [space(B)] }), egress({ ports: [{ port: 9911 }] })], ['sender far:8080', 'sender node']],
   ];
@@ -226,6 +226,12 @@ describe('what Bifrost writes for a book with a sidecar', () => {
     await stage.reaches(await book(), customer);
     const from = Date.now();
     await eventually('a report comes', async () => Date.now() - (await sinceReportMs()) > from);
+  });
+
+  test('without its rule for DNS no name is known: its UDP goes to nothing that is the cluster’s', async () => {
+    await using _ours = await inForce(without(({ ports = [] }) => ports.some(({ port }) => port === 53)));
+    await eventually('no answer of DNS', async () => !(await passesTo('dns')));
+    await stage.reaches(await book(), customer);
   });
 
   test('without its rule for ingest there are no reports', async () => {
