@@ -4,11 +4,14 @@ import type { Side, Treat } from './exchange.ts';
 import type { Fault } from './faults.ts';
 import { touchAll } from './hand.ts';
 import { readLedger } from './ledger.ts';
+import { LEAST_FAULTED_CALLS } from './limits.ts';
 import { converge } from './lives.ts';
 import type { Life } from './steps.ts';
 import type { World } from './world.ts';
 
 const LASTS_MS = 6_000;
+/** Where each call hangs until its time is over, so long until enough have met it. */
+const LONGEST_MS = 30_000;
 
 export interface Outage {
   /** All requests of the manager on that side, per minute, while nothing went through. */
@@ -32,26 +35,28 @@ export async function outage(world: World, { fault, side, lives }: { fault: Faul
   };
   const podsBefore = await pods();
   const begunAt = world.exchanges.length;
+  const fromMs = performance.now();
+  const askedOf = () => world.exchanges.slice(begunAt).filter((exchange) => exchange.side === side);
+  const faultedOf = (): number => askedOf().filter(({ isFaulted }) => isFaulted).length;
   {
     const treatmentOf = fault.begin();
     const treat: Treat = (exchange) => (exchange.side === side ? (fault.treatment ?? treatmentOf(exchange)) : undefined);
     using _lasting = world.treat(treat);
     if (side === 'kubernetes') world.breakWatches();
-    for (const endsMs = performance.now() + LASTS_MS; performance.now() < endsMs; ) {
+    for (let sinceMs = 0; sinceMs < LASTS_MS || (faultedOf() < LEAST_FAULTED_CALLS && sinceMs < LONGEST_MS); sinceMs = performance.now() - fromMs) {
       // Hints all the time: without work nothing is asked, and nothing can go wrong.
       for (const { customer } of lives) await touchAll(world.admin, customer);
       await pause(1_000);
     }
   }
-  const asked = world.exchanges.slice(begunAt).filter((exchange) => exchange.side === side);
-  const faultedCalls = asked.filter(({ isFaulted }) => isFaulted).length;
+  const [lastedMs, asked, faultedCalls] = [performance.now() - fromMs, askedOf(), faultedOf()];
   const phases = lives.map(({ customer }) => String(world.mirror.list('attachments', customer.id)[0]?.['status']?.phase));
   const begunMs = performance.now();
   if (side === 'kubernetes') world.breakWatches();
   await Promise.all(lives.map((life) => worksAgain(world, life)));
   for (const life of lives) await converge(world, life);
   const recoveredMs = Math.round(performance.now() - begunMs);
-  const callsPerMinute = Math.round((asked.length * 60_000) / LASTS_MS);
+  const callsPerMinute = Math.round((asked.length * 60_000) / lastedMs);
   return { callsPerMinute, faultedCalls, recoveredMs, podsBefore, podsAfter: await pods(), phases };
 }
 
