@@ -2,6 +2,7 @@ import { type ClientHttp2Session, connect } from 'node:http2';
 import { NetworkManager } from '@bifrost/types/proto';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Pool } from 'undici';
+import { framed } from '../envoy/support/raw-grpc.ts';
 
 export interface Sides<Where> {
   readonly ours: Where;
@@ -35,13 +36,7 @@ export interface Caller extends AsyncDisposable {
 
 const service = `/${NetworkManager.typeName}/`;
 
-/** A gRPC frame; clients are as bare as can be, so that the servers' time is what is measured. */
-function framed(message: Uint8Array): Buffer {
-  const head = Buffer.alloc(5);
-  head.writeUInt32BE(message.length, 1);
-  return Buffer.concat([head, message]);
-}
-
+/** Clients are as bare as can be, so that the servers' time is what is measured. */
 const headersOf = (method: string, apiKey: string) => ({
   ':method': 'POST',
   ':path': `${service}${method}`,

@@ -1,4 +1,5 @@
 import type { Condition } from '@bifrost/types/core';
+import { isUp } from './connectivity.ts';
 import type { Reason, SidecarSpec, SidecarState, TailnetSpec, TailnetState } from './model.ts';
 
 /** A condition as it stands, without its history. */
@@ -83,7 +84,7 @@ function upgraded({ total, done, finished, haltedBy }: NonNullable<TailnetState[
 /** `Attached` and `Ready` always; `OnTrial` while a changed fragment has to prove itself; `Reverted` after it has not. */
 export function sidecarConditions(state: SidecarState, { spec, ...look }: Look & { readonly spec: SidecarSpec }): readonly Condition[] {
   const { phase, reason } = state;
-  const ready = phase === 'connected' || phase === 'degraded';
+  const ready = isUp(phase);
   return withHistory(
     state.conditions,
     [

@@ -13,6 +13,9 @@ export const NEXT = {
   unknown: { healthy: 'connected', impaired: 'degraded', broken: 'disconnected', silent: 'unknown' },
 } as const satisfies Record<ConnectionState, Record<Fact, ConnectionState>>;
 
+/** Its packets pass, if not as they should. */
+export const isUp = (status: SidecarStatus | undefined): boolean => status === 'connected' || status === 'degraded';
+
 /** How an instance stands, with what hysteresis needs to remember. */
 export interface Connection {
   readonly state: ConnectionState;

@@ -1,5 +1,6 @@
 import { type ExplainInput, explainRequestSchema, parseOrThrow } from '@bifrost/types';
 import { BifrostError, type ExplainEvidence, type PacketExplanation } from '@bifrost/types/core';
+import { isUp } from '../domain/connectivity.ts';
 import { type GuardRule, liveGuardRules, PREFERENCES } from '../domain/guard.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { type ExplainedDevice, explainPacket } from '../domain/policy/explain-packet.ts';
@@ -30,7 +31,7 @@ function evidenceOf(context: Context, { key }: StoredSidecar): ExplainEvidence {
   const heard = instances.filter(({ reported }) => reported).map(({ heardAtMs }) => heardAtMs);
   return {
     instances: instances.length,
-    connectedInstances: instances.filter(({ connection: { state } }) => state === 'connected' || state === 'degraded').length,
+    connectedInstances: instances.filter(({ connection }) => isUp(connection.state)).length,
     ...(heard.length === 0 ? {} : { lastReportAt: new Date(Math.max(...heard)) }),
   };
 }

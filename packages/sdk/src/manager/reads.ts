@@ -1,4 +1,5 @@
 import type { ConnectionMetric, NetworkStatus } from '@bifrost/types/core';
+import { isUp } from '../domain/connectivity.ts';
 import { mean } from '../domain/mean.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Call, Context } from './context.ts';
@@ -6,8 +7,6 @@ import type { Instance } from './instances.ts';
 import { isVisible } from './scope.ts';
 import { connectivityOf } from './sidecar-view.ts';
 import { requireTailnet, statusOfTailnet } from './tailnet-calls.ts';
-
-const isUp = ({ connection }: Instance): boolean => connection.state === 'connected' || connection.state === 'degraded';
 
 interface Sums {
   readonly connected: readonly Instance[];
@@ -20,7 +19,7 @@ interface Sums {
 function sum(context: Context, sidecars: readonly StoredSidecar[]): Sums {
   const instances = sidecars.flatMap(({ key }) => context.instances.of(key));
   const traffic = sidecars.map(({ key }) => context.instances.traffic(key));
-  const connected = instances.filter(isUp);
+  const connected = instances.filter(({ connection }) => isUp(connection.state));
   const times = traffic.map(({ lastActivityMs }) => lastActivityMs).filter((time) => time !== undefined);
   return {
     connected,
@@ -48,8 +47,7 @@ export async function getNetworkStatus(context: Context, tailnetName: string, ca
     connectedSidecars: sidecars.flatMap((sidecar) => {
       const { status, ipAddress } = connectivityOf(context, sidecar);
       const { sidecarId, workload } = sidecar.spec;
-      const isConnected = status === 'connected' || status === 'degraded';
-      return isConnected && ipAddress !== undefined ? [{ sidecarId, bookDeployment: workload.name, status, ipAddress }] : [];
+      return isUp(status) && ipAddress !== undefined ? [{ sidecarId, bookDeployment: workload.name, status, ipAddress }] : [];
     }),
   };
 }

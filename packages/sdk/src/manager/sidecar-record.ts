@@ -1,5 +1,5 @@
 import type { BifrostError } from '@bifrost/types/core';
-import { statusOfInstances } from '../domain/connectivity.ts';
+import { isUp, statusOfInstances } from '../domain/connectivity.ts';
 import type { InstanceState, Reason, SidecarState, StoredSidecar } from '../domain/model.ts';
 import { planPhase, planWaiting } from '../domain/reconcile-plan.ts';
 import type { Workload } from '../ports/index.ts';
@@ -27,7 +27,7 @@ export async function recordState(
   const { reason: _reason, waitingSinceMs: _since, ...rest } = sidecar.state;
   const deadlineMs = settings.attachDeadlineMs;
   const nowMs = clock.nowMs();
-  const everConnected = sidecar.state.everConnected === true || instances.some(({ status }) => status === 'connected' || status === 'degraded');
+  const everConnected = sidecar.state.everConnected === true || instances.some(({ status }) => isUp(status));
   const { waitingSinceMs = nowMs } = sidecar.state;
   const wholeMs = Math.max(deadlineMs, judgedFromMs(context, sidecar.spec.tailnetName, deadlineMs) - waitingSinceMs);
   const wanted = everConnected || told.stopped ? 0 : workload.replicas;

@@ -119,9 +119,13 @@ async function render(context: Context, { tailnet, config, workload, sidecarId, 
   return fragment;
 }
 
+/** The cluster's ranges, where anybody tells them. */
+export const knownRanges = async ({ settings, cluster }: Context, call: Call): Promise<ClusterRanges | undefined> =>
+  settings.clusterRanges ?? cluster.topology.ranges(call);
+
 /** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */
-async function rangesOf({ settings, cluster }: Context, call: Call): Promise<ClusterRanges> {
-  const ranges = settings.clusterRanges ?? (await cluster.topology.ranges(call));
+async function rangesOf(context: Context, call: Call): Promise<ClusterRanges> {
+  const ranges = await knownRanges(context, call);
   if (ranges !== undefined) return ranges;
   throw new BifrostError({
     code: 'CLUSTER_RANGES_UNKNOWN',

@@ -1,3 +1,4 @@
+import { isUp } from '../domain/connectivity.ts';
 import type { Reason, StoredSidecar, Trial } from '../domain/model.ts';
 import { LABELS } from '../domain/names.ts';
 import { planTrial } from '../domain/reconcile-plan.ts';
@@ -49,7 +50,7 @@ function podsOnTrial(context: Context, { sidecar, pods }: Look) {
     .filter((pod) => !pod.deleting && !isFinished(pod))
     .map(({ uid, annotations }) => {
       const state = context.instances.get(uid)?.connection.state;
-      return { isNew: annotations[LABELS.fragment] === hash, connected: state === 'connected' || state === 'degraded' };
+      return { isNew: annotations[LABELS.fragment] === hash, connected: isUp(state) };
     });
 }
 

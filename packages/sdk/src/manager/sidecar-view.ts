@@ -1,5 +1,5 @@
 import type { AttachSidecarResponse, Made, Sidecar, SidecarInstance, SidecarStatus } from '@bifrost/types/core';
-import { statusOfInstances } from '../domain/connectivity.ts';
+import { isUp, statusOfInstances } from '../domain/connectivity.ts';
 import type { InstanceState, StoredSidecar } from '../domain/model.ts';
 import type { Context, Found } from './context.ts';
 import { etagOf } from './etags.ts';
@@ -19,12 +19,10 @@ function shownStatus({ deleting, state }: StoredSidecar, instances: readonly Ins
   return state.phase === 'failed' || state.phase === 'detaching' ? state.phase : statusOfInstances(instances.map(({ status }) => status));
 }
 
-const isUp = ({ status }: InstanceState): boolean => status === 'connected' || status === 'degraded';
-
 /** How a sidecar's instances are, and what that makes of it. `ipAddress` is the one that has been up for longest. */
 export function connectivityOf(context: Context, sidecar: StoredSidecar) {
   const instances = shownInstances(context, sidecar);
-  const oldest = [...instances].sort((a, b) => a.sinceMs - b.sinceMs).find((instance) => isUp(instance) && instance.ipAddress !== undefined);
+  const oldest = [...instances].sort((a, b) => a.sinceMs - b.sinceMs).find((instance) => isUp(instance.status) && instance.ipAddress !== undefined);
   return { instances, status: shownStatus(sidecar, instances), ipAddress: oldest?.ipAddress };
 }
 

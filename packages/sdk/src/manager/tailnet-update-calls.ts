@@ -1,6 +1,14 @@
 import { parseOrThrow, type UpdateTailnetInput, updateTailnetRequestSchema } from '@bifrost/types';
-import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateTailnetRequest } from '@bifrost/types/core';
-import type { ClusterRanges, StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
+import {
+  BifrostError,
+  type ChangePlan,
+  type NetworkConfiguration,
+  type PolicyWarning,
+  type Rollout,
+  type Tailnet,
+  type UpdateTailnetRequest,
+} from '@bifrost/types/core';
+import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { accessChange } from '../domain/policy/access-change.ts';
 import { lintIntent } from '../domain/policy/lint-intent.ts';
 import { audited } from './audited.ts';
@@ -9,6 +17,7 @@ import { type Change, requireMatch } from './etags.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
+import { knownRanges } from './sidecar-render.ts';
 import { requireTailnet, tailnetView, writeTailnet } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade } from './tailnet-upgrade.ts';
 
@@ -43,7 +52,7 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
   const ownedByCreator = affected.filter(({ spec: { mode } }) => mode === 'inject').map(({ spec: { sidecarId } }) => sidecarId);
   const access = accessChange(tailnet.spec.config, config);
   const isSame = access.gained.length === 0 && access.lost.length === 0 && access.devices === 'same';
-  const warnings = changes.some((path) => path.startsWith('config.')) ? lintIntent({ config, ...(await known(context, call)) }) : [];
+  const warnings = changes.some((path) => path.startsWith('config.')) ? await warningsOf(context, config, call) : [];
   return {
     tailnet,
     spec,
@@ -52,9 +61,9 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
 }
 
 /** A plan is worth having also where the cluster does not tell its ranges. */
-async function known({ settings, cluster }: Context, call: Call): Promise<{ readonly ranges?: ClusterRanges }> {
-  const ranges = settings.clusterRanges ?? (await cluster.topology.ranges(call));
-  return ranges === undefined ? {} : { ranges };
+async function warningsOf(context: Context, config: NetworkConfiguration, call: Call): Promise<readonly PolicyWarning[]> {
+  const ranges = await knownRanges(context, call);
+  return lintIntent({ config, ...(ranges === undefined ? {} : { ranges }) });
 }
 
 /** A guard that takes no orders, and proxy variables, are those of the pod's start: another configuration holds from the next pod on. */

@@ -1,5 +1,6 @@
 import { BifrostError, type NetworkConfiguration } from '@bifrost/types/core';
 import { withoutSidecar } from '../domain/attach-plan.ts';
+import { isUp } from '../domain/connectivity.ts';
 import type { SidecarSpec, StoredSidecar, StoredTailnet, Trial, UpgradeState, UpgradeWish } from '../domain/model.ts';
 import { planWave, type UpgradeMember } from '../domain/upgrade-plan.ts';
 import type { Workload } from '../ports/index.ts';
@@ -142,7 +143,7 @@ export const previousOf = ({ trial, previous, config, fragment, networkMode, ren
 
 export function trialOf({ clock }: Context, { spec, state: { phase } }: StoredSidecar, trialMs: number): Trial {
   const sinceMs = clock.nowMs();
-  const wasHealthy = spec.trial?.wasHealthy ?? (phase === 'connected' || phase === 'degraded');
+  const wasHealthy = spec.trial?.wasHealthy ?? isUp(phase);
   return { sinceMs, deadlineMs: sinceMs + trialMs, wasHealthy };
 }
 

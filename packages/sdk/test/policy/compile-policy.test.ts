@@ -2,20 +2,25 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compilePolicy, type PolicyInput } from '../../src/domain/policy/compile-policy.ts';
 import { bookTagOf, customerTagsOf } from '../../src/domain/policy/identity-tags.ts';
-import { judgePacket, readPolicy } from '../../src/domain/policy/judge-policy.ts';
+import { type JudgedPolicy, judgePacket, readPolicy } from '../../src/domain/policy/judge-policy.ts';
 import { mergePolicy } from '../../src/domain/policy/policy-document.ts';
-import { ADDRESSES, type Customer, customerOf, digest, isWanted, world } from './worlds.ts';
+import { ADDRESSES, type Customer, customerOf, digest, isOurs, isWanted, world } from './worlds.ts';
 
-const isOurs = (tag: string): boolean => tag.startsWith('tag:bifrost-');
 const textOf = (input: PolicyInput): string => mergePolicy('{}', compilePolicy(input), isOurs);
 const membersOf = (customers: readonly Customer[]) => customers.map(({ member }) => member);
+
+/** The policy of a tailnet that they share, as it is read back. */
+function sharedBy(customers: readonly Customer[]): JudgedPolicy {
+  const policy = readPolicy(textOf({ members: membersOf(customers), shared: true }));
+  if (policy === undefined) throw new Error('not a policy');
+  return policy;
+}
 
 describe('a compiled policy, read back', () => {
   it('lets a book reach what its customer’s intent says, packet by packet, and nothing else', () => {
     fc.assert(
       fc.property(world, (customers) => {
-        const policy = readPolicy(textOf({ members: membersOf(customers), shared: true }));
-        if (policy === undefined) throw new Error('not a policy');
+        const policy = sharedBy(customers);
         for (const from of customers) {
           for (const to of customers) {
             for (const address of ADDRESSES) {
@@ -38,8 +43,7 @@ describe('a compiled policy, read back', () => {
   it('lets devices of a customer reach each other where the access policy says so, and never another’s', () => {
     fc.assert(
       fc.property(world, (customers) => {
-        const policy = readPolicy(textOf({ members: membersOf(customers), shared: true }));
-        if (policy === undefined) throw new Error('not a policy');
+        const policy = sharedBy(customers);
         for (const from of customers) {
           for (const to of customers) {
             const { accessPolicy, blockedNetworks } = from.member.config;
@@ -85,8 +89,7 @@ describe('a compiled policy, read back', () => {
     fc.assert(
       fc.property(world, (customers) => {
         const input = { members: membersOf(customers), shared: true };
-        const policy = readPolicy(textOf(input));
-        if (policy === undefined) throw new Error('not a policy');
+        const policy = sharedBy(customers);
         for (const { src, accept = [], deny = [] } of compilePolicy(input).tests) {
           const from = customers.find(({ member }) => member.sourceTags[0] === src);
           if (from === undefined) throw new Error('a test of nobody');

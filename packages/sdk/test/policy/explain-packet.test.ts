@@ -3,7 +3,7 @@ import { guardRules } from '../../src/domain/guard.ts';
 import { compilePolicy } from '../../src/domain/policy/compile-policy.ts';
 import { explainPacket, type PacketSurroundings } from '../../src/domain/policy/explain-packet.ts';
 import { mergePolicy } from '../../src/domain/policy/policy-document.ts';
-import { customerOf } from './worlds.ts';
+import { customerOf, isOurs } from './worlds.ts';
 
 const config = {
   allowedNetworks: ['10.0.0.0/8'],
@@ -14,7 +14,7 @@ const config = {
 const { member, book, router } = customerOf('acme', config, 0);
 const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['10.250.0.1/32'] };
 const guard = guardRules({ ...config, ranges, servedPorts: [], directAddresses: [] });
-const policyText = mergePolicy('{}', compilePolicy({ members: [member], shared: true }), (tag) => tag.startsWith('tag:bifrost-'));
+const policyText = mergePolicy('{}', compilePolicy({ members: [member], shared: true }), isOurs);
 const gateway = { ...router, name: 'gateway', connected: true };
 const input: PacketSurroundings = {
   ...{ address: '10.1.0.10', port: 443, protocol: 'tcp', from: book, guard, acceptRoutes: true, policyText },

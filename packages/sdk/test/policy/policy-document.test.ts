@@ -3,8 +3,8 @@ import { parse } from 'jsonc-parser';
 import { describe, expect, it } from 'vitest';
 import { compilePolicy, type PolicySections } from '../../src/domain/policy/compile-policy.ts';
 import { mergePolicy, parsePolicyText } from '../../src/domain/policy/policy-document.ts';
+import { isOurs } from './worlds.ts';
 
-const isOurs = (tag: string): boolean => tag.startsWith('tag:bifrost-');
 const config = { allowedNetworks: ['10.0.0.0/8'], blockedNetworks: ['10.9.0.0/16'], accessPolicy: 'standard', enableLogging: false } as const;
 const sections = compilePolicy({
   shared: false,

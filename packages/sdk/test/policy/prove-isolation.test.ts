@@ -5,9 +5,8 @@ import { compilePolicy } from '../../src/domain/policy/compile-policy.ts';
 import { type JudgedPacket, judgePacket, readPolicy } from '../../src/domain/policy/judge-policy.ts';
 import { mergePolicy } from '../../src/domain/policy/policy-document.ts';
 import { type ProvenCustomer, proveIsolation } from '../../src/domain/policy/prove-isolation.ts';
-import { ADDRESSES, type Customer, customerOf, world } from './worlds.ts';
+import { ADDRESSES, type Customer, customerOf, isIn, isOurs, world } from './worlds.ts';
 
-const isOurs = (tag: string): boolean => tag.startsWith('tag:bifrost-');
 const compiled = (customers: readonly Customer[]): string =>
   mergePolicy('{}', compilePolicy({ members: customers.map(({ member }) => member), shared: true }), isOurs);
 
@@ -30,7 +29,7 @@ function* leaks(text: string, customers: readonly Customer[]): Generator<readonl
         for (const target of [to.book, to.router]) {
           for (const address of [
             ...target.addresses,
-            ...(target === to.router ? ADDRESSES.filter((one) => target.routes.some((route) => inside(one, route))) : []),
+            ...(target === to.router ? ADDRESSES.filter((one) => target.routes.some((route) => isIn(one, route))) : []),
           ]) {
             const packet = { from: sender, to: target, address, port: 443, protocol: 'tcp' } as const;
             if (judgePacket(policy, packet).verdict === 'allowed') yield [from, to, packet];
@@ -40,9 +39,6 @@ function* leaks(text: string, customers: readonly Customer[]): Generator<readonl
     }
   }
 }
-const inside = (address: string, route: string): boolean => isIn(address, route);
-
-import { isIn } from './worlds.ts';
 
 const two: fc.Arbitrary<readonly Customer[]> = world.filter((customers) => customers.length > 1);
 

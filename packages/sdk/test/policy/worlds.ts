@@ -6,6 +6,9 @@ import type { PolicyMember } from '../../src/domain/policy/compile-policy.ts';
 import { bookTagOf, customerTagsOf } from '../../src/domain/policy/identity-tags.ts';
 import type { JudgedDevice } from '../../src/domain/policy/judge-policy.ts';
 
+/** Tags of our devices. */
+export const isOurs = (tag: string): boolean => tag.startsWith('tag:bifrost-');
+
 export const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** Networks of a few bits, so that they meet: 10.0.0.0/28 to /32, and the same of IPv6. */

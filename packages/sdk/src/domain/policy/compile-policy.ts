@@ -1,5 +1,5 @@
 import { formatAddress, type NetworkConfiguration, networkOf, parseCidr } from '@bifrost/types/core';
-import { reachOf } from './reach.ts';
+import { type Reach, reachOf } from './reach.ts';
 
 /** One customer's place in a tailnet, as it is wanted. */
 export interface PolicyMember {
@@ -69,6 +69,9 @@ export interface PolicySections {
   readonly tests: readonly PolicyTest[];
 }
 
+/** With what its intent grants, which grants and tests speak of. */
+type ReachingMember = PolicyMember & { readonly reach: Reach };
+
 const ANY_PORT = ['*'] as const;
 /** A port that tests ask for: what we grant is granted on all of them. */
 const TESTED_PORT = 443;
@@ -90,13 +93,15 @@ export function compilePolicy(input: PolicyInput): PolicySections {
   const { members, shared, ownerTags = [], nodeAttributes = [] } = input;
   const tags = sorted(members.flatMap(({ sourceTags, routerTag, books }) => [...sourceTags, routerTag, ...books.map(({ tag }) => tag)]));
   const attributes = sorted(nodeAttributes);
+  const hasOthers = shared && members.length > 1;
+  const reaching = members.map((member) => ({ ...member, reach: reachOf(member.config) }));
   return {
     tagOwners: Object.fromEntries(tags.map((tag) => [tag, sorted(ownerTags)])),
     autoApprovers: { routes: approvers(members) },
-    grants: byText(members.flatMap((member) => grantsOf(member, input))),
+    grants: byText(reaching.flatMap((member) => grantsOf(member, input))),
     ssh: byText(members.flatMap(sshOf)),
     nodeAttrs: attributes.length === 0 ? [] : byText(members.map(({ sourceTags }) => ({ target: sorted(sourceTags), attr: attributes }))),
-    tests: byText(members.flatMap((member, index) => testsOf(member, shared ? members[(index + 1) % members.length] : undefined))),
+    tests: byText(reaching.flatMap((member, index) => testsOf(member, hasOthers ? members[(index + 1) % members.length] : undefined))),
   };
 }
 
@@ -109,8 +114,7 @@ function approvers(members: readonly PolicyMember[]): Readonly<Record<string, re
   return Object.fromEntries([...routes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([network, who]) => [network, sorted(who)]));
 }
 
-function grantsOf({ sourceTags, routerTag, config, books }: PolicyMember, { shared }: PolicyInput): readonly Grant[] {
-  const { networks, devices } = reachOf(config);
+function grantsOf({ sourceTags, routerTag, books, reach: { networks, devices } }: ReachingMember, { shared }: PolicyInput): readonly Grant[] {
   const src = sorted(sourceTags);
   const own = sorted([...sourceTags, routerTag]);
   const offering = books.filter(({ advertiseRoutes }) => advertiseRoutes.length > 0);
@@ -138,12 +142,12 @@ function targetOf(network: string): string {
 }
 
 /** The server itself refuses a policy under which a granted network is not reached, or a blocked one, or a neighbour, is. */
-function testsOf(member: PolicyMember, neighbour: PolicyMember | undefined): readonly PolicyTest[] {
-  const [src] = sorted(member.sourceTags);
+function testsOf({ sourceTags, config, reach }: ReachingMember, neighbour: PolicyMember | undefined): readonly PolicyTest[] {
+  const [src] = sorted(sourceTags);
   if (src === undefined) return [];
-  const accept = sorted(reachOf(member.config).networks.slice(0, MAX_TESTED).map(targetOf));
-  const others = neighbour === undefined || neighbour === member ? [] : [...neighbour.sourceTags, neighbour.routerTag];
-  const deny = sorted([...member.config.blockedNetworks.slice(0, MAX_TESTED).map(targetOf), ...others.map((tag) => `${tag}:${TESTED_PORT}`)]);
+  const accept = sorted(reach.networks.slice(0, MAX_TESTED).map(targetOf));
+  const others = neighbour === undefined ? [] : [...neighbour.sourceTags, neighbour.routerTag];
+  const deny = sorted([...config.blockedNetworks.slice(0, MAX_TESTED).map(targetOf), ...others.map((tag) => `${tag}:${TESTED_PORT}`)]);
   if (accept.length === 0 && deny.length === 0) return [];
   return [{ src, ...(accept.length === 0 ? {} : { accept }), ...(deny.length === 0 ? {} : { deny }) }];
 }

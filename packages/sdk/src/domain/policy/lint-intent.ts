@@ -1,8 +1,8 @@
 import { type Cidr, cidrContains, cidrsOverlap, type NetworkConfiguration, type PolicyWarning, parseCidr } from '@bifrost/types/core';
 import { excludeCidr } from 'cidr-tools';
+import { TAILNET_NETWORKS } from '../guard.ts';
 import type { ClusterRanges } from '../model.ts';
 import { type JudgedPolicy, readPolicy } from './judge-policy.ts';
-import { DEVICE_RANGES } from './reach.ts';
 
 export interface LintInput {
   readonly config: NetworkConfiguration;
@@ -25,7 +25,7 @@ const named = (texts: readonly string[], at: string): readonly Named[] =>
     return cidr === undefined ? [] : [{ path: `${at}.${index}`, text, cidr }];
   });
 
-const devices = named(DEVICE_RANGES, 'devices');
+const devices = named(TAILNET_NETWORKS, 'devices');
 const isAmongDevices = ({ cidr }: Named): boolean => devices.some((range) => cidrsOverlap(range.cidr, cidr));
 
 /** What an intent says that its author may not have meant, each with the place where it stands. */

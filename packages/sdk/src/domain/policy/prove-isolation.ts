@@ -21,18 +21,16 @@ export interface IsolationFinding {
   readonly by: string;
 }
 
-type Customers = 'all' | ReadonlySet<string>;
-
 /** Who is meant by the selectors of rules. */
 class Directory {
   readonly #byTag = new Map<string, Set<string>>();
   readonly #nobody: ReadonlySet<string> = new Set();
   readonly #addresses: RangeOwners;
   readonly #networks: RangeOwners;
-  readonly all: ReadonlySet<string>;
+  readonly #all: ReadonlySet<string>;
 
   constructor(customers: readonly ProvenCustomer[]) {
-    this.all = new Set(customers.map(({ customerId }) => customerId));
+    this.#all = new Set(customers.map(({ customerId }) => customerId));
     for (const { customerId, tags } of customers) for (const tag of tags) this.#byTag.set(tag, (this.#byTag.get(tag) ?? new Set()).add(customerId));
     const hosts = (text: string): string[] => {
       const address = parseAddress(text);
@@ -49,27 +47,27 @@ class Directory {
   }
 
   /** Whose devices. */
-  devices(selector: Selector): Customers {
+  devices(selector: Selector): ReadonlySet<string> {
     if (selector.kind === 'tag') return this.ofTag(selector.tag);
     if (selector.kind === 'nobody') return this.#nobody;
-    return selector.kind === 'range' ? new Set(this.#addresses.overlapping(selector.range)) : 'all';
+    return selector.kind === 'range' ? new Set(this.#addresses.overlapping(selector.range)) : this.#all;
   }
 
   /** Whose devices, and whose networks behind them. */
-  destinations(selector: Selector): Customers {
-    if (selector.kind !== 'range') return this.devices(selector);
-    return new Set([...this.#addresses.overlapping(selector.range), ...this.#networks.overlapping(selector.range)]);
+  destinations(selector: Selector): ReadonlySet<string> {
+    const devices = this.devices(selector);
+    return selector.kind === 'range' ? new Set([...devices, ...this.#networks.overlapping(selector.range)]) : devices;
   }
 }
 
-/** By way of routers with these tags alone: whoever has none of them is out of reach. */
-function narrowed(found: Customers, { via }: JudgedRule, directory: Directory): Customers {
-  if (via === undefined) return found;
-  const carriers = new Set(via.flatMap((tag) => [...directory.ofTag(tag)]));
-  return found === 'all' ? carriers : new Set([...found].filter((customerId) => carriers.has(customerId)));
-}
+const union = (sets: readonly ReadonlySet<string>[]): ReadonlySet<string> => new Set(sets.flatMap((set) => [...set]));
 
-const among = (customers: Customers, all: ReadonlySet<string>): ReadonlySet<string> => (customers === 'all' ? all : customers);
+/** By way of routers with these tags alone: whoever has none of them is out of reach. */
+function narrowed(found: ReadonlySet<string>, { via }: JudgedRule, directory: Directory): ReadonlySet<string> {
+  if (via === undefined) return found;
+  const carriers = union(via.map((tag) => directory.ofTag(tag)));
+  return new Set([...found].filter((customerId) => carriers.has(customerId)));
+}
 
 /** One pair for each sender of a rule is enough to name it: a rule that opens all to all would have as many as there are pairs. */
 function* crossings(sources: ReadonlySet<string>, targets: ReadonlySet<string>): Generator<readonly [string, string], void, void> {
@@ -83,10 +81,8 @@ function* crossings(sources: ReadonlySet<string>, targets: ReadonlySet<string>):
 }
 
 function* findingsOf(rule: JudgedRule, directory: Directory): Generator<IsolationFinding, void, void> {
-  const sources = rule.src.map((selector) => directory.devices(selector));
-  const targets = rule.dst.map((selector) => narrowed(directory.destinations(selector), rule, directory));
-  const from = sources.includes('all') ? directory.all : new Set(sources.flatMap((some) => [...among(some, directory.all)]));
-  const to = targets.includes('all') ? directory.all : new Set(targets.flatMap((some) => [...among(some, directory.all)]));
+  const from = union(rule.src.map((selector) => directory.devices(selector)));
+  const to = narrowed(union(rule.dst.map((selector) => directory.destinations(selector))), rule, directory);
   for (const [a, b] of crossings(from, to)) yield { from: a, to: b, by: rule.name };
 }
 

@@ -1,8 +1,7 @@
 import type { NetworkConfiguration } from '@bifrost/types/core';
 import { excludeCidr, mergeCidr } from 'cidr-tools';
+import { TAILNET_NETWORKS } from '../guard.ts';
 
-/** Addresses of the devices of every tailnet. */
-export const DEVICE_RANGES = ['100.64.0.0/10', 'fd7a:115c:a1e0::/48'] as const;
 const EVERYWHERE = ['0.0.0.0/0', '::/0'] as const;
 
 /** What an intent grants. */
@@ -22,7 +21,7 @@ export interface Reach {
  */
 export function reachOf({ allowedNetworks, blockedNetworks, accessPolicy }: NetworkConfiguration): Reach {
   const from = accessPolicy === 'permissive' ? EVERYWHERE : allowedNetworks;
-  const networks = from.length === 0 ? [] : excludeCidr(mergeCidr([...from]), [...blockedNetworks, ...DEVICE_RANGES]);
-  const isEveryDeviceBlocked = excludeCidr([...DEVICE_RANGES], [...blockedNetworks]).length === 0;
+  const networks = from.length === 0 ? [] : excludeCidr(mergeCidr([...from]), [...blockedNetworks, ...TAILNET_NETWORKS]);
+  const isEveryDeviceBlocked = excludeCidr([...TAILNET_NETWORKS], [...blockedNetworks]).length === 0;
   return { networks, devices: accessPolicy !== 'restrictive' && !isEveryDeviceBlocked };
 }
