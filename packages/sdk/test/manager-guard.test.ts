@@ -24,7 +24,8 @@ describe('a changed configuration with a guard that takes orders', () => {
       changes: ['config.blockedNetworks'],
       rollouts: [],
       ownedByCreator: [],
-      access: { gained: ['10.99.0.0/16'], lost: ['10.1.0.10/32'], devices: 'same' },
+      access: { gained: ['10.99.0.0/16'], lost: ['10.1.0.10/32'], devices: 'same', books: [BOOK.bookDeploymentId] },
+      outputs: [{ output: 'guard', added: ['5100 to 10.1.0.10/32 prohibit'], removed: ['5100 to 10.99.0.0/16 prohibit'] }],
     });
     await world.manager.updateTailnet(BLOCKING);
     await world.quiet();

@@ -55,6 +55,21 @@ describe('bug: a configuration that changes while its policy is written', () => 
   });
 });
 
+describe('what an update would write', () => {
+  it('is told before, entry by entry and rule by rule, and is then there', async () => {
+    await using world = await active();
+    const update = { tailnetName, config: { allowedNetworks: ['10.0.0.0/8', '172.20.0.0/16'] } };
+    const { outputs = [] } = await world.manager.planUpdateTailnet(update);
+    expect(outputs.map(({ output }) => output)).toEqual(['tailnet-policy', 'guard']);
+    const added = outputs.flatMap((output) => output.added);
+    expect(added).toContain('autoApprovers.routes {"172.20.0.0/16":["tag:bifrost-router"]}');
+    expect(added).toContain('5110 to 172.20.0.0/16 lookup 52');
+    expect(await grantsFor('172.20.0.0/16')(world)).toBe(false);
+    await world.manager.updateTailnet(update);
+    await world.until(() => grantsFor('172.20.0.0/16')(world), { limitMs: 120_000 });
+  });
+});
+
 describe('a policy in which somebody else writes', () => {
   const readPolicy = async (world: World) => (await controlOf(world)).readPolicy(call());
   const edit = async (world: World, change: (text: string) => string): Promise<void> => {

@@ -32,7 +32,7 @@ describe('updateTailnet', () => {
       changes: ['config.allowedNetworks'],
       rollouts: [{ bookDeploymentId: BOOK.bookDeploymentId, workload: world.book, changed: ['bifrost-guard'] }],
       ownedByCreator: [],
-      access: { gained: ['192.168.0.0/16'], lost: [], devices: 'same' },
+      access: { gained: ['192.168.0.0/16'], lost: [], devices: 'same', books: [BOOK.bookDeploymentId] },
       warnings: expect.arrayContaining([expect.objectContaining({ code: 'OVERLAPS_CLUSTER', path: 'config.allowedNetworks.0' })]),
     });
     const error = await refusal(world.manager.updateTailnet(WIDER));

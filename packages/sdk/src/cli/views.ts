@@ -164,15 +164,20 @@ function planLines(session: Session, plan: ChangePlan): readonly string[] {
 }
 
 /** Who gains and who loses, and what may be meant otherwise. */
-function accessLines({ access, warnings }: ChangePlan): readonly string[] {
+function accessLines({ access, outputs, warnings }: ChangePlan): readonly string[] {
   const devices = access === undefined ? '' : wordOf(DeviceAccessChangeSchema, access.devices);
   const list = (networks: readonly string[] = [], word: string): readonly string[] => {
     const all = [...networks, ...(devices === word ? ['the tailnet’s own devices'] : [])];
-    return all.length === 0 ? [] : [`books ${word === 'gained' ? 'gain' : 'lose'}: ${all.join(', ')}`];
+    return all.length === 0 ? [] : [`${access?.books.length ?? 0} books ${word === 'gained' ? 'gain' : 'lose'}: ${all.join(', ')}`];
   };
   return [
     ...list(access?.gained, 'gained'),
     ...list(access?.lost, 'lost'),
+    ...outputs.flatMap(({ output, added, removed }) => [
+      `${output}:`,
+      ...removed.map((entry) => `  - ${entry}`),
+      ...added.map((entry) => `  + ${entry}`),
+    ]),
     ...warnings.map(({ code, path, message }) => `warning: ${path}: ${message} (${code})`),
   ];
 }

@@ -11,7 +11,8 @@ interface PolicyWork extends Call {
   readonly control: TailnetControl;
 }
 
-const sectionsOf = ({ settings: { deviceTags, routerTag } }: Context, { spec: { config } }: StoredTailnet): PolicySections =>
+/** What the policy of a tailnet is to hold of ours. */
+export const sectionsOf = ({ settings: { deviceTags, routerTag } }: Context, { spec: { config } }: Pick<StoredTailnet, 'spec'>): PolicySections =>
   compilePolicy({ members: [{ sourceTags: deviceTags, routerTag, config, books: [] }], shared: false });
 
 /** Our name space, and whatever tags this installation gives to devices instead. */

@@ -9,7 +9,6 @@ import {
   type UpdateTailnetRequest,
 } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
-import { accessChange } from '../domain/policy/access-change.ts';
 import { lintIntent } from '../domain/policy/lint-intent.ts';
 import { audited } from './audited.ts';
 import { type Call, type Context, interruptPaused, sawTailnet } from './context.ts';
@@ -20,6 +19,7 @@ import { sameJson } from './same-json.ts';
 import { knownRanges } from './sidecar-render.ts';
 import { requireTailnet, tailnetView, writeTailnet } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade } from './tailnet-upgrade.ts';
+import { impactOf } from './update-impact.ts';
 
 interface Planned {
   readonly tailnet: StoredTailnet;
@@ -50,13 +50,12 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
   const affected = sidecars.filter((sidecar) => needsNewPods(sidecar, { before: tailnet.spec, now: spec }));
   const rollouts: readonly Rollout[] = affected.filter(isUpgradable).map((sidecar) => rolloutOf(sidecar, changedByNetwork(sidecar)));
   const ownedByCreator = affected.filter(({ spec: { mode } }) => mode === 'inject').map(({ spec: { sidecarId } }) => sidecarId);
-  const access = accessChange(tailnet.spec.config, config);
-  const isSame = access.gained.length === 0 && access.lost.length === 0 && access.devices === 'same';
+  const impact = impactOf(context, { before: tailnet, now: spec, sidecars });
   const warnings = changes.some((path) => path.startsWith('config.')) ? await warningsOf(context, config, call) : [];
   return {
     tailnet,
     spec,
-    plan: { changes, rollouts, ownedByCreator, ...(isSame ? {} : { access }), ...(warnings.length === 0 ? {} : { warnings }) },
+    plan: { changes, rollouts, ownedByCreator, ...impact, ...(warnings.length === 0 ? {} : { warnings }) },
   };
 }
 

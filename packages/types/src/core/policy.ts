@@ -58,6 +58,16 @@ export interface AccessChange {
   readonly lost: readonly string[];
   /** The tailnet's own devices. */
   readonly devices: 'same' | 'gained' | 'lost';
+  /** Ids of the book deployments that gain and lose this, on every port and protocol: those that have a sidecar in the tailnet now. Sorted. */
+  readonly books: readonly string[];
+}
+
+/** What a change writes elsewhere, in one of the places that enforce an intent. */
+export interface OutputChange {
+  readonly output: 'tailnet-policy' | 'guard';
+  /** In the place's own words: `grants {"src":…}`, `5100 to 10.9.0.0/16 prohibit`. Sorted. */
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
 }
 
 /** What may be meant otherwise. Nothing is refused for it. */

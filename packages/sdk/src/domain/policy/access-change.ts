@@ -4,7 +4,8 @@ import { type Reach, reachOf } from './reach.ts';
 
 const minus = (all: readonly string[], some: readonly string[]): readonly string[] => (all.length === 0 ? [] : excludeCidr([...all], [...some]));
 
-export function accessChange(before: NetworkConfiguration, after: NetworkConfiguration): AccessChange {
+/** What books gain and lose, whichever they are. */
+export function accessChange(before: NetworkConfiguration, after: NetworkConfiguration): Omit<AccessChange, 'books'> {
   const [from, to] = [reachOf(before), reachOf(after)];
   return {
     gained: minus(to.networks, from.networks),

@@ -51,6 +51,13 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
    * @generated from field: repeated bifrost.network.v1.PolicyWarning warnings = 5;
    */
   warnings: PolicyWarning[];
+
+  /**
+   * Of a tailnet: what would be written to whatever enforces its configuration.
+   *
+   * @generated from field: repeated bifrost.network.v1.OutputChange outputs = 6;
+   */
+  outputs: OutputChange[];
 };
 
 /**
@@ -58,6 +65,38 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
  * Use `create(ChangePlanSchema)` to create a new message.
  */
 export declare const ChangePlanSchema: GenMessage<ChangePlan>;
+
+/**
+ * What a change writes elsewhere, in one of the places that enforce an intent.
+ *
+ * @generated from message bifrost.network.v1.OutputChange
+ */
+export declare type OutputChange = Message<"bifrost.network.v1.OutputChange"> & {
+  /**
+   * `tailnet-policy`, `guard`.
+   *
+   * @generated from field: string output = 1;
+   */
+  output: string;
+
+  /**
+   * In the place's own words: `5100 to 10.9.0.0/16 prohibit`.
+   *
+   * @generated from field: repeated string added = 2;
+   */
+  added: string[];
+
+  /**
+   * @generated from field: repeated string removed = 3;
+   */
+  removed: string[];
+};
+
+/**
+ * Describes the message bifrost.network.v1.OutputChange.
+ * Use `create(OutputChangeSchema)` to create a new message.
+ */
+export declare const OutputChangeSchema: GenMessage<OutputChange>;
 
 /**
  * What a change of a network intent does to every book of its tailnet.
@@ -85,6 +124,13 @@ export declare type AccessChange = Message<"bifrost.network.v1.AccessChange"> & 
    * @generated from field: bifrost.network.v1.DeviceAccessChange devices = 3;
    */
   devices: DeviceAccessChange;
+
+  /**
+   * Ids of the book deployments that gain and lose this, on every port and protocol.
+   *
+   * @generated from field: repeated string books = 4;
+   */
+  books: string[];
 };
 
 /**

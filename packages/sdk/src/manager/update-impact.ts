@@ -1,0 +1,22 @@
+import type { ChangePlan } from '@bifrost/types/core';
+import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
+import { accessChange } from '../domain/policy/access-change.ts';
+import { guardChange, policyChange } from '../domain/policy/output-change.ts';
+import type { Context } from './context.ts';
+import { sectionsOf } from './tailnet-policy.ts';
+
+interface Update {
+  readonly before: StoredTailnet;
+  readonly now: TailnetSpec;
+  readonly sidecars: readonly StoredSidecar[];
+}
+
+/** What an update does to those who use the tailnet, and where it is written: the same configuration is enforced in several places. */
+export function impactOf(context: Context, { before, now, sidecars }: Update): Pick<ChangePlan, 'access' | 'outputs'> {
+  const access = accessChange(before.spec.config, now.config);
+  const isSame = access.gained.length === 0 && access.lost.length === 0 && access.devices === 'same';
+  const books = [...new Set(sidecars.filter(({ deleting }) => !deleting).map(({ spec }) => spec.bookDeploymentId))].sort();
+  const policy = now.tenancy === 'organization' ? policyChange(sectionsOf(context, before), sectionsOf(context, { spec: now })) : undefined;
+  const outputs = [policy, guardChange(before.spec.config, now.config)].filter((output) => output !== undefined);
+  return { ...(isSame ? {} : { access: { ...access, books } }), ...(outputs.length === 0 ? {} : { outputs }) };
+}
