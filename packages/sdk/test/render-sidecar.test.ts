@@ -73,6 +73,17 @@ describe('renderSidecar', () => {
     );
     expect(capabilities).toEqual([{ drop: ['ALL'], add: ['NET_ADMIN'] }, { drop: ['ALL'] }, { drop: ['ALL'], add: ['NET_ADMIN'] }]);
   });
+
+  it('bug: with ssh on, tailscale alone may set groups and users too, or whoever was let in got no shell', () => {
+    const capabilities = renderSidecar({ ...input, config: { ...input.config, enableSsh: true } }).initContainers.map(
+      ({ securityContext }) => (securityContext as { capabilities: unknown }).capabilities,
+    );
+    expect(capabilities).toEqual([
+      { drop: ['ALL'], add: ['NET_ADMIN'] },
+      { drop: ['ALL'] },
+      { drop: ['ALL'], add: ['NET_ADMIN', 'SETGID', 'SETUID'] },
+    ]);
+  });
 });
 
 describe('renderSidecar in userspace mode', () => {
@@ -101,6 +112,12 @@ describe('renderSidecar in userspace mode', () => {
 
   it('renders as in the golden file', async () => {
     await expect(`${JSON.stringify(renderSidecar(userspace), null, 2)}\n`).toMatchFileSnapshot('./golden/fragment-userspace.json');
+  });
+
+  it('has no shell for anybody: ssh is refused', () => {
+    expect(() => renderSidecar({ ...userspace, config: { ...input.config, enableSsh: true } })).toThrow(
+      expect.objectContaining({ code: 'WORKLOAD_UNSUPPORTED', issues: [expect.objectContaining({ path: 'config.enableSsh' })] }),
+    );
   });
 
   it('is admitted by pod security level restricted; twin: kernel mode is not', () => {

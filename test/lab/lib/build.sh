@@ -33,6 +33,7 @@ build() {
   module book book=.
   module control control=.
   module netpol netpol=.
+  module ssh ssh=.
   module tailscale tailscaled=tailscale.com/cmd/tailscaled tailscale=tailscale.com/cmd/tailscale containerboot=tailscale.com/cmd/containerboot
   module cni bridge=$plugins/main/bridge loopback=$plugins/main/loopback host-local=$plugins/ipam/host-local portmap=$plugins/meta/portmap bandwidth=$plugins/meta/bandwidth tuning=$plugins/meta/tuning
   module etcd etcd=go.etcd.io/etcd/server/v3

@@ -41,12 +41,12 @@ lab_leave() {
   rm -rf "$run/gateway-$name"
 }
 
-# lab_customer NAME -- COMMAND...: on that customer's machine; `tailscale` there means its own daemon, `book` the client of the books.
+# lab_customer NAME -- COMMAND...: on that customer's machine; `tailscale` there means its own daemon, `book` the client of the books, `ssh` the one of modules/ssh.
 lab_customer() {
   local name=$1; shift
   [ "${1:-}" != -- ] || shift
   [ -d "$run/gateway-$name" ] || fail "there is no gateway $name"
   if [ "$1" = tailscale ]; then shift; set -- "$run/cache/bin/tailscale" --socket="$run/gateway-$name/socket" "$@"; fi
-  if [ "$1" = book ]; then shift; set -- "$run/cache/bin/book" "$@"; fi
+  case $1 in book | ssh) set -- "$run/cache/bin/$1" "${@:2}" ;; esac
   inside ip netns exec "lab-$name" "$@"
 }

@@ -58,7 +58,7 @@ fill_pause() { cp "$bin/pause" "$1/"; printf 'FROM scratch\nCOPY pause /pause\nE
 fill_book() { cp "$bin/book" "$1/"; printf 'FROM scratch\nCOPY book /book\nUSER 65532:65532\nENTRYPOINT ["/book"]\n' > "$1/Dockerfile"; }
 
 # containerboot, tailscaled, tailscale, and what the guard needs: iproute2 (busybox has no prohibit rule), a shell, sleep. head, mv, grep and, for the liveness
-# probe, wget and timeout are busybox's, as in the official image.
+# probe, wget and timeout are busybox's, as in the official image; so are id and hostname, for shells.
 tailscale_tools() { local tool; for tool in ip dash sleep busybox; do readlink -f "$(command -v "$tool")"; done; }
 fill_tailscale() {
   local tool
@@ -69,7 +69,9 @@ fill_tailscale() {
   for tool in $(tailscale_tools); do with_libs "$tool" "$1/root"; done
   printf 'tcp 6 TCP\nudp 17 UDP\n' > "$1/root/etc/protocols" # `ip rule … ipproto tcp` looks there
   ln -s "$(readlink -f "$(command -v dash)")" "$1/root/bin/sh"
-  for tool in wget grep timeout head mv; do ln -s "$(readlink -f "$(command -v busybox)")" "$1/root/bin/$tool"; done
+  echo 'root:x:0:0:root:/tmp:/bin/sh' > "$1/root/etc/passwd" # whom Tailscale SSH lets in, the machine must know
+  echo 'root:x:0:' > "$1/root/etc/group"
+  for tool in wget grep timeout head mv id hostname; do ln -s "$(readlink -f "$(command -v busybox)")" "$1/root/bin/$tool"; done
   printf 'FROM scratch\nCOPY root/ /\nENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\nENTRYPOINT ["/usr/local/bin/containerboot"]\n' > "$1/Dockerfile"
 }
 

@@ -1,4 +1,4 @@
-import type { NetworkConfiguration, NetworkMode, SidecarConfiguration } from '@bifrost/types/core';
+import { BifrostError, type NetworkConfiguration, type NetworkMode, type SidecarConfiguration } from '@bifrost/types/core';
 import { withHash } from './fragment-hash.ts';
 import { guardScript, LIVE_PREFERENCES, type ServedPort, userspaceGuardScript } from './guard.ts';
 import { GUARD_FOLDER_LIMITS, GUARD_FOLDERS, guardProbe, NETWORK_HASH } from './live-guard.ts';
@@ -49,6 +49,11 @@ const networkAdministrator = {
   allowPrivilegeEscalation: false,
   capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] },
   seccompProfile: { type: 'RuntimeDefault' },
+} as const;
+/** A shell begins by setting its groups, also those of the user that it has already: without these rights nobody who is let in gets one. */
+const shellServer = {
+  ...networkAdministrator,
+  capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'SETGID', 'SETUID'] },
 } as const;
 /** What pod security level `restricted` asks for. */
 const unprivileged = (user: number) =>
@@ -207,7 +212,7 @@ function tailscale(input: RenderInput): ContainerShape {
     startupProbe: { httpGet: { path: '/healthz', port: PORTS.tailscaleHealth, scheme: 'HTTP' }, periodSeconds: 1, failureThreshold: 120 },
     livenessProbe: wedgeProbe(),
     resources: { requests: { cpu: '10m', memory: '64Mi' } },
-    securityContext: isUserspace(input) ? unprivileged(USERS.tailscale) : networkAdministrator,
+    securityContext: isUserspace(input) ? unprivileged(USERS.tailscale) : input.config.enableSsh ? shellServer : networkAdministrator,
     volumeMounts: [
       ...(isUserspace(input) ? [] : [{ name: VOLUMES.tun, mountPath: PATHS.tun }]),
       { name: VOLUMES.key, mountPath: PATHS.keyFolder, readOnly: true },
@@ -240,10 +245,18 @@ function volumes(input: RenderInput): readonly VolumeShape[] {
 /**
  * Renders what an attachment adds to a pod template: guard, agent, tailscale, in start order, and their volumes. In userspace mode there is no tun
  * device and no privilege, and the guard writes no rules and ends; the book's containers get the proxy variables instead. The annotation `bifrost.dev/fragment` tells fragments apart.
+ *
+ * @throws {BifrostError} `WORKLOAD_UNSUPPORTED` — ssh in userspace mode: its user is none that a shell can be opened for
  */
 export function renderSidecar(input: RenderInput): SidecarFragment {
   const userspace = isUserspace(input);
   const { network, ranges } = input;
+  if (userspace && input.config.enableSsh)
+    throw new BifrostError({
+      code: 'WORKLOAD_UNSUPPORTED',
+      message: 'Without privileges a sidecar can open no shell for anybody: leave ssh off, or let the pod have one with NET_ADMIN.',
+      issues: [{ path: 'config.enableSsh', message: 'needs network mode kernel' }],
+    });
   const containers = userspace ? proxyAdditions({ template: templateOf(input), network, ranges, ingestHost: ingestHostOf(input) }) : [];
   return withHash({
     labels: { [LABELS.sidecarId]: input.sidecarId },

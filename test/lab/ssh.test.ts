@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runLab } from './support/command.ts';
+import type { Customer } from './support/customer.ts';
+import { eventually } from './support/eventually.ts';
+import { Stage } from './support/stage.ts';
+
+// A shell in a book's sidecar, by a real client and Tailscale's own server: whom the policy lets in gets in, and only where the sidecar was to serve one.
+const stage = new Stage();
+const { platform } = stage;
+const SPACE = 'shells';
+const OPEN = 'open';
+const SHUT = 'shut';
+
+let customer: Customer;
+
+/** From the customer's router. 255: nobody let it in. */
+async function login(
+  book: string,
+  user: string,
+  command: string,
+): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+  const device = (await customer.control.devices()).find(({ hostname }) => hostname === book);
+  return runLab(['customer', SPACE, '--', 'ssh', user, device?.addresses[0] ?? '', command], { timeoutMs: 30_000 });
+}
+
+beforeAll(async () => {
+  await stage.open();
+  customer = await stage.customer({ name: SPACE });
+  await customer.control.setPolicy({
+    tagOwners: { 'tag:gateway': [], 'tag:bifrost-book': [] },
+    grants: [{ src: ['tag:gateway'], dst: ['tag:bifrost-book'], ip: ['tcp:22'] }],
+    ssh: [{ action: 'accept', src: ['tag:gateway'], dst: ['tag:bifrost-book'], users: ['root'] }],
+  });
+  await stage.space(SPACE, SPACE);
+  await stage.tailnet({ customer_id: SPACE, tailnet_name: SPACE });
+  for (const [name, config] of [
+    [OPEN, { enable_ssh: true }],
+    [SHUT, {}],
+  ] as const) {
+    await stage.book({ name, namespace: SPACE });
+    await stage.pod(SPACE, name);
+    await platform.sidecarReaches(await stage.attach(`${SPACE}/${name}`, SPACE, config), 'connected');
+  }
+});
+afterAll(() => stage[Symbol.asyncDispose]());
+
+test('who is let in gets a shell of the sidecar, and the exit code of what ran', async () => {
+  const shell = await eventually('the router gets a shell', async () => {
+    const answer = await login(OPEN, 'root', 'id -u; hostname; exit 7');
+    return answer.code === 7 ? answer : undefined;
+  });
+  expect(shell.stdout.split('\n')).toEqual(['0', (await stage.pod(SPACE, OPEN)).metadata.name, '']);
+});
+
+test('not as another user, and not where the sidecar was to serve none', async () => {
+  expect(await login(OPEN, 'nobody', 'id')).toMatchObject({ code: 255, stdout: '' });
+  expect(await login(SHUT, 'root', 'id')).toMatchObject({ code: 255, stdout: '' });
+});
