@@ -112,6 +112,14 @@ export interface SidecarSpec {
   readonly registeredAtMs?: number;
   /** When it is detached: what the control plane, the cluster, or pods that do not end hold back is left. */
   readonly abandon?: boolean;
+  /** Kept out of its tailnet, its pods left as they are, for as long as this is set. */
+  readonly quarantine?: QuarantineWish;
+}
+
+/** `sinceMs` tells one quarantine from the next. */
+export interface QuarantineWish {
+  readonly sinceMs: number;
+  readonly reason?: string;
 }
 
 /** What asked for the attachment: a call, or the annotation on the workload. */
@@ -160,6 +168,8 @@ export interface SidecarState {
   readonly everConnected?: boolean;
   /** The failed attach has been taken back: the workload is as it was before. */
   readonly rolledBack?: boolean;
+  /** `sinceMs` of the quarantine that has been carried out: no key and no device was left. */
+  readonly quarantinedSinceMs?: number;
   readonly repairs?: readonly Repair[];
   readonly conditions?: readonly Condition[];
   readonly reason?: Reason;

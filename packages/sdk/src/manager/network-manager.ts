@@ -1,7 +1,6 @@
 import type {
   AttachSidecarInput,
   CreateTailnetInput,
-  ExplainInput,
   InjectSidecarInput,
   MonitorConnectivityInput,
   UpdateSidecarInput,
@@ -20,7 +19,6 @@ import type {
   ManagerEventName,
   ManagerEvents,
   NetworkStatus,
-  PacketExplanation,
   ReportAnswerV1,
   Secret,
   Sidecar,
@@ -28,13 +26,13 @@ import type {
   UpgradeProgress,
 } from '@bifrost/types/core';
 import type { WorkloadManifest } from '../domain/inject-sidecar.ts';
-import { explain } from './explain-calls.ts';
 import { ingestReport } from './ingest.ts';
 import { type Injected, injectSidecar } from './inject-calls.ts';
 import { listLeftovers } from './leftovers.ts';
 import { linkedSignal } from './linked-signal.ts';
-import { type CallerOptions, type ChangeOptions, ManagerCore } from './manager-core.ts';
+import type { CallerOptions, ChangeOptions } from './manager-core.ts';
 import { monitorConnectivity } from './monitor.ts';
+import { PolicyCalls } from './policy-calls.ts';
 import { getConnectionMetrics, getNetworkStatus } from './reads.ts';
 import { isVisible } from './scope.ts';
 import { type AttachPlan, attachSidecar, detachSidecar, planAttach, requireSidecar } from './sidecar-calls.ts';
@@ -54,7 +52,7 @@ import { type Awaited, waitFor } from './wait-for.ts';
  * await manager.start();
  * @throws {BifrostError} `INVALID_OPTIONS` with one issue per wrong field
  */
-export class NetworkManager extends ManagerCore {
+export class NetworkManager extends PolicyCalls {
   /** Which adapters this manager runs on. */
   get adapters(): { readonly cluster: string; readonly store: string; readonly controlPlane: string } {
     const { cluster, store, controlPlane } = this.context;
@@ -156,7 +154,7 @@ export class NetworkManager extends ManagerCore {
    * Changes a sidecar's configuration; what is left out stays. Its pods are replaced, if `allowRollout` says that they may; when they do not all connect
    * within the attach deadline, what was there before comes back (`sidecar:reverted`).
    *
-   * @throws {BifrostError} `INVALID_ARGUMENT`, `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR`, `ROLLOUT_REQUIRED`, and what `attachSidecar` refuses: nothing was written
+   * @throws {BifrostError} `INVALID_ARGUMENT`, `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR`, `SIDECAR_QUARANTINED`, `ROLLOUT_REQUIRED`, and what `attachSidecar` refuses: nothing was written
    */
   async updateSidecar(request: UpdateSidecarInput & { readonly allowRollout?: boolean }, options?: ChangeOptions): Promise<Sidecar> {
     return updateSidecar(this.context, request, this.call(options));
@@ -167,7 +165,7 @@ export class NetworkManager extends ManagerCore {
     return planUpdateSidecar(this.context, request, this.call(options));
   }
 
-  /** Puts right once more what somebody else keeps changing (`DRIFT_REPEATED`). @throws {BifrostError} `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR` */
+  /** Puts right once more what somebody else keeps changing (`DRIFT_REPEATED`). @throws {BifrostError} `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR`, `SIDECAR_QUARANTINED` */
   async repairSidecar(sidecarId: string, options?: ChangeOptions): Promise<Sidecar> {
     return repairSidecar(this.context, sidecarId, this.call(options));
   }
@@ -213,18 +211,6 @@ export class NetworkManager extends ManagerCore {
   /** The specification's status answer. Bytes are as the books see them. @throws {BifrostError} `TAILNET_NOT_FOUND` */
   async getNetworkStatus(tailnetName: string, options?: CallerOptions): Promise<NetworkStatus> {
     return getNetworkStatus(this.context, tailnetName, this.call(options));
-  }
-
-  /**
-   * Why a packet of a sidecar's book passes or not: the deciding rule, and its layer (guard, the sidecar's settings, route, the tailnet's policy), by what is
-   * in force now, read back. `evidence` is what the agents said last.
-   *
-   * @throws {BifrostError} `SIDECAR_NOT_FOUND`, `INVALID_ARGUMENT`, and what the control plane answers
-   * @example
-   * const { verdict, layer, by } = await manager.explain({ sidecarId, to: '10.1.0.10', port: 443 });
-   */
-  async explain(input: ExplainInput, options?: CallerOptions): Promise<PacketExplanation> {
-    return explain(this.context, input, this.call(options));
   }
 
   /** One metric per tailnet, or one tailnet's; `customerId` narrows it to one customer's. @throws {BifrostError} `TAILNET_NOT_FOUND` */

@@ -14,8 +14,9 @@ import { type Outcome, SETTLED } from './work-queue.ts';
 /** Sidecars on trial at once, when nobody says. */
 export const WAVE_SIZE = 5;
 
-/** What its creator put in, and what failed and was taken back, is not for an upgrade. */
-export const isUpgradable = ({ spec, state, deleting }: StoredSidecar): boolean => !deleting && spec.mode !== 'inject' && state.rolledBack !== true;
+/** What its creator put in, what failed and was taken back, and what is in quarantine is not for an upgrade. */
+export const isUpgradable = ({ spec, state, deleting }: StoredSidecar): boolean =>
+  !deleting && spec.mode !== 'inject' && state.rolledBack !== true && spec.quarantine === undefined;
 
 const isOutdated = (rendered: Pick<SidecarSpec, 'networkMode' | 'renderedFor' | 'fragment'>, config: NetworkConfiguration): boolean =>
   !holdsFor(rendered, rendered.renderedFor ?? networkHash(config), config);

@@ -41,6 +41,7 @@ export const ERROR_CODES = {
   UPGRADE_ROLLED_BACK: { retry: 'never', http: 409, grpc: 9 },
   UPGRADE_HALTED: { retry: 'never', http: 409, grpc: 9 },
   DRIFT_REPEATED: { retry: 'never', http: 409, grpc: 9 },
+  SIDECAR_QUARANTINED: { retry: 'never', http: 409, grpc: 9 },
   PODS_REMAIN: { retry: 'backoff', http: 409, grpc: 9 },
   REGISTRATION_EXPIRED: { retry: 'never', http: 409, grpc: 9 },
   ETAG_MISMATCH: { retry: 'never', http: 412, grpc: 10 },

@@ -205,8 +205,24 @@ export interface Sidecar extends AttachSidecarResponse {
   readonly instances: readonly SidecarInstance[];
   readonly mode: AttachMode;
   readonly networkMode: NetworkMode;
+  /** Set while it is in quarantine; the condition `Quarantined` says whether that has been carried out. */
+  readonly quarantine?: Quarantine;
   readonly conditions: readonly Condition[];
   readonly reason?: StatusReason;
+}
+
+/** Why and since when a sidecar is kept out of its tailnet. */
+export interface Quarantine {
+  readonly since: Date;
+  /** The caller's own words. */
+  readonly reason?: string;
+}
+
+/** What `quarantineSidecar` takes. */
+export interface QuarantineSidecarRequest {
+  readonly sidecarId: string;
+  /** For whoever reads it later: at most 256 characters, no control characters, never a secret. */
+  readonly reason?: string;
 }
 
 /** The specification's status answer; bytes are as the books see them, since the manager first saw each agent. */

@@ -73,6 +73,7 @@ function wholeSidecar(workload: WorkloadReference): { readonly spec: SidecarSpec
       upgradeId: 'u',
       origin: 'annotation',
       abandon: true,
+      quarantine: { sinceMs: T0, reason: 'under suspicion' },
     },
     state: {
       phase: 'degraded',
@@ -84,6 +85,7 @@ function wholeSidecar(workload: WorkloadReference): { readonly spec: SidecarSpec
       waitingSinceMs: T0,
       everConnected: true,
       rolledBack: false,
+      quarantinedSinceMs: T0,
       repairs: [{ manager: 'kubectl-edit', atMs: T0 }],
       conditions: CONDITIONS,
       reason: { code: 'DRIFT_REPEATED', message: 'm', path: 'p' },
