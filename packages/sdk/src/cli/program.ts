@@ -5,6 +5,7 @@ import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
 import { addLeftovers } from './commands/leftovers.ts';
 import { addMetrics } from './commands/metrics.ts';
+import { addQuarantine } from './commands/quarantine.ts';
 import { addReadOnly } from './commands/read-only.ts';
 import { addSidecarCommands } from './commands/sidecar.ts';
 import { addSimulate } from './commands/simulate.ts';
@@ -69,7 +70,7 @@ export function programOf(cli: Cli, ended: (code: ExitCode) => void): Command {
   addStatus(program, run);
   addTailnetCommands(program, run);
   addSidecarCommands(program, run);
-  for (const add of [addWatch, addMetrics, addExplain, addLeftovers, addDoctor, addReadOnly, addSimulate, addVersion, addCompletion])
+  for (const add of [addWatch, addMetrics, addExplain, addQuarantine, addLeftovers, addDoctor, addReadOnly, addSimulate, addVersion, addCompletion])
     add(program, run);
   return program;
 }

@@ -122,6 +122,12 @@ export function upgradeText({ done, total, finished, haltedBy }: NonNullable<Tai
   return `${done} of ${total}, ${state}`;
 }
 
+function quarantineText(session: Session, { quarantine }: Sidecar): string | undefined {
+  if (quarantine === undefined) return undefined;
+  const { since, reason } = quarantine;
+  return `for ${ageText(session, since) ?? 'some time'}${reason === '' ? '' : `: ${reason}`}`;
+}
+
 export function sidecarLines(session: Session, sidecar: Sidecar): readonly string[] {
   const { config, workload } = sidecar;
   return [
@@ -133,6 +139,7 @@ export function sidecarLines(session: Session, sidecar: Sidecar): readonly strin
       ['customer', sidecar.customerId],
       ['status', sidecarStatus(sidecar)],
       ['reason', reasonText(sidecar.reason)],
+      ['quarantine', quarantineText(session, sidecar)],
       ['address', sidecar.ipAddress],
       ['hostname', config?.hostname],
       ['advertises', config?.advertiseRoutes.join(', ')],

@@ -30,6 +30,8 @@ const MAY: Readonly<Record<MethodName, readonly Role[]>> = {
   PlanUpdateSidecar: ['viewer', 'operator', 'admin'],
   ExplainPacket: ['viewer', 'operator', 'admin'],
   RepairSidecar: ['operator', 'admin'],
+  QuarantineSidecar: ['operator', 'admin'],
+  ReadmitSidecar: ['operator', 'admin'],
   DetachSidecar: ['operator', 'admin'],
   MonitorConnectivity: ['viewer', 'operator', 'admin'],
   GetConnectionMetrics: ['viewer', 'operator', 'admin'],
@@ -56,7 +58,7 @@ function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'forei
 describe('who may call what', () => {
   it('the table has each call once', () => {
     expect(Object.keys(METHOD_RULES).sort()).toEqual([...METHODS].sort());
-    expect(METHODS).toHaveLength(26);
+    expect(METHODS).toHaveLength(28);
   });
 
   it.each(ROLE_ROWS)('$method by $role of one customer: own, foreign, absent', ({ method, role }) => {

@@ -23,6 +23,8 @@ export type MethodName =
   | 'PlanUpdateSidecar'
   | 'ExplainPacket'
   | 'RepairSidecar'
+  | 'QuarantineSidecar'
+  | 'ReadmitSidecar'
   | 'DetachSidecar'
   | 'MonitorConnectivity'
   | 'GetConnectionMetrics'
@@ -83,6 +85,8 @@ export const METHOD_RULES: Readonly<Record<MethodName, MethodRule>> = {
   // It asks the control plane.
   ExplainPacket: reads({ needs: 'viewer', about: 'sidecar', cost: COST.trial }),
   RepairSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
+  QuarantineSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
+  ReadmitSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
   DetachSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change, adminFlags: ['abandon'] }),
   MonitorConnectivity: reads({ needs: 'viewer', about: 'list', cost: COST.list }),
   GetConnectionMetrics: reads({ needs: 'viewer', about: 'list', cost: COST.list }),
