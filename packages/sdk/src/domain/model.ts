@@ -64,9 +64,18 @@ export interface TailnetState {
   readonly policyHash?: string;
   /** Of a manager that knew its own text by this: read, and not written any more. */
   readonly policyPending?: string;
+  /** What the policy, as it was written last, is for. */
+  readonly enforced?: Pick<NetworkConfiguration, 'allowedNetworks' | 'blockedNetworks' | 'accessPolicy'>;
+  readonly revoked?: RevokedAccess;
   readonly conditions?: readonly Condition[];
   readonly upgrade?: UpgradeState;
   readonly reason?: Reason;
+}
+
+/** When a written policy last granted less than the one before it: networks, the tailnet's own devices. Each time tells one loss from the next. */
+export interface RevokedAccess {
+  readonly networksAtMs?: number;
+  readonly devicesAtMs?: number;
 }
 
 export interface UpgradeState {
@@ -168,6 +177,8 @@ export interface SidecarState {
   readonly everConnected?: boolean;
   /** The failed attach has been taken back: the workload is as it was before. */
   readonly rolledBack?: boolean;
+  /** The loss of access ({@link RevokedAccess}) for which its devices were deleted last. */
+  readonly cutForMs?: number;
   /** `sinceMs` of the quarantine that has been carried out: no key and no device was left. */
   readonly quarantinedSinceMs?: number;
   readonly repairs?: readonly Repair[];

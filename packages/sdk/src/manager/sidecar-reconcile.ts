@@ -3,6 +3,7 @@ import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar, sawSidecar, secondLookAt, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
+import { cutRevoked } from './revocations.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
 import { noticePods, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
@@ -114,12 +115,13 @@ async function settle(context: Context, { sidecar, tailnet, workload }: Attached
   const { sidecar: applied, ...told } = stopped ? { sidecar: keyed, ...stopped } : await ensureApplied(context, { sidecar: keyed, workload }, call);
   const pods = await podsOf(context, applied, call);
   noticePods(context, applied, pods);
-  const released = await releaseDevices(context, applied, { control, pods, ...call });
+  const cut = await cutRevoked(context, { sidecar: applied, tailnet, control }, call);
+  const released = await releaseDevices(context, cut.sidecar, { control, pods, ...call });
   const routes = await settleRoutes(context, { sidecar: released, tailnet, control }, call);
   const reason = told.reason ?? routes;
   const recorded = await recordState(context, { sidecar: released, workload, told: { ...told, ...(reason === undefined ? {} : { reason }) } }, call);
   const trial = await judgeTrial(context, { sidecar: recorded.sidecar, workload, pods }, call);
-  return sooner(trial, recorded.outcome);
+  return sooner(sooner(trial, recorded.outcome), cut.recheckMs === undefined ? SETTLED : waiting(cut.recheckMs));
 }
 
 /** The key of a workload that is yet to be created is made beforehand: its pods must not wait for us. */

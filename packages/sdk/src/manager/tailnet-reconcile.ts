@@ -4,6 +4,8 @@ import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
 import { leaveAtControl } from './abandon.ts';
 import { type Call, type Context, CREDENTIAL_KEYS, controlOf, interruptSidecars, keepTailnet, sawTailnet, secondLookAt } from './context.ts';
+import { enforcedNow } from './revocations.ts';
+import { sameJson } from './same-json.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
 import { keepPolicy } from './tailnet-policy.ts';
@@ -57,8 +59,12 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const { controlId, dnsName } = await control.describe(call);
   const ruled = found.spec.tenancy === 'organization' ? await keepPolicy(context, found, { control, ...call }) : found;
   const { reason: _, ...rest } = ruled.state;
-  const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }) };
+  const enforced = enforcedNow(ruled, context.clock.nowMs());
+  const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }), ...enforced };
   const active = await keepTailnet(context, ruled, { state, outdated: outdatedCount(context, ruled), ...call });
+  // Those that stand by a connection which nothing allows any more.
+  if (!sameJson(active.state.revoked, ruled.state.revoked))
+    for (const { key } of context.observed.sidecarsOf(active.key)) context.touch('sidecar', key);
   await sweepDevices(context, control, { tailnetName: active.key, ...call });
   return driveUpgrade(context, active, call);
 }

@@ -25,6 +25,13 @@ const isOutdated = (rendered: Pick<SidecarSpec, 'networkMode' | 'renderedFor' | 
 export const outdatedCount = ({ observed }: Context, { key, spec }: StoredTailnet): number =>
   observed.sidecarsOf(key).filter((sidecar) => isUpgradable(sidecar) && isOutdated(previousOf(sidecar.spec), spec.config)).length;
 
+/** Whether the pods of a sidecar are about to be replaced for the tailnet's configuration, or are being tried now. */
+export function isRolloutAhead({ spec: { config, upgrade, rollout }, state }: StoredTailnet, sidecar: StoredSidecar): boolean {
+  if (sidecar.spec.trial !== undefined) return true;
+  if (!isUpgradable(sidecar) || !isOutdated(sidecar.spec, config)) return false;
+  return upgrade?.networkHash === networkHash(config) ? !isOver(state.upgrade, upgrade) : rollout === 'always';
+}
+
 const NOBODY_BEGAN_MS = 5_000;
 
 /** Takes an upgrade one step further. Whoever runs the loop goes on where the last one ended: all of it is stored. */

@@ -124,6 +124,9 @@ export const sidecarStateSchema = z
       .describe('Since when pods have been wanted and none has connected ever, in milliseconds since 1970.'),
     everConnected: z.boolean().exactOptional().describe('True once any pod has connected.'),
     rolledBack: z.boolean().exactOptional().describe('True when a failed attach has been taken back.'),
+    cutForMs: millisecondsSince1970
+      .exactOptional()
+      .describe('Of status.revoked of the tailnet: the loss for which its devices were deleted last, in milliseconds since 1970.'),
     quarantinedSinceMs: millisecondsSince1970.exactOptional().describe('The sinceMs of the quarantine that has been carried out.'),
     repairs: z
       .array(
