@@ -109,7 +109,7 @@ const PAIRS: readonly (readonly [z.ZodType, DescMessage, (readonly string[])?])[
   [attachSidecarRequestSchema, proto.PlanAttachSidecarRequestSchema],
   [attachSidecarResponseSchema, proto.AttachSidecarResponseSchema],
   [injectSidecarRequestSchema, proto.InjectSidecarRequestSchema, ['manifest']],
-  [updateTailnetRequestSchema, proto.UpdateTailnetRequestSchema, ['updateMask', 'allowRollout', 'etag']],
+  [updateTailnetRequestSchema, proto.UpdateTailnetRequestSchema, ['updateMask', 'allowRollout', 'confirm', 'etag']],
   [updateTailnetRequestSchema, proto.PlanUpdateTailnetRequestSchema, ['updateMask']],
   [updateSidecarRequestSchema, proto.UpdateSidecarRequestSchema, ['updateMask', 'allowRollout', 'etag']],
   [updateSidecarRequestSchema, proto.PlanUpdateSidecarRequestSchema, ['updateMask']],

@@ -1,6 +1,7 @@
 import type { Cause, ReportV1, SidecarStatus } from '@bifrost/types/core';
 import type { Connection } from '../domain/connectivity.ts';
 import type { InstanceState, StoredSidecar } from '../domain/model.ts';
+import type { SeenPeer } from './live-peers.ts';
 
 /** One pod of an attachment, as this manager knows it from reports. Lives in memory; state changes are also kept in the store. */
 export interface Instance {
@@ -30,6 +31,8 @@ export interface Instance {
   /** What the agent itself finds wrong. */
   signs: readonly string[];
   lastActivityMs: number | undefined;
+  /** Of those that its reports named: bounded. */
+  peers: readonly SeenPeer[];
   /** Hash of the configuration that its guard holds, as its agent last said. */
   guardHolds: string | undefined;
 }
@@ -95,6 +98,7 @@ export class Instances {
       latencyMs: undefined,
       signs: [],
       lastActivityMs: undefined,
+      peers: [],
       guardHolds: undefined,
     };
     this.#byPod.set(pod.uid, instance);

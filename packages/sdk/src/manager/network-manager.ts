@@ -39,7 +39,7 @@ import { type AttachPlan, attachSidecar, detachSidecar, planAttach, requireSidec
 import { planUpdateSidecar, repairSidecar, updateSidecar } from './sidecar-update-calls.ts';
 import { sidecarView } from './sidecar-view.ts';
 import { createTailnet, deleteTailnet, requireTailnet, tailnetView } from './tailnet-calls.ts';
-import { pauseTailnet, planUpdateTailnet, updateTailnet } from './tailnet-update-calls.ts';
+import { pauseTailnet, planUpdateTailnet, type UpdateConsents, updateTailnet } from './tailnet-update-calls.ts';
 import { planUpgrade, upgradeSidecars } from './upgrade-calls.ts';
 import { type Awaited, waitFor } from './wait-for.ts';
 
@@ -83,15 +83,15 @@ export class NetworkManager extends PolicyCalls {
 
   /**
    * Changes a tailnet's configuration or tags; what is left out stays. Sidecars whose pods would have to be replaced follow in waves, if `allowRollout`
-   * says that they may; `planUpdateTailnet` tells them beforehand.
+   * says that they may; `planUpdateTailnet` tells them beforehand. `confirm`: it may take away more than half (`confirmLossShare`) of the peers in use.
    *
-   * @throws {BifrostError} `INVALID_ARGUMENT`, `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `ROLLOUT_REQUIRED`: nothing was written
+   * @throws {BifrostError} `INVALID_ARGUMENT`, `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `ROLLOUT_REQUIRED`, `CONFIRM_REQUIRED`: nothing was written
    */
-  async updateTailnet(request: UpdateTailnetInput & { readonly allowRollout?: boolean }, options?: ChangeOptions): Promise<Tailnet> {
+  async updateTailnet(request: UpdateTailnetInput & UpdateConsents, options?: ChangeOptions): Promise<Tailnet> {
     return updateTailnet(this.context, request, this.call(options));
   }
 
-  /** What `updateTailnet` would change, and whose pods it would replace. Writes nothing. @throws as `updateTailnet` but for `ROLLOUT_REQUIRED` */
+  /** What `updateTailnet` would change, whose pods it would replace, which peers in use it would take away. Writes nothing. @throws as `updateTailnet` but for `ROLLOUT_REQUIRED`, `CONFIRM_REQUIRED` */
   async planUpdateTailnet(request: UpdateTailnetInput, options?: CallerOptions): Promise<ChangePlan> {
     return planUpdateTailnet(this.context, request, this.call(options));
   }

@@ -56,6 +56,8 @@ export interface NetworkManagerOptions {
   readonly readOnly?: boolean;
   /** Entries of ours in a tailnet's policy that somebody has changed are put right; else they are only told of (`policy:drifted`). @default true */
   readonly repairPolicy?: boolean;
+  /** Where `updateTailnet` would take away a larger share than this of the peers in use, wholly, it needs `confirm`. 0 to 1; with 1 never. @default 0.5 */
+  readonly confirmLossShare?: number;
 }
 
 /** Every setting with its value. */
@@ -81,6 +83,7 @@ export interface Settings {
   readonly retainedEvents: number;
   readonly readOnly: boolean;
   readonly repairPolicy: boolean;
+  readonly confirmLossShare: number;
 }
 
 const image = z.string().regex(/^\S+@sha256:[0-9a-f]{64}$/, 'pin the image by digest: NAME@sha256:…');
@@ -132,6 +135,7 @@ const schema = z.object({
   retainedEvents: z.int().min(1).max(1_000_000).default(10_000),
   readOnly: z.boolean().default(false),
   repairPolicy: z.boolean().default(true),
+  confirmLossShare: z.number().min(0).max(1).default(0.5),
 });
 
 const PORTS = ['cluster', 'store', 'controlPlane'] as const;

@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   OWNED_BY_CREATOR: { retry: 'never', http: 409, grpc: 9 },
   ATTACHED_BY_ANNOTATION: { retry: 'never', http: 409, grpc: 9 },
   ROLLOUT_REQUIRED: { retry: 'never', http: 409, grpc: 9 },
+  CONFIRM_REQUIRED: { retry: 'never', http: 409, grpc: 9 },
   UPGRADE_ROLLED_BACK: { retry: 'never', http: 409, grpc: 9 },
   UPGRADE_HALTED: { retry: 'never', http: 409, grpc: 9 },
   DRIFT_REPEATED: { retry: 'never', http: 409, grpc: 9 },

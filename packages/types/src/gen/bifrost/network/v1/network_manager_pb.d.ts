@@ -224,6 +224,13 @@ export declare type UpdateTailnetRequest = Message<"bifrost.network.v1.UpdateTai
   allowRollout: boolean;
 
   /**
+   * Most of the peers that are in use may be lost.
+   *
+   * @generated from field: bool confirm = 7;
+   */
+  confirm: boolean;
+
+  /**
    * Only if the tailnet still has this one.
    *
    * @generated from field: string etag = 6;
