@@ -3,7 +3,7 @@ import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model
 import { attachmentSecretName, keyDescription, LABELS } from '../domain/names.ts';
 import { planKey } from '../domain/reconcile-plan.ts';
 import type { TailnetControl } from '../ports/index.ts';
-import { type Call, type Context, keepSidecar } from './context.ts';
+import { type Call, type Context, keepSidecar, proveSidecar } from './context.ts';
 
 /** Pods that started just before a rotation may still read the old key from their volume. */
 const OLD_KEY_GRACE_MS = 15 * 60_000;
@@ -46,15 +46,17 @@ export async function ensureKey(context: Context, sidecar: StoredSidecar, work: 
     graceMs: OLD_KEY_GRACE_MS,
   });
   if (plan.kind === 'mint') return mintKey(context, sidecar, work);
-  if (plan.kind === 'rewrite' && held !== undefined) await putSecret(context, sidecar, { ...work, key: held, keyId: heldId });
+  if (plan.kind === 'rewrite' && held !== undefined)
+    await putSecret(context, await proveSidecar(context, sidecar, work), { ...work, key: held, keyId: heldId });
   if (plan.kind !== 'retire') return sidecar;
   for (const keyId of plan.keyIds) await work.control.revokeKey(keyId, work);
   const keys = sidecar.state.keys.filter(({ keyId }) => !plan.keyIds.includes(keyId));
   return keepSidecar(context, sidecar, { state: { ...sidecar.state, keys }, ...work });
 }
 
-async function mintKey(context: Context, sidecar: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
+async function mintKey(context: Context, read: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
   const { control, signal } = work;
+  const sidecar = await proveSidecar(context, read, work);
   const { deviceTags, keyLifetimeSeconds } = context.settings;
   const known = new Set(sidecar.state.keys.map(({ keyId }) => keyId));
   const description = keyDescription(sidecar.spec.sidecarId);
