@@ -21,6 +21,8 @@ export const attachmentLabels = (tailnet: StoredTailnet, sidecar: StoredSidecar)
 });
 
 interface KeyWork extends Call {
+  /** What the attachment's Secret held; undefined: there is none. */
+  readonly seen?: ReadonlyMap<string, Secret> | undefined;
   readonly tailnet: StoredTailnet;
   readonly control: TailnetControl;
 }
@@ -30,9 +32,10 @@ interface KeyWork extends Call {
  * manager runs. A key whose reply was lost cannot be read again: it is found by its description, revoked, and another is made. The Secret says which key
  * it holds, so that one that was not put on record any more (the manager died in between) is found there.
  */
-export async function ensureKey(context: Context, sidecar: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
+export async function ensureKey(context: Context, sidecar: StoredSidecar, given: Omit<KeyWork, 'seen'>): Promise<StoredSidecar> {
   const { settings, clock, cluster } = context;
-  const data = await cluster.secrets.get(attachmentSecret(sidecar), work);
+  const data = await cluster.secrets.get(attachmentSecret(sidecar), given);
+  const work: KeyWork = { ...given, seen: data };
   const held = data?.get('authkey');
   const heldId = data?.get('keyid')?.reveal();
   if (heldId !== undefined && !sidecar.state.keys.some(({ keyId }) => keyId === heldId))
@@ -90,7 +93,7 @@ async function recordKey(context: Context, sidecar: StoredSidecar, work: KeyWork
 async function putSecret(
   context: Context,
   sidecar: StoredSidecar,
-  { tailnet, key, keyId, signal }: KeyWork & { readonly key: Secret; readonly keyId: string | undefined },
+  { tailnet, key, keyId, seen, signal }: KeyWork & { readonly key: Secret; readonly keyId: string | undefined },
 ): Promise<void> {
   const { caBundle } = context.settings.ingest;
   const data = new Map([
@@ -98,7 +101,7 @@ async function putSecret(
     ...(keyId === undefined ? [] : ([['keyid', new Secret(keyId)]] as const)),
     ...(caBundle === undefined ? [] : ([['ca.crt', new Secret(caBundle)]] as const)),
   ]);
-  await context.cluster.secrets.put({ ...attachmentSecret(sidecar), labels: attachmentLabels(tailnet, sidecar), data }, { signal });
+  await context.cluster.secrets.put({ ...attachmentSecret(sidecar), labels: attachmentLabels(tailnet, sidecar), data }, { seen, signal });
 }
 
 /** Revokes every key of the attachment, recorded or not. */
