@@ -155,6 +155,22 @@ export async function respecSidecar(
   return written;
 }
 
+/**
+ * What is made outside goes by what is stored now, and a read may be older: a sidecar that is put in by an attachment that was taken away meanwhile would
+ * be nobody's. So nothing is written first, which is refused to an old version. What this round has written is as good.
+ *
+ * @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND`
+ */
+export async function proveSidecar(context: Context, sidecar: StoredSidecar, call: Call): Promise<StoredSidecar> {
+  return context.outdated.isWritten(sidecar) ? sidecar : respecSidecar(context, sidecar, { spec: sidecar.spec, ...call });
+}
+
+/** The same of a tailnet. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
+export async function proveTailnet(context: Context, tailnet: StoredTailnet, { signal }: Call): Promise<StoredTailnet> {
+  if (context.outdated.isWritten(tailnet)) return tailnet;
+  return context.outdated.replacing('tailnet', tailnet, () => context.store.tailnets.replaceSpec(tailnet, tailnet.spec, { signal }));
+}
+
 /** Writes the state, if it is another, and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function keepTailnet(
   context: Context,

@@ -3,7 +3,7 @@ import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model
 import { attachmentSecretName, keyDescription, LABELS } from '../domain/names.ts';
 import { planKey } from '../domain/reconcile-plan.ts';
 import type { TailnetControl } from '../ports/index.ts';
-import { type Call, type Context, keepSidecar } from './context.ts';
+import { type Call, type Context, keepSidecar, proveSidecar } from './context.ts';
 
 /** Pods that started just before a rotation may still read the old key from their volume. */
 const OLD_KEY_GRACE_MS = 15 * 60_000;
@@ -21,6 +21,8 @@ export const attachmentLabels = (tailnet: StoredTailnet, sidecar: StoredSidecar)
 });
 
 interface KeyWork extends Call {
+  /** What the attachment's Secret held; undefined: there is none. */
+  readonly seen?: ReadonlyMap<string, Secret> | undefined;
   readonly tailnet: StoredTailnet;
   readonly control: TailnetControl;
 }
@@ -30,9 +32,10 @@ interface KeyWork extends Call {
  * manager runs. A key whose reply was lost cannot be read again: it is found by its description, revoked, and another is made. The Secret says which key
  * it holds, so that one that was not put on record any more (the manager died in between) is found there.
  */
-export async function ensureKey(context: Context, sidecar: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
+export async function ensureKey(context: Context, sidecar: StoredSidecar, given: Omit<KeyWork, 'seen'>): Promise<StoredSidecar> {
   const { settings, clock, cluster } = context;
-  const data = await cluster.secrets.get(attachmentSecret(sidecar), work);
+  const data = await cluster.secrets.get(attachmentSecret(sidecar), given);
+  const work: KeyWork = { ...given, seen: data };
   const held = data?.get('authkey');
   const heldId = data?.get('keyid')?.reveal();
   if (heldId !== undefined && !sidecar.state.keys.some(({ keyId }) => keyId === heldId))
@@ -46,15 +49,17 @@ export async function ensureKey(context: Context, sidecar: StoredSidecar, work: 
     graceMs: OLD_KEY_GRACE_MS,
   });
   if (plan.kind === 'mint') return mintKey(context, sidecar, work);
-  if (plan.kind === 'rewrite' && held !== undefined) await putSecret(context, sidecar, { ...work, key: held, keyId: heldId });
+  if (plan.kind === 'rewrite' && held !== undefined)
+    await putSecret(context, await proveSidecar(context, sidecar, work), { ...work, key: held, keyId: heldId });
   if (plan.kind !== 'retire') return sidecar;
   for (const keyId of plan.keyIds) await work.control.revokeKey(keyId, work);
   const keys = sidecar.state.keys.filter(({ keyId }) => !plan.keyIds.includes(keyId));
   return keepSidecar(context, sidecar, { state: { ...sidecar.state, keys }, ...work });
 }
 
-async function mintKey(context: Context, sidecar: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
+async function mintKey(context: Context, read: StoredSidecar, work: KeyWork): Promise<StoredSidecar> {
   const { control, signal } = work;
+  const sidecar = await proveSidecar(context, read, work);
   const { deviceTags, keyLifetimeSeconds } = context.settings;
   const known = new Set(sidecar.state.keys.map(({ keyId }) => keyId));
   const description = keyDescription(sidecar.spec.sidecarId);
@@ -88,7 +93,7 @@ async function recordKey(context: Context, sidecar: StoredSidecar, work: KeyWork
 async function putSecret(
   context: Context,
   sidecar: StoredSidecar,
-  { tailnet, key, keyId, signal }: KeyWork & { readonly key: Secret; readonly keyId: string | undefined },
+  { tailnet, key, keyId, seen, signal }: KeyWork & { readonly key: Secret; readonly keyId: string | undefined },
 ): Promise<void> {
   const { caBundle } = context.settings.ingest;
   const data = new Map([
@@ -96,7 +101,7 @@ async function putSecret(
     ...(keyId === undefined ? [] : ([['keyid', new Secret(keyId)]] as const)),
     ...(caBundle === undefined ? [] : ([['ca.crt', new Secret(caBundle)]] as const)),
   ]);
-  await context.cluster.secrets.put({ ...attachmentSecret(sidecar), labels: attachmentLabels(tailnet, sidecar), data }, { signal });
+  await context.cluster.secrets.put({ ...attachmentSecret(sidecar), labels: attachmentLabels(tailnet, sidecar), data }, { seen, signal });
 }
 
 /** Revokes every key of the attachment, recorded or not. */

@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Pod, Workload } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar, sawSidecar, secondLookAt, tailnetOf } from './context.ts';
+import { type Call, type Context, controlOf, keepSidecar, proveTailnet, sawSidecar, secondLookAt, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
@@ -61,7 +61,10 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
   const { tailnet: itsTailnet, workload: itsWorkload } = parts(sidecar.key);
   if (tailnet === undefined) return context.missing.secondLook(itsTailnet) ?? release(context, sidecar, call);
   context.missing.forget(itsTailnet);
-  if (tailnet.deleting) return release(context, sidecar, call);
+  if (tailnet.deleting) {
+    await proveTailnet(context, tailnet, call); // another may have come under its name
+    return release(context, sidecar, call);
+  }
   const workload = await context.cluster.workloads.get(sidecar.spec.workload, call);
   const isAwaited = sidecar.spec.workload.uid === '';
   if (workload !== undefined || isAwaited) context.missing.forget(itsWorkload);

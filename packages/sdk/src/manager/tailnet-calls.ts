@@ -213,13 +213,18 @@ async function removeTailnet(
   const { tailnetId } = tailnet.spec;
   const isSame = ({ spec }: StoredTailnet): boolean => spec.tailnetId === tailnetId;
   if (!abandon || tailnet.spec.abandon === true) {
-    await removeSame(context.store.tailnets, tailnet, { signal: call.signal, isSame, check: (found) => requireMatch(found, call) });
+    const check = (found: StoredTailnet): void => requireMatch(found, call);
+    if ((await removeSame(context.store.tailnets, tailnet, { signal: call.signal, isSame, check })) !== undefined) throw replaced();
     return;
   }
   const abandoned = await writeTailnet(context, tailnet, { spec: { ...tailnet.spec, abandon }, ...call });
   // That write matched: what comes after it comes too late to be asked for.
   await removeSame(context.store.tailnets, abandoned, { signal: call.signal, isSame });
 }
+
+/** A call names it by its name only: that it is gone would not be true of what the name leads to now. */
+const replaced = (): BifrostError =>
+  new BifrostError({ code: 'STORE_CONFLICT', message: 'Another tailnet has come under this name since it was read: call again.' });
 
 /** Changes what is wanted of a tailnet that matched. @throws {BifrostError} `ETAG_MISMATCH`, `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function writeTailnet(

@@ -3,7 +3,17 @@ import type { StoredSidecar, StoredTailnet, TailnetState } from '../domain/model
 import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
 import { leaveAtControl } from './abandon.ts';
-import { type Call, type Context, CREDENTIAL_KEYS, controlOf, interruptSidecars, keepTailnet, sawTailnet, secondLookAt } from './context.ts';
+import {
+  type Call,
+  type Context,
+  CREDENTIAL_KEYS,
+  controlOf,
+  interruptSidecars,
+  keepTailnet,
+  proveTailnet,
+  sawTailnet,
+  secondLookAt,
+} from './context.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
 import { keepPolicy } from './tailnet-policy.ts';
@@ -73,6 +83,7 @@ async function ensureMade(context: Context, tailnet: StoredTailnet, call: Call):
   const existing = (await context.controlPlane.listTailnets(call)).find((candidate) => candidate.displayName === displayName);
   let controlId = existing?.controlId;
   if (controlId === undefined) {
+    await proveTailnet(context, tailnet, call);
     const made = await context.controlPlane.createTailnet(displayName, call);
     context.unstored.set(tailnetId, made.credential); // so that a cluster that does not answer now does not cost us the only copy
     await storeCredential(context, tailnetId, { credential: made.credential, ...call });
@@ -98,6 +109,7 @@ async function storeCredential(
 async function recordFailure(context: Context, key: string, { error, signal }: { readonly error: BifrostError } & Call): Promise<Outcome> {
   const outcome: Outcome = error.retry === 'backoff' ? { kind: 'retry', error } : { kind: 'stopped', error };
   if (error.code === 'STORE_CONFLICT') return outcome; // an ordinary race, nobody's trouble
+  if (error.code === 'STORE_NOT_FOUND') return { kind: 'retry', error };
   const tailnet = await context.store.tailnets.get(key, { signal });
   if (tailnet === undefined) return outcome;
   await keepTailnet(context, tailnet, { state: { ...tailnet.state, phase: failedPhase(tailnet, error), reason: reasonOf(error) }, signal });
