@@ -13,6 +13,7 @@ import type { Missing } from './missing.ts';
 import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
 import type { Outdated } from './outdated.ts';
+import type { Policies } from './policies.ts';
 import { sameJson } from './same-json.ts';
 import type { CallerScope } from './scope.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
@@ -37,7 +38,8 @@ export interface Context {
   readonly guardOrders: GuardOrders;
   /** Credentials that come only once and could not be stored yet, by tailnet id. */
   readonly unstored: Map<string, ControlCredential>;
-  /** By tailnet: the text of a policy whose drift has been told. */
+  readonly policies: Policies;
+  /** By those who share it: the text of a policy whose drift has been told. */
   readonly driftedPolicies: Map<string, string>;
   /** One attach at a time for one hostname of a tailnet: the check and the write belong together. */
   readonly attaching: KeyedLock;
@@ -102,7 +104,15 @@ export async function tailnetOf(context: Context, { spec }: StoredSidecar, call:
 export async function controlOf(context: Context, tailnet: StoredTailnet, { signal }: Call): Promise<TailnetControl> {
   const { credentialSecretName, tenancy } = tailnet.spec;
   const { controlId } = tailnet.state;
-  const secret = { namespace: context.settings.systemNamespace, name: credentialSecretName };
+  const { systemNamespace, sharedCredentialSecretName } = context.settings;
+  const name = tenancy === 'shared' ? sharedCredentialSecretName : credentialSecretName;
+  if (name === undefined)
+    throw new BifrostError({
+      code: 'CONTROL_CREDENTIALS_INVALID',
+      message: 'Set the option sharedCredentialSecretName: without it the shared tailnet cannot be reached.',
+      issues: [{ path: 'tenancy', message: 'needs the option sharedCredentialSecretName' }],
+    });
+  const secret = { namespace: systemNamespace, name };
   const data = await context.cluster.secrets.get(secret, { signal });
   const clientId = data?.get(CREDENTIAL_KEYS.clientId);
   const clientSecret = data?.get(CREDENTIAL_KEYS.clientSecret);

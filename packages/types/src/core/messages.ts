@@ -16,6 +16,11 @@ export interface CreateTailnetRequest {
   readonly tenancy?: Tenancy;
   /** Ours; needed for `customer-owned`. */
   readonly credential?: CredentialReference;
+  /**
+   * Ours, for `customer-owned`: keep our entries in the policy of the customer's tailnet, beside the customer's own. Its client then needs the scope
+   * `policy_file`. Default false: the policy is the customer's alone.
+   */
+  readonly managePolicy?: boolean;
 }
 /** The answer to it: the wish is stored, the loop does the rest. */
 export interface CreateTailnetResponse {
@@ -98,6 +103,8 @@ export interface Tailnet extends CreateTailnetResponse {
   readonly etag: string;
   /** True: nothing is changed outside for it and its sidecars until `resumeTailnet`. */
   readonly paused: boolean;
+  /** Of `customer-owned`: whether our entries are kept in its policy. Of all others they are anyway. */
+  readonly managePolicy: boolean;
   readonly conditions: readonly Condition[];
   /** The last upgrade of its sidecars that was asked for. */
   readonly upgrade?: UpgradeProgress;

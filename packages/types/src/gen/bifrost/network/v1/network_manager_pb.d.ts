@@ -52,6 +52,13 @@ export declare type CreateTailnetRequest = Message<"bifrost.network.v1.CreateTai
    * @generated from field: bifrost.network.v1.CredentialReference credential = 6;
    */
   credential?: CredentialReference | undefined;
+
+  /**
+   * For `customer_owned`: keep Bifrost's entries in the tailnet's policy, beside the customer's own. Its client then needs the scope `policy_file`.
+   *
+   * @generated from field: optional bool manage_policy = 7;
+   */
+  managePolicy?: boolean | undefined;
 };
 
 /**
