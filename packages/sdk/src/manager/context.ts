@@ -7,6 +7,7 @@ import type { ConnectivityHistory } from './connectivity-history.ts';
 import type { EventBus } from './event-bus.ts';
 import { type GuardOrders, guardCounts } from './guard-orders.ts';
 import type { Hindrances } from './hindrances.ts';
+import { routerTagOf } from './identities.ts';
 import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { Missing } from './missing.ts';
@@ -173,7 +174,8 @@ export async function keepTailnet(
 ): Promise<StoredTailnet> {
   const { spec, generation } = tailnet;
   const guards = guardCounts(context, tailnet.key);
-  const look = { spec, refused: refusalOf(tailnet), outdated, guards, generation, nowMs: context.clock.nowMs() };
+  const routerTag = routerTagOf(context, tailnet);
+  const look = { spec, refused: refusalOf(tailnet), outdated, guards, routerTag, generation, nowMs: context.clock.nowMs() };
   const told: TailnetState = { ...state, conditions: tailnetConditions(state, look) };
   if (sameJson(told, tailnet.state)) return tailnet;
   const written = await context.outdated.replacing('tailnet', tailnet, () => context.store.tailnets.replaceState(tailnet, told, { signal }));

@@ -18,6 +18,12 @@ const placeOf = ({ key, spec: { customerId } }: Named): Place => ({ customerId, 
 
 export const customerTags = (tailnet: Named): CustomerTags => customerTagsOf(placeOf(tailnet), digest);
 
+/** What the customer's routers carry, where the policy is ours to keep. */
+export function routerTagOf({ settings }: Context, tailnet: Named): string | undefined {
+  if (!managesPolicy(tailnet.spec)) return undefined;
+  return tailnet.spec.tenancy === 'organization' ? settings.routerTag : customerTags(tailnet).router;
+}
+
 export const bookTag = ({ spec }: Pick<StoredSidecar, 'spec'>): string => bookTagOf(spec, spec.bookDeploymentId, digest);
 
 /** What a key's devices carry beside, or in a tailnet of several customers instead of, the tags of all books. */

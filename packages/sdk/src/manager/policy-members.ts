@@ -8,7 +8,7 @@ import type { ProvenCustomer } from '../domain/policy/prove-isolation.ts';
 import type { Device } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { policyHash } from './hashes.ts';
-import { bookTag, customerTags, hasIdentities, managesPolicy } from './identities.ts';
+import { bookTag, customerTags, hasIdentities, managesPolicy, routerTagOf } from './identities.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
 
 /** A tailnet, and its part in a policy. */
@@ -34,13 +34,14 @@ export function groupKeyOf({ key, spec: { tenancy, customerId } }: StoredTailnet
   return tenancy === 'organization' ? `tailnet ${key}` : `customer ${customerId}`;
 }
 
-function memberOf({ settings: { deviceTags, routerTag } }: Context, tailnet: StoredTailnet, sidecars: readonly StoredSidecar[]): PolicyMember {
+function memberOf(context: Context, tailnet: StoredTailnet, sidecars: readonly StoredSidecar[]): PolicyMember {
   const { customer, router } = customerTags(tailnet);
+  const { deviceTags } = context.settings;
   const { tenancy, customerId, config } = tailnet.spec;
   return {
     // Devices that joined before there were tags of identities carry the others alone.
     sourceTags: tenancy === 'shared' ? [customer] : [customer, ...deviceTags],
-    routerTag: tenancy === 'organization' ? routerTag : router,
+    routerTag: routerTagOf(context, tailnet) ?? router,
     config,
     books: sidecars
       .filter(({ spec }) => spec.customerId === customerId)

@@ -41,6 +41,8 @@ export interface UpdateTailnetRequest {
   readonly tailnetName: string;
   readonly config?: Partial<NetworkConfiguration>;
   readonly tags?: readonly string[];
+  /** For `customer-owned`: see {@link CreateTailnetRequest}. With false our entries are taken out of the policy. */
+  readonly managePolicy?: boolean;
 }
 
 /** What is to change of a sidecar; what is left out stays as it is. Its hostname cannot change: devices are told by it. */
