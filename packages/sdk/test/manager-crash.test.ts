@@ -1,7 +1,8 @@
 import { BifrostError, type Tenancy } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import type { Verdict } from './support/guarded-ports.ts';
-import { ACME, BOOK, OWN_POLICY, SHARED_SECRET, World } from './support/world.ts';
+import { OWN_POLICY } from './support/own-policy.ts';
+import { ACME, BOOK, SHARED_SECRET, World } from './support/world.ts';
 
 type Form = Tenancy | 'managed';
 const wishOf = (form: Form) => (form === 'managed' ? ({ ...ACME, managePolicy: true } as const) : ({ ...ACME, tenancy: form } as const));

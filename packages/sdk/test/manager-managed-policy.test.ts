@@ -3,7 +3,8 @@ import { parse } from 'jsonc-parser';
 import { describe, expect, it } from 'vitest';
 import { customerTagsOf } from '../src/domain/policy/identity-tags.ts';
 import { digest } from './policy/worlds.ts';
-import { ACME, BOOK, BOOK_TAG, OWN_POLICY, World } from './support/world.ts';
+import { OWN_POLICY } from './support/own-policy.ts';
+import { ACME, BOOK, BOOK_TAG, World } from './support/world.ts';
 
 const tailnetName = ACME.tailnetName;
 const CUSTOMER = customerTagsOf({ customerId: 'acme-corp', tailnetName }, digest).customer;

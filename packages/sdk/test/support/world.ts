@@ -78,14 +78,6 @@ interface CustomerForm {
   readonly scopes?: readonly string[];
 }
 
-/** A customer's policy that has rules of its own, and none for books. */
-export const OWN_POLICY = `// the customer's own
-{
-  "tagOwners": { "${BOOK_TAG}": ["autogroup:admin"], "tag:office": [] },
-  "grants": [{ "src": ["tag:office"], "dst": ["tag:office"], "ip": ["*"] }],
-}
-`;
-
 /** A manager on memory adapters with everything around it: time stands still unless a test moves it. */
 export class World implements AsyncDisposable {
   readonly clock: ManualClock;
