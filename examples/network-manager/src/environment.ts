@@ -9,6 +9,7 @@ export interface Environment {
   readonly controlUrl: string | undefined;
   readonly loginServer: string | undefined;
   readonly organizationSecret: string | undefined;
+  readonly sharedSecret: string | undefined;
   readonly heartbeatMs: number;
   readonly silenceMs: number;
   /** Service accounts of the platform: they may do everything. */
@@ -71,6 +72,7 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
     controlUrl: variables['BIFROST_CONTROL_URL'],
     loginServer: variables['BIFROST_LOGIN_SERVER'],
     organizationSecret: variables['BIFROST_ORGANIZATION_SECRET'],
+    sharedSecret: variables['BIFROST_SHARED_SECRET'] || undefined,
     heartbeatMs,
     silenceMs: number('BIFROST_SILENCE_MS', Math.max(LEAST_SILENCE_MS, Math.round(heartbeatMs * 3.5))),
     apiAccounts: accountsOf(variables['BIFROST_API_SUBJECTS'] ?? '', missing),

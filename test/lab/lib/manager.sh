@@ -65,7 +65,7 @@ JSON
   else
     sed -i '/^components:/,+1d' "$folder/site/kustomization.yaml" # the proxy stands beside the network manager
   fi
-  printf 'BIFROST_%s\n' HEARTBEAT_MS=1000 API_POINTS_PER_SECOND=1000 "CONTROL_URL=$control_url" "LOGIN_SERVER=$control_url" "$@" | awk -F= '{ line[$1] = $0 } END { for (n in line) print line[n] }' > "$folder/settings.env"
+  printf 'BIFROST_%s\n' HEARTBEAT_MS=1000 API_POINTS_PER_SECOND=1000 SHARED_SECRET=bifrost-shared "CONTROL_URL=$control_url" "LOGIN_SERVER=$control_url" "$@" | awk -F= '{ line[$1] = $0 } END { for (n in line) print line[n] }' > "$folder/settings.env"
   cat > "$folder/kustomization.yaml" <<YAML
 resources: [site]
 images:

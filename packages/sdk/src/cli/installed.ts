@@ -122,11 +122,13 @@ function settingsOf(environment: Installed['environment']): Partial<NetworkManag
   const heartbeatMs = Number(environment['BIFROST_HEARTBEAT_MS'] || 10_000);
   const silenceMs = Number(environment['BIFROST_SILENCE_MS'] || Math.max(8_000, Math.round(heartbeatMs * 3.5)));
   const loginServer = environment['BIFROST_LOGIN_SERVER'];
+  const sharedCredentialSecretName = environment['BIFROST_SHARED_SECRET'];
   const numbers = Object.entries(NUMBERS).flatMap(([setting, name]) => (environment[name] ? [[setting, Number(environment[name])] as const] : []));
   return {
     heartbeatMs,
     silenceMs,
     ...(loginServer ? { loginServer } : {}),
+    ...(sharedCredentialSecretName ? { sharedCredentialSecretName } : {}),
     networkPolicyEnforced: environment['BIFROST_NETWORK_POLICY_ENFORCED'] === 'true',
     ...Object.fromEntries(numbers),
   };

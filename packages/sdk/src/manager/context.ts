@@ -7,12 +7,14 @@ import type { ConnectivityHistory } from './connectivity-history.ts';
 import type { EventBus } from './event-bus.ts';
 import { type GuardOrders, guardCounts } from './guard-orders.ts';
 import type { Hindrances } from './hindrances.ts';
+import { routerTagOf } from './identities.ts';
 import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { Missing } from './missing.ts';
 import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
 import type { Outdated } from './outdated.ts';
+import type { Policies } from './policies.ts';
 import { sameJson } from './same-json.ts';
 import type { CallerScope } from './scope.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
@@ -37,7 +39,8 @@ export interface Context {
   readonly guardOrders: GuardOrders;
   /** Credentials that come only once and could not be stored yet, by tailnet id. */
   readonly unstored: Map<string, ControlCredential>;
-  /** By tailnet: the text of a policy whose drift has been told. */
+  readonly policies: Policies;
+  /** By those who share it: the text of a policy whose drift has been told. */
   readonly driftedPolicies: Map<string, string>;
   /** One attach at a time for one hostname of a tailnet: the check and the write belong together. */
   readonly attaching: KeyedLock;
@@ -102,7 +105,15 @@ export async function tailnetOf(context: Context, { spec }: StoredSidecar, call:
 export async function controlOf(context: Context, tailnet: StoredTailnet, { signal }: Call): Promise<TailnetControl> {
   const { credentialSecretName, tenancy } = tailnet.spec;
   const { controlId } = tailnet.state;
-  const secret = { namespace: context.settings.systemNamespace, name: credentialSecretName };
+  const { systemNamespace, sharedCredentialSecretName } = context.settings;
+  const name = tenancy === 'shared' ? sharedCredentialSecretName : credentialSecretName;
+  if (name === undefined)
+    throw new BifrostError({
+      code: 'CONTROL_CREDENTIALS_INVALID',
+      message: 'Set the option sharedCredentialSecretName: without it the shared tailnet cannot be reached.',
+      issues: [{ path: 'tenancy', message: 'needs the option sharedCredentialSecretName' }],
+    });
+  const secret = { namespace: systemNamespace, name };
   const data = await context.cluster.secrets.get(secret, { signal });
   const clientId = data?.get(CREDENTIAL_KEYS.clientId);
   const clientSecret = data?.get(CREDENTIAL_KEYS.clientSecret);
@@ -179,7 +190,8 @@ export async function keepTailnet(
 ): Promise<StoredTailnet> {
   const { spec, generation } = tailnet;
   const guards = guardCounts(context, tailnet.key);
-  const look = { spec, refused: refusalOf(tailnet), outdated, guards, generation, nowMs: context.clock.nowMs() };
+  const routerTag = routerTagOf(context, tailnet);
+  const look = { spec, refused: refusalOf(tailnet), outdated, guards, routerTag, generation, nowMs: context.clock.nowMs() };
   const told: TailnetState = { ...state, conditions: tailnetConditions(state, look) };
   if (sameJson(told, tailnet.state)) return tailnet;
   const written = await context.outdated.replacing('tailnet', tailnet, () => context.store.tailnets.replaceState(tailnet, told, { signal }));

@@ -8,8 +8,8 @@ import { wishHash } from './hashes.ts';
 function wishOf({ spec, deleting }: StoredTailnet | StoredSidecar): object {
   const { customerId, config, abandon = false } = spec;
   if ('sidecarId' in spec) return { sidecarId: spec.sidecarId, customerId, config, abandon, deleting };
-  const { tailnetId, tags, tenancy, credentialSecretName, paused = false, rollout = 'ask', upgrade } = spec;
-  const own = { tailnetId, tags, tenancy, credentialSecretName, paused, rollout, upgradeId: upgrade?.upgradeId };
+  const { tailnetId, tags, tenancy, credentialSecretName, managePolicy, paused = false, rollout = 'ask', upgrade } = spec;
+  const own = { tailnetId, tags, tenancy, credentialSecretName, managePolicy, paused, rollout, upgradeId: upgrade?.upgradeId };
   return { ...own, customerId, config, abandon, deleting };
 }
 

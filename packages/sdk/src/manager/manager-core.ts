@@ -17,6 +17,7 @@ import { Missing } from './missing.ts';
 import { Observed } from './observed.ts';
 import { type NetworkManagerOptions, resolveSettings } from './options.ts';
 import { Outdated } from './outdated.ts';
+import { Policies } from './policies.ts';
 import type { CallerScope } from './scope.ts';
 import { reconcileSidecar } from './sidecar-reconcile.ts';
 import { silentLogger, unrecorded } from './silent.ts';
@@ -90,6 +91,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       instances: new Instances(),
       guardOrders: new GuardOrders(),
       unstored: new Map(),
+      policies: new Policies(),
       driftedPolicies: new Map(),
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),

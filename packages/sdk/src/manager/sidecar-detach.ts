@@ -71,8 +71,8 @@ async function releaseControl(
   try {
     const control = await controlOf(context, tailnet, call);
     await revokeKeys(sidecarId, sidecar.state, { control, ...call });
-    await deleteDevices(context, sidecar, { control, ...call });
-    const left = (await control.listDevices(call)).filter((device) => belongsTo(context, sidecar, device));
+    await deleteDevices(context, { sidecar, tailnet }, { control, ...call });
+    const left = (await control.listDevices(call)).filter((device) => belongsTo(context, { sidecar, tailnet }, device));
     return left.length > 0 ? { kind: 'waiting', recheckMs: 500 } : undefined;
   } catch (error) {
     if (!isAbandoned) throw error;
@@ -95,10 +95,10 @@ const proveReleased = async (context: Context, sidecar: StoredSidecar, call: Cal
 /** What carries our marks and nothing else: the ids on record come from reports, and a wrong one must not cost the customer a device. */
 async function deleteDevices(
   context: Context,
-  sidecar: StoredSidecar,
+  attached: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet },
   { control, signal }: { readonly control: TailnetControl } & Call,
 ): Promise<void> {
   for (const device of await control.listDevices({ signal })) {
-    if (belongsTo(context, sidecar, device)) await control.deleteDevice(device.deviceId, { signal });
+    if (belongsTo(context, attached, device)) await control.deleteDevice(device.deviceId, { signal });
   }
 }

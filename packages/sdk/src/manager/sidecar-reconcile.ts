@@ -11,6 +11,9 @@ import { recordFailure, recordInstances, recordState } from './sidecar-record.ts
 import { judgeTrial } from './sidecar-trial.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
+/** Until the policy owns a new book's tags; what writes it tells at once. */
+const POLICY_RECHECK_MS = 5_000;
+
 /** What a sidecar may miss. */
 const parts = (key: string) => ({ tailnet: `tailnet of ${key}`, workload: `workload of ${key}` });
 
@@ -102,10 +105,11 @@ async function settle(context: Context, { sidecar, tailnet, workload }: Attached
   const stopped = await stopUnsupported(context, { sidecar, workload }, call); // first: it must not wait for the control plane
   const control = await controlOf(context, tailnet, call);
   const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
+  if (keyed === undefined) return { kind: 'waiting', recheckMs: POLICY_RECHECK_MS };
   const { sidecar: applied, ...told } = stopped ? { sidecar: keyed, ...stopped } : await ensureApplied(context, { sidecar: keyed, workload }, call);
   const pods = await podsOf(context, applied, call);
   noticePods(context, applied, pods);
-  const released = await releaseDevices(context, applied, { control, pods, ...call });
+  const released = await releaseDevices(context, applied, { tailnet, control, pods, ...call });
   const routes = await settleRoutes(context, { sidecar: released, tailnet, control }, call);
   const reason = told.reason ?? routes;
   const recorded = await recordState(context, { sidecar: released, workload, told: { ...told, ...(reason === undefined ? {} : { reason }) } }, call);
@@ -122,6 +126,7 @@ async function prepare(
   if (tailnet.state.phase === 'active') {
     const control = await controlOf(context, tailnet, call);
     const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
+    if (keyed === undefined) return { kind: 'waiting', recheckMs: Math.min(recheckMs, POLICY_RECHECK_MS) };
     await keepSidecar(context, keyed, { state: keyed.state, ...call });
   }
   return { kind: 'waiting', recheckMs };

@@ -16,7 +16,8 @@ import {
 } from './context.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
-import { keepPolicy } from './tailnet-policy.ts';
+import { settlePolicy } from './tailnet-policy.ts';
+import { removeOwn } from './tailnet-removal.ts';
 import { driveUpgrade, outdatedCount } from './tailnet-upgrade.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -65,11 +66,11 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const found = tailnet.spec.tenancy === 'organization' ? await ensureMade(context, tailnet, call) : tailnet;
   const control = await controlOf(context, found, call);
   const { controlId, dnsName } = await control.describe(call);
-  const ruled = found.spec.tenancy === 'organization' ? await keepPolicy(context, found, { control, ...call }) : found;
+  const ruled = await settlePolicy(context, found, { control, ...call });
   const { reason: _, ...rest } = ruled.state;
   const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }) };
   const active = await keepTailnet(context, ruled, { state, outdated: outdatedCount(context, ruled), ...call });
-  await sweepDevices(context, control, { tailnetName: active.key, ...call });
+  await sweepDevices(context, control, { tailnet: active, ...call });
   return driveUpgrade(context, active, call);
 }
 
@@ -116,7 +117,7 @@ async function recordFailure(context: Context, key: string, { error, signal }: {
   return outcome;
 }
 
-const isOfPolicy = ({ code }: BifrostError): boolean => code === 'POLICY_UNREADABLE' || code === 'POLICY_REFUSED';
+const isOfPolicy = ({ code }: BifrostError): boolean => code === 'POLICY_UNREADABLE' || code === 'POLICY_REFUSED' || code === 'ISOLATION_VIOLATED';
 
 /** A passing trouble does not unmake a tailnet that works. */
 function failedPhase({ deleting, state }: StoredTailnet, error: BifrostError): TailnetState['phase'] {
@@ -141,10 +142,9 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
     await deleteMade(context, tailnet, call);
     await context.cluster.secrets.remove({ namespace: context.settings.systemNamespace, name: tailnetSecretName(tailnet.spec.tailnetId) }, call);
     context.unstored.delete(tailnet.spec.tailnetId);
-  }
+  } else await removeOwn(context, tailnet, call);
   await context.store.tailnets.finalize(tailnet, call);
   context.hindrances.forget(tailnet.key);
-  context.driftedPolicies.delete(tailnet.key);
   sawTailnet(context, tailnet.key, undefined);
   return SETTLED;
 }

@@ -3,7 +3,8 @@ import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.
 import { accessChange } from '../domain/policy/access-change.ts';
 import { guardChange, policyChange } from '../domain/policy/output-change.ts';
 import type { Context } from './context.ts';
-import { sectionsOf } from './tailnet-policy.ts';
+import { managesPolicy } from './identities.ts';
+import { sectionsOf } from './policy-members.ts';
 
 interface Update {
   readonly before: StoredTailnet;
@@ -16,7 +17,8 @@ export function impactOf(context: Context, { before, now, sidecars }: Update): P
   const access = accessChange(before.spec.config, now.config);
   const isSame = access.gained.length === 0 && access.lost.length === 0 && access.devices === 'same';
   const books = [...new Set(sidecars.filter(({ deleting }) => !deleting).map(({ spec }) => spec.bookDeploymentId))].sort();
-  const policy = now.tenancy === 'organization' ? policyChange(sectionsOf(context, before), sectionsOf(context, { spec: now })) : undefined;
+  const sections = (spec: TailnetSpec) => sectionsOf(context, { ...before, spec }, sidecars);
+  const policy = managesPolicy(now) ? policyChange(sections(before.spec), sections(now)) : undefined;
   const outputs = [policy, guardChange(before.spec.config, now.config)].filter((output) => output !== undefined);
   return { ...(isSame ? {} : { access: { ...access, books } }), ...(outputs.length === 0 ? {} : { outputs }) };
 }

@@ -16,6 +16,11 @@ export interface CreateTailnetRequest {
   readonly tenancy?: Tenancy;
   /** Ours; needed for `customer-owned`. */
   readonly credential?: CredentialReference;
+  /**
+   * Ours, for `customer-owned`: keep our entries in the policy of the customer's tailnet, beside the customer's own. Its client then needs the scope
+   * `policy_file`. Default false: the policy is the customer's alone.
+   */
+  readonly managePolicy?: boolean;
 }
 /** The answer to it: the wish is stored, the loop does the rest. */
 export interface CreateTailnetResponse {
@@ -36,6 +41,8 @@ export interface UpdateTailnetRequest {
   readonly tailnetName: string;
   readonly config?: Partial<NetworkConfiguration>;
   readonly tags?: readonly string[];
+  /** For `customer-owned`: see {@link CreateTailnetRequest}. With false our entries are taken out of the policy. */
+  readonly managePolicy?: boolean;
 }
 
 /** What is to change of a sidecar; what is left out stays as it is. Its hostname cannot change: devices are told by it. */
@@ -100,6 +107,8 @@ export interface Tailnet extends CreateTailnetResponse {
   readonly etag: string;
   /** True: nothing is changed outside for it and its sidecars until `resumeTailnet`. */
   readonly paused: boolean;
+  /** Of `customer-owned`: whether our entries are kept in its policy. Of all others they are anyway. */
+  readonly managePolicy: boolean;
   readonly conditions: readonly Condition[];
   /** The last upgrade of its sidecars that was asked for. */
   readonly upgrade?: UpgradeProgress;

@@ -19,6 +19,7 @@ export const updateTailnetRequestSchema = z
       .readonly()
       .exactOptional(),
     tags: z.array(labelValue).max(REQUEST_LIMITS.maxTags).readonly().exactOptional(),
+    managePolicy: z.boolean().exactOptional(),
   })
   .readonly() satisfies z.ZodType<UpdateTailnetRequest>;
 

@@ -191,6 +191,11 @@ export class SimulatedControl {
     return tailnet.addDevice({ ...init, enabledRoutes: init.enabledRoutes ?? init.advertiseRoutes ?? [] });
   }
 
+  /** Gives the clients of a tailnet other scopes, as if new ones had been made in their place. */
+  changeScopes(controlId: string, scopes: readonly string[]): void {
+    for (const client of this.#clients.values()) if (client.controlId === controlId) this.#clients.set(client.clientId, { ...client, scopes });
+  }
+
   /** Takes a client's rights away: its tokens die and it cannot sign in. */
   revokeClient(clientId: string): void {
     this.#clients.delete(clientId);

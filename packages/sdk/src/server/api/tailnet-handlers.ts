@@ -8,7 +8,7 @@ import { changeOf } from './update-mask.ts';
 
 const CHANGEABLE = {
   config: { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false },
-  top: { tags: [] },
+  top: { tags: [], managePolicy: false },
 };
 
 const answer = (tailnet: Tailnet): Outcome => ({ body: { tailnet: shown(tailnet) }, etag: tailnet.etag });

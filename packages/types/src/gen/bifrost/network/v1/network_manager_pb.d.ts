@@ -52,6 +52,13 @@ export declare type CreateTailnetRequest = Message<"bifrost.network.v1.CreateTai
    * @generated from field: bifrost.network.v1.CredentialReference credential = 6;
    */
   credential?: CredentialReference | undefined;
+
+  /**
+   * For `customer_owned`: keep Bifrost's entries in the tailnet's policy, beside the customer's own. Its client then needs the scope `policy_file`.
+   *
+   * @generated from field: optional bool manage_policy = 7;
+   */
+  managePolicy?: boolean | undefined;
 };
 
 /**
@@ -210,7 +217,7 @@ export declare type UpdateTailnetRequest = Message<"bifrost.network.v1.UpdateTai
   tags: string[];
 
   /**
-   * Of `config`, `config.allowed_networks`, ..., `tags`: what is in it takes the request's value, empty lists too.
+   * Of `config`, `config.allowed_networks`, ..., `tags`, `manage_policy`: what is in it takes the request's value, empty lists too.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 4;
    */
@@ -229,6 +236,13 @@ export declare type UpdateTailnetRequest = Message<"bifrost.network.v1.UpdateTai
    * @generated from field: string etag = 6;
    */
   etag: string;
+
+  /**
+   * Of `customer_owned`: whether Bifrost keeps its entries in the tailnet's policy.
+   *
+   * @generated from field: optional bool manage_policy = 7;
+   */
+  managePolicy?: boolean | undefined;
 };
 
 /**
@@ -356,6 +370,11 @@ export declare type PlanUpdateTailnetRequest = Message<"bifrost.network.v1.PlanU
    * @generated from field: google.protobuf.FieldMask update_mask = 4;
    */
   updateMask?: FieldMask | undefined;
+
+  /**
+   * @generated from field: optional bool manage_policy = 5;
+   */
+  managePolicy?: boolean | undefined;
 };
 
 /**
