@@ -17,6 +17,7 @@ import { Missing } from './missing.ts';
 import { Observed } from './observed.ts';
 import { type NetworkManagerOptions, resolveSettings } from './options.ts';
 import { Outdated } from './outdated.ts';
+import { ToldFindings } from './prove-calls.ts';
 import type { CallerScope } from './scope.ts';
 import { reconcileSidecar } from './sidecar-reconcile.ts';
 import { silentLogger, unrecorded } from './silent.ts';
@@ -91,6 +92,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       guardOrders: new GuardOrders(),
       unstored: new Map(),
       driftedPolicies: new Map(),
+      toldFindings: new ToldFindings(),
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
       missing: new Missing(clock),

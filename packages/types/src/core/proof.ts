@@ -8,9 +8,9 @@ export const PROOF_LAYERS = ['identity', 'tailnet-policy', 'guard', 'network-pol
 
 /**
  * How far a layer is to be relied on. `enforced`: by somebody whom a book cannot overrule. `cooperative`: a book of some pod could get around it.
- * `unproven`: some of it could not be read, or nobody enforces it.
+ * `unproven`: some of it could not be read, or nobody enforces it. `absent`: there is nothing that it would hold.
  */
-export type ProofAssurance = 'enforced' | 'cooperative' | 'unproven';
+export type ProofAssurance = 'enforced' | 'cooperative' | 'unproven' | 'absent';
 
 /** What one finding is of. */
 export type ProofFindingKind =

@@ -30,9 +30,7 @@ export function addressPoints(ranges: Iterable<Cidr>): readonly IpAddress[] {
     const next = first + sizeOf(range);
     if (next < 1n << BigInt(BITS[range.family])) starts[range.family].add(next);
   }
-  return FAMILIES.flatMap((family) =>
-    [...starts[family]].sort((a, b) => (a < b ? -1 : Number(a > b))).map((value) => addressOf({ family, value })),
-  );
+  return FAMILIES.flatMap((family) => [...starts[family]].sort((a, b) => (a < b ? -1 : Number(a > b))).map((value) => addressOf({ family, value })));
 }
 
 /** Which of many ranges hold an address, in about the time that the answer takes. */

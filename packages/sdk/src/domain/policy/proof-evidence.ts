@@ -163,6 +163,7 @@ export const unreadInput = (kind: EvidenceKind, key: string, code: string): Proo
 export class Evidence {
   readonly #texts = new Map<string, ProofInput>();
   readonly #keys = new Map<string, string[]>();
+  readonly #read = new Map<string, unknown>();
 
   constructor(inputs: readonly ProofInput[]) {
     for (const input of [...inputs].sort((a, b) => (a.name < b.name ? -1 : 1))) {
@@ -179,9 +180,11 @@ export class Evidence {
 
   /** Undefined: there is none, or it was not read. */
   get<Kind extends EvidenceKind>(kind: Kind, key: string): EvidenceKinds[Kind] | undefined {
-    const input = this.#texts.get(`${kind} ${key}`);
+    const name = `${kind} ${key}`;
+    const input = this.#texts.get(name);
     if (input === undefined || input.unread !== undefined) return undefined;
-    return (kind === 'policy' ? input.text : JSON.parse(input.text)) as EvidenceKinds[Kind];
+    if (!this.#read.has(name)) this.#read.set(name, kind === 'policy' ? input.text : JSON.parse(input.text));
+    return this.#read.get(name) as EvidenceKinds[Kind];
   }
 
   unread(kind: EvidenceKind, key: string): string | undefined {

@@ -47,8 +47,15 @@ const DROPS: ReadonlySet<string> = new Set(['ALL', 'NET_RAW', 'CAP_NET_RAW']);
 const mayBypass = ({ privileged, add, drop }: ContainerEvidence): boolean =>
   privileged || add.some((power) => POWERS.has(power.toUpperCase())) || !drop.some((power) => DROPS.has(power.toUpperCase()));
 
+/** With a route in table 52 and without one; `isOpen`: the intent lets whatever a router offers be reached. */
+interface Verdicts {
+  readonly up: GuardVerdict;
+  readonly down: GuardVerdict;
+  readonly isOpen: boolean;
+}
+
 /** Whether a guard lets an address go where its intent does not send it. */
-function faultOf(meaning: Meaning, up: GuardVerdict, down: GuardVerdict, isOpen: boolean): ProofFindingKind | undefined {
+function faultOf(meaning: Meaning, { up, down, isOpen }: Verdicts): ProofFindingKind | undefined {
   if (meaning === 'aside') return undefined;
   if (meaning === 'cluster') return up.goes === 'tailnet' ? 'cluster-into-tailnet' : undefined;
   if (meaning === 'blocked') return up.goes === 'denied' && down.goes === 'denied' ? undefined : 'blocked-open';
@@ -90,7 +97,7 @@ export function guardFaults(rules: readonly ReadRule[], { settings, tailnet }: P
   const found = new Map<string, GuardFault>();
   for (const address of addressPoints([...known, ...JudgedGuard.rangesOf(rules)])) {
     const [up, down] = [guard.judge(address, { tunnelUp: true }), guard.judge(address, { tunnelUp: false })];
-    const kind = faultOf(meaningOf(address), up, down, accessPolicy === 'permissive');
+    const kind = faultOf(meaningOf(address), { up, down, isOpen: accessPolicy === 'permissive' });
     if (kind === undefined) continue;
     const by = nameOf(culprit(kind, up, down), address);
     found.set(`${kind} ${by}`, { kind, by });
@@ -104,7 +111,10 @@ function alterations(actual: GuardEvidence, known: readonly GuardEvidence[]): re
   if (wanted === undefined || known.some(({ sha256 }) => sha256 === actual.sha256)) return [];
   const textOf = (rule: ReadRule): string => `IPv${rule.family} ${ruleText(rule)}`;
   const [there, meant] = [new Set(actual.rules.map(textOf)), new Set(wanted.rules.map(textOf))];
-  const changed = [...[...meant].filter((rule) => !there.has(rule)).map((rule) => `without ${rule}`), ...[...there].filter((rule) => !meant.has(rule))];
+  const changed = [
+    ...[...meant].filter((rule) => !there.has(rule)).map((rule) => `without ${rule}`),
+    ...[...there].filter((rule) => !meant.has(rule)),
+  ];
   return (changed.length === 0 ? ['the container'] : changed).map((by) => ({ kind: 'guard-altered', by }));
 }
 
@@ -122,7 +132,9 @@ function faultsOfRules(guard: GuardEvidence, question: GuardQuestion): readonly 
   return [...own, ...guardFaults(withOrder(guard.rules, tailnet), question)];
 }
 
-const unique = (faults: readonly GuardFault[]): readonly GuardFault[] => [...new Map(faults.map((fault) => [`${fault.kind} ${fault.by}`, fault])).values()];
+const unique = (faults: readonly GuardFault[]): readonly GuardFault[] => [
+  ...new Map(faults.map((fault) => [`${fault.kind} ${fault.by}`, fault])).values(),
+];
 
 /** In userspace mode the guard writes no rules: NetworkPolicies that deny clear egress stand in for it. */
 function proveUserspace({ settings, tailnet, workload, policies }: GuardQuestion): GuardAnswer {

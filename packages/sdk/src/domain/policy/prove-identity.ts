@@ -46,10 +46,14 @@ export class TagOwners {
   }
 
   customersOf(tags: readonly string[]): readonly string[] {
-    return [...new Set(tags.flatMap((tag) => {
-      const owner = this.of(tag);
-      return owner === undefined || owner === 'nobody' ? [] : [owner.customerId];
-    }))];
+    return [
+      ...new Set(
+        tags.flatMap((tag) => {
+          const owner = this.of(tag);
+          return owner === undefined || owner === 'nobody' ? [] : [owner.customerId];
+        }),
+      ),
+    ];
   }
 }
 
@@ -92,10 +96,18 @@ export function* tailnetIdentity(evidence: Evidence): Generator<Found, void, voi
       ...{ kind, tailnetName: first.name, customerId: first.customerId, otherCustomerId: other.customerId },
       ...{ by: `${word} ${value}`, where: `tailnet ${other.name}` },
     }));
-  yield* met(meetings(apart.map(([name, { credentialSecretName, customerId }]) => [credentialSecretName, name, customerId])), 'shared-credential', 'secret');
-  const told = apart.flatMap(([name, { controlId, customerId }]) => (controlId === undefined || controlId === '-' ? [] : [[controlId, name, customerId] as const]));
+  yield* met(
+    meetings(apart.map(([name, { credentialSecretName, customerId }]) => [credentialSecretName, name, customerId])),
+    'shared-credential',
+    'secret',
+  );
+  const told = apart.flatMap(([name, { controlId, customerId }]) =>
+    controlId === undefined || controlId === '-' ? [] : [[controlId, name, customerId] as const],
+  );
   yield* met(meetings(told), 'shared-tailnet', 'control plane tailnet');
-  const devices = apart.flatMap(([name, { customerId }]) => (evidence.get('devices', name) ?? []).map(({ deviceId }) => [deviceId, name, customerId] as const));
+  const devices = apart.flatMap(([name, { customerId }]) =>
+    (evidence.get('devices', name) ?? []).map(({ deviceId }) => [deviceId, name, customerId] as const),
+  );
   yield* met(meetings(devices), 'shared-tailnet', 'device');
 }
 
@@ -107,7 +119,9 @@ export function* deviceIdentity({ key, tailnets }: ControlGroup, evidence: Evide
   const held = holders(new Set(tailnets.map(([name]) => name)), evidence);
   for (const device of evidence.get('devices', key) ?? []) {
     const named = owners.customersOf(device.tags);
-    const owner = held.get(device.deviceId) ?? (key === first[0] ? first[1].customerId : (named.find((customerId) => members.has(customerId)) ?? first[1].customerId));
+    const owner =
+      held.get(device.deviceId) ??
+      (key === first[0] ? first[1].customerId : (named.find((customerId) => members.has(customerId)) ?? first[1].customerId));
     const base = { tailnetName: members.get(owner) ?? first[0], customerId: owner, where: `devices ${key}` };
     yield* foreignTags(device, owner, owners).map((found) => ({ ...base, ...found }));
     if (key !== first[0] && held.has(device.deviceId) && !named.includes(owner))
