@@ -78,16 +78,21 @@ function sidecarInput({ key, spec }: StoredSidecar): ProofInput {
   return proofInput('sidecar', key, evidence);
 }
 
-const agentsInput = ({ instances }: Context, { key }: StoredSidecar): ProofInput =>
-  proofInput(
+/** Of the pods that are known: one that the store has, and whose agent this manager has not heard, may hold anything. */
+function agentsInput({ instances }: Context, { key, state }: StoredSidecar): ProofInput {
+  const known = instances.of(key).map(({ podUid, podName, reported, guardHolds, deviceId }) => ({
+    ...{ podUid, podName, heard: reported },
+    ...(guardHolds === undefined ? {} : { holds: guardHolds }),
+    ...(deviceId === undefined ? {} : { deviceId }),
+  }));
+  const stored = state.instances.filter(({ podUid }) => !known.some((instance) => instance.podUid === podUid));
+  const unheard = stored.map(({ podUid, podName, deviceId }) => ({ podUid, podName, heard: false, ...(deviceId === undefined ? {} : { deviceId }) }));
+  return proofInput(
     'agents',
     key,
-    instances.of(key).map(({ podName, reported, guardHolds, deviceId }) => ({
-      ...{ podName, heard: reported },
-      ...(guardHolds === undefined ? {} : { holds: guardHolds }),
-      ...(deviceId === undefined ? {} : { deviceId }),
-    })),
+    [...known, ...unheard].sort((a, b) => (a.podUid < b.podUid ? -1 : 1)).map(({ podUid: _, ...agent }) => agent),
   );
+}
 
 function containerEvidence({ name, securityContext }: ContainerShape): ContainerEvidence {
   const { privileged, capabilities } = (securityContext ?? {}) as {
