@@ -3,7 +3,6 @@ import type { IsolationProof, ProofFault, ProofInput } from '@bifrost/types/core
 import { NetworkManager, type ProveIsolationResponse, ProveIsolationResponseSchema } from '@bifrost/types/proto';
 import { fromJsonString } from '@bufbuild/protobuf';
 import type { Command } from 'commander';
-import { verifyProof } from '../../manager/prove-calls.ts';
 import { fileOf, usage } from '../connect.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Run } from '../program.ts';
@@ -79,6 +78,8 @@ const faultText = ({ kind, name }: ProofFault): string => `the proof does not ho
 async function verify(session: Session, path: string): Promise<ExitCode> {
   const saved = await savedProof(path);
   const proof = proofOf(saved, '--verify');
+  // Not before it is needed: a shell waits for the command at each completion.
+  const { verifyProof } = await import('../../manager/prove-calls.ts');
   const faults = verifyProof(proof, saved.inputs as readonly ProofInput[]);
   session.show.answer({ holds: faults.length === 0, faults, verdict: proof.verdict }, () => [
     ...(faults.length === 0
