@@ -27,7 +27,9 @@ export interface Environment {
   readonly settings: Partial<Pick<NetworkManagerOptions, (typeof MILLISECONDS)[number] | (typeof SWITCHES)[number]>>;
 }
 
-const MILLISECONDS = ['attachDeadlineMs', 'resyncMs', 'driftWindowMs', 'registrationMs'] as const;
+const MILLISECONDS = ['attachDeadlineMs', 'resyncMs', 'driftWindowMs', 'registrationMs', 'proofIntervalMs'] as const;
+/** Of these 0 says something: never. */
+const MAY_BE_NONE: ReadonlySet<string> = new Set(['proofIntervalMs']);
 const SWITCHES = ['readOnly', 'networkPolicyEnforced'] as const;
 /** `attachDeadlineMs` is `BIFROST_ATTACH_DEADLINE_MS`. */
 const variableOf = (setting: string): string => `BIFROST_${setting.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
@@ -55,13 +57,13 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
     if (!value) missing.push(name);
     return value ?? '';
   };
-  const number = (name: string, fallback: number): number => {
+  const number = (name: string, fallback: number, least = 1): number => {
     const value = Number(variables[name] ?? fallback);
-    if (!Number.isInteger(value) || value <= 0) missing.push(`${name} (a positive whole number)`);
+    if (!Number.isInteger(value) || value < least) missing.push(`${name} (a positive whole number)`);
     return value;
   };
   const settings: { -readonly [Name in keyof Environment['settings']]: Environment['settings'][Name] } = {};
-  for (const name of MILLISECONDS) if (variables[variableOf(name)]) settings[name] = number(variableOf(name), 0);
+  for (const name of MILLISECONDS) if (variables[variableOf(name)]) settings[name] = number(variableOf(name), 0, MAY_BE_NONE.has(name) ? 0 : 1);
   for (const name of SWITCHES) if (variables[variableOf(name)]) settings[name] = variables[variableOf(name)] === 'true';
   const heartbeatMs = number('BIFROST_HEARTBEAT_MS', 10_000);
   const environment: Environment = {

@@ -47,6 +47,7 @@ export type { Injected } from './manager/inject-calls.ts';
 export type { CallerOptions, ChangeOptions } from './manager/manager-core.ts';
 export { NetworkManager } from './manager/network-manager.ts';
 export type { NetworkManagerOptions } from './manager/options.ts';
+export { verifyProof } from './manager/prove-calls.ts';
 export type { AttachPlan } from './manager/sidecar-calls.ts';
 export type { Awaited } from './manager/wait-for.ts';
 export type * from './ports/index.ts';

@@ -144,6 +144,8 @@ const STATUS: readonly Step[] = [
   { says: 'the metrics of none', method: 'GetConnectionMetrics', request: absent, ...UNKNOWN },
   { says: 'leftovers', method: 'ListLeftovers', request: {}, http: 200, body: { leftovers: [] } },
   { says: 'leftovers for one customer', method: 'ListLeftovers', request: {}, headers: stranger, ...DENIED },
+  { says: 'a proof', method: 'ProveIsolation', request: {}, http: 200, body: { proof: { verdict: 'apart', findings: [] }, inputs: [] } },
+  { says: 'a proof for one customer', method: 'ProveIsolation', request: {}, headers: stranger, ...DENIED },
   { says: 'what this is', method: 'GetServiceInfo', request: {}, http: 200, body: { read_only: false, caller: { via: 'jwt', roles: ['admin:*'] } } },
   {
     says: 'what this is, to nobody',

@@ -18,6 +18,7 @@ import { Observed } from './observed.ts';
 import { type NetworkManagerOptions, resolveSettings } from './options.ts';
 import { Outdated } from './outdated.ts';
 import { Policies } from './policies.ts';
+import { ToldFindings } from './prove-calls.ts';
 import type { CallerScope } from './scope.ts';
 import { reconcileSidecar } from './sidecar-reconcile.ts';
 import { silentLogger, unrecorded } from './silent.ts';
@@ -93,6 +94,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       unstored: new Map(),
       policies: new Policies(),
       driftedPolicies: new Map(),
+      toldFindings: new ToldFindings(),
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
       missing: new Missing(clock),

@@ -33,8 +33,9 @@ import { ingestReport } from './ingest.ts';
 import { type Injected, injectSidecar } from './inject-calls.ts';
 import { listLeftovers } from './leftovers.ts';
 import { linkedSignal } from './linked-signal.ts';
-import { type CallerOptions, type ChangeOptions, ManagerCore } from './manager-core.ts';
+import type { CallerOptions, ChangeOptions } from './manager-core.ts';
 import { monitorConnectivity } from './monitor.ts';
+import { ProvingManager } from './proving-manager.ts';
 import { getConnectionMetrics, getNetworkStatus } from './reads.ts';
 import { isVisible } from './scope.ts';
 import { type AttachPlan, attachSidecar, detachSidecar, planAttach, requireSidecar } from './sidecar-calls.ts';
@@ -54,7 +55,7 @@ import { type Awaited, waitFor } from './wait-for.ts';
  * await manager.start();
  * @throws {BifrostError} `INVALID_OPTIONS` with one issue per wrong field
  */
-export class NetworkManager extends ManagerCore {
+export class NetworkManager extends ProvingManager {
   /** Which adapters this manager runs on. */
   get adapters(): { readonly cluster: string; readonly store: string; readonly controlPlane: string } {
     const { cluster, store, controlPlane } = this.context;

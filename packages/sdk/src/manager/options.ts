@@ -58,6 +58,8 @@ export interface NetworkManagerOptions {
   readonly readOnly?: boolean;
   /** Entries of ours in a tailnet's policy that somebody has changed are put right; else they are only told of (`policy:drifted`). @default true */
   readonly repairPolicy?: boolean;
+  /** How often isolation is proven, milliseconds; what is found is told (`isolation:violated`). 0: only when asked. @default 300000 */
+  readonly proofIntervalMs?: number;
 }
 
 /** Every setting with its value. */
@@ -84,6 +86,7 @@ export interface Settings {
   readonly retainedEvents: number;
   readonly readOnly: boolean;
   readonly repairPolicy: boolean;
+  readonly proofIntervalMs: number;
 }
 
 const image = z.string().regex(/^\S+@sha256:[0-9a-f]{64}$/, 'pin the image by digest: NAME@sha256:…');
@@ -140,6 +143,11 @@ const schema = z.object({
   retainedEvents: z.int().min(1).max(1_000_000).default(10_000),
   readOnly: z.boolean().default(false),
   repairPolicy: z.boolean().default(true),
+  proofIntervalMs: z
+    .int()
+    .max(86_400_000)
+    .refine((value) => value === 0 || value >= 1_000, 'must be 0, or at least 1000')
+    .default(300_000),
 });
 
 const PORTS = ['cluster', 'store', 'controlPlane'] as const;

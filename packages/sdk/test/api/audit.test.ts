@@ -84,6 +84,14 @@ describe('the record of a call', () => {
     expect(records).toEqual([]);
   });
 
+  it('comes of a proof, since somebody will ask when there was one, and of one that is refused', async () => {
+    const prove = (who: string) => recorded(served, () => toldBy(() => served.grpc(who, { 'x-request-id': 'proof' }).proveIsolation({})));
+    const about = { action: 'proveIsolation', request: expect.objectContaining({ requestId: 'proof', method: 'ProveIsolation' }) };
+    expect(await prove('admin:*')).toEqual([expect.objectContaining({ ...about, actor: 'api-key:admin:*', outcome: 'accepted' })]);
+    expect(await prove('admin:acme-corp')).toEqual([expect.objectContaining({ ...about, outcome: 'PERMISSION_DENIED' })]);
+    expect(await prove('viewer:acme-corp')).toEqual([expect.objectContaining({ ...about, outcome: 'PERMISSION_DENIED' })]);
+  });
+
   const path = `/api/v1/networks/tailnets/${TAILNET}`;
   it.each<[string, string, Parameters<Served['rest']>[1], Partial<AuditRecord>]>([
     ['nobody', 'bfk_none_none', { path }, { actor: 'peer:127.0.0.1', action: 'authenticate', outcome: 'UNAUTHENTICATED' }],

@@ -33,7 +33,7 @@ export interface Customer {
 }
 
 export function customerOf(id: string, config: NetworkConfiguration, index: number): Customer {
-  const place = { customerId: id, tailnetName: 'production' };
+  const place = { customerId: id, tailnetName: id };
   const tags = customerTagsOf(place, digest);
   const bookTag = bookTagOf(place, 'shop', digest);
   return {

@@ -34,14 +34,15 @@ const MAY: Readonly<Record<MethodName, readonly Role[]>> = {
   MonitorConnectivity: ['viewer', 'operator', 'admin'],
   GetConnectionMetrics: ['viewer', 'operator', 'admin'],
   ListLeftovers: ['admin'],
+  ProveIsolation: ['operator', 'admin'],
   GetServiceInfo: ['viewer', 'operator', 'admin'],
   SetReadOnly: ['admin'],
 };
 const METHODS = Object.keys(MAY) as MethodName[];
-const ONLY_EVERYWHERE: readonly MethodName[] = ['ListLeftovers', 'SetReadOnly'];
+const ONLY_EVERYWHERE: readonly MethodName[] = ['ListLeftovers', 'ProveIsolation', 'SetReadOnly'];
 const INSTALLATION: readonly MethodName[] = [...ONLY_EVERYWHERE, 'GetServiceInfo'];
 const LISTS: readonly MethodName[] = ['ListTailnets', 'ListSidecars', 'MonitorConnectivity', 'GetConnectionMetrics'];
-const READS: readonly MethodName[] = METHODS.filter((method) => /^(Get|List|Plan|Monitor|Explain)/.test(method));
+const READS: readonly MethodName[] = METHODS.filter((method) => /^(Get|List|Plan|Monitor|Explain|Prove)/.test(method));
 const ROLE_ROWS = METHODS.flatMap((method) => ROLES.map((role) => ({ method, role })));
 
 function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'foreign' | 'absent'): string {
@@ -56,7 +57,7 @@ function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'forei
 describe('who may call what', () => {
   it('the table has each call once', () => {
     expect(Object.keys(METHOD_RULES).sort()).toEqual([...METHODS].sort());
-    expect(METHODS).toHaveLength(26);
+    expect(METHODS).toHaveLength(27);
   });
 
   it.each(ROLE_ROWS)('$method by $role of one customer: own, foreign, absent', ({ method, role }) => {

@@ -38,6 +38,7 @@ const EVENT_NAMES = Object.keys({
   'tailnet:failed': 0,
   'tailnet:deleted': 0,
   'policy:drifted': 0,
+  'isolation:violated': 0,
   'upgrade:started': 0,
   'upgrade:finished': 0,
   'upgrade:halted': 0,

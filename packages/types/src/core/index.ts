@@ -10,6 +10,7 @@ export * from './guard.ts';
 export * from './messages.ts';
 export * from './network.ts';
 export * from './policy.ts';
+export * from './proof.ts';
 export * from './report.ts';
 export * from './secret.ts';
 export * from './wire.ts';

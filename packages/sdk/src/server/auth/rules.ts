@@ -27,6 +27,7 @@ export type MethodName =
   | 'MonitorConnectivity'
   | 'GetConnectionMetrics'
   | 'ListLeftovers'
+  | 'ProveIsolation'
   | 'GetServiceInfo'
   | 'SetReadOnly';
 
@@ -88,6 +89,8 @@ export const METHOD_RULES: Readonly<Record<MethodName, MethodRule>> = {
   GetConnectionMetrics: reads({ needs: 'viewer', about: 'list', cost: COST.list }),
   // It asks every control plane, and shows what belongs to nobody.
   ListLeftovers: { ...reads({ needs: 'admin', about: 'installation', cost: COST.everything }), everywhere: true },
+  // It reads everything back, and speaks of all customers.
+  ProveIsolation: { ...reads({ needs: 'operator', about: 'installation', cost: COST.everything }), everywhere: true },
   GetServiceInfo: reads({ needs: 'viewer', about: 'installation', cost: COST.read }),
   SetReadOnly: changes({ needs: 'admin', about: 'installation', cost: COST.change, everywhere: true }),
 };
