@@ -42,6 +42,7 @@ export {
 } from './domain/policy/network-policies.ts';
 export { type IsOurs, mergePolicy } from './domain/policy/policy-document.ts';
 export { type IsolationFinding, type ProvenCustomer, proveIsolation } from './domain/policy/prove-isolation.ts';
+export type { Relay } from './domain/policy/relays.ts';
 export { type RenderInput, renderSidecar } from './domain/render-sidecar.ts';
 export type { Injected } from './manager/inject-calls.ts';
 export type { CallerOptions, ChangeOptions } from './manager/manager-core.ts';

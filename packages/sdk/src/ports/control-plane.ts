@@ -1,4 +1,5 @@
 import type { Secret } from '@bifrost/types/core';
+import type { Relay } from '../domain/policy/relays.ts';
 import type { CallOptions } from './store.ts';
 
 /** An OAuth client of one tailnet. */
@@ -101,6 +102,12 @@ export interface ControlPlane extends AsyncDisposable {
     displayName: string,
     options: CallOptions,
   ): Promise<ControlTailnet & { readonly dnsName: string; readonly credential: ControlCredential }>;
+  /**
+   * The relays that the control plane gives to all tailnets, by region and name. It may be a map that is some minutes old. A tailnet's own policy may add
+   * some, or take these away (`derpMap`).
+   * @throws {BifrostError} `CONTROL_NOT_FOUND`, `CONTROL_ANSWER_INVALID` — it publishes none; `CONTROL_RATE_LIMITED`, `CONTROL_UNAVAILABLE`
+   */
+  relays(options: CallOptions): Promise<readonly Relay[]>;
   /** Cheap: nothing is called yet. */
   tailnet(access: TailnetAccess): TailnetControl;
 }

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { BifrostError } from '@bifrost/types/core';
 import { z } from 'zod';
+import type { Relay } from '../domain/policy/relays.ts';
 import type { SimulatedControl, SimulatedDevice, SimulatedGrant, SimulatedKey } from './simulated-control.ts';
 
 export interface ApiReply {
@@ -220,6 +221,27 @@ function setPolicy(call: ApiCall): ApiReply {
   const etag = match === undefined ? undefined : (/^"(.*)"$/.exec(match)?.[1] ?? match);
   tailnet.writePolicy(call.body, etag);
   return policyReply(tailnet.policy());
+}
+
+/** As the login server publishes them: by the number of their region, what is the usual left out. */
+export function relayMap(relays: readonly Relay[]) {
+  const regions = Object.entries(Object.groupBy(relays, ({ region }) => region)).map(([code, ofRegion = []], index) => ({
+    RegionID: index + 1,
+    RegionCode: code,
+    RegionName: ofRegion[0]?.regionName ?? code,
+    Nodes: goList(
+      ofRegion.map(({ host, addresses, port, stunPort }, at) => ({
+        Name: `${index + 1}${String.fromCharCode(97 + at)}`,
+        RegionID: index + 1,
+        HostName: host,
+        IPv4: addresses.find((address) => !address.includes(':')) ?? 'none',
+        IPv6: addresses.find((address) => address.includes(':')) ?? 'none',
+        ...(stunPort === 3478 ? {} : { STUNPort: stunPort ?? -1 }),
+        ...(port === undefined ? { STUNOnly: true } : port === 443 ? {} : { DERPPort: port }),
+      })),
+    ),
+  }));
+  return { Regions: Object.fromEntries(regions.map((region) => [region.RegionID, region])) };
 }
 
 export const ENDPOINTS: readonly Endpoint[] = [

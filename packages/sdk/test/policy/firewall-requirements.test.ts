@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { firewallCsv, firewallMarkdown, firewallRequirements } from '../../src/domain/policy/firewall-requirements.ts';
 
-const relays = [{ region: 'fra', host: 'derp1.example', addresses: ['192.0.2.1', '2001:db8::1'], port: 443, stunPort: 3478 }];
+const relays = [
+  { region: 'fra', regionName: 'Frankfurt', host: 'derp1.example', addresses: ['192.0.2.1', '2001:db8::1'], port: 443, stunPort: 3478 },
+];
 const found = firewallRequirements({ loginServer: 'https://login.example:8443', relays });
 const shown = ({ direction, protocol, destination, destinationPort, need }: (typeof found)[number]): string =>
   `${direction} ${protocol} ${destination} ${destinationPort} ${need}`;

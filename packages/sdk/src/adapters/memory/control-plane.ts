@@ -1,4 +1,5 @@
 import { BifrostError, type ErrorCode, type Secret } from '@bifrost/types/core';
+import type { Relay } from '../../domain/policy/relays.ts';
 import type {
   ControlCredential,
   ControlKey,
@@ -57,6 +58,10 @@ export class MemoryControlPlane implements ControlPlane {
     options: CallOptions,
   ): Promise<ControlTailnet & { readonly dnsName: string; readonly credential: ControlCredential }> {
     return this.#enter(options, () => this.control.createTailnet(this.control.signIn(this.#organizationClient()), displayName));
+  }
+
+  relays(options: CallOptions): Promise<readonly Relay[]> {
+    return this.#enter(options, () => this.control.relays);
   }
 
   tailnet(access: TailnetAccess): TailnetControl {

@@ -52,6 +52,25 @@ export type DeviceAnswer = z.infer<typeof DeviceAnswer>;
 export const DevicesAnswer = z.object({ devices: list(DeviceAnswer) });
 export const RoutesAnswer = z.object({ enabledRoutes: list(z.string()) });
 
+const port = z.int().max(65_535).nullish();
+const RelaysNode = z.object({
+  HostName: z.string().regex(/^[\w.:-]{1,253}$/),
+  IPv4: z.string().nullish(),
+  IPv6: z.string().nullish(),
+  STUNPort: port,
+  STUNOnly: z.boolean().nullish(),
+  DERPPort: port,
+});
+const RelaysRegion = z.object({ RegionCode: z.string().min(1).max(100), RegionName: z.string().max(200), Nodes: list(RelaysNode) });
+export type RelaysRegion = z.infer<typeof RelaysRegion>;
+/** `tailcfg.DERPMap`: regions by their number. */
+export const RelaysAnswer = z.object({
+  Regions: z
+    .record(z.string(), RelaysRegion)
+    .transform((regions) => Object.values(regions))
+    .refine((regions) => regions.length <= 1_000 && regions.every(({ Nodes }) => Nodes.length <= 100)),
+});
+
 export const TailnetAnswer = z.object({ id: z.string().min(1), displayName: z.string() });
 export const TailnetsAnswer = z.object({ tailnets: list(TailnetAnswer), cursor: z.string().nullish() });
 export const NewTailnetAnswer = TailnetAnswer.extend({

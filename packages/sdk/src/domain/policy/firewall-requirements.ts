@@ -1,13 +1,4 @@
-/** A relay of the control plane (DERP), as its map names it. */
-export interface Relay {
-  readonly region: string;
-  readonly host: string;
-  readonly addresses: readonly string[];
-  /** TCP. */
-  readonly port: number;
-  /** UDP; undefined where it answers no STUN. */
-  readonly stunPort: number | undefined;
-}
+import type { Relay } from './relays.ts';
 
 /** What a customer's firewall must let through for their routers. Replies to it are meant too. */
 export interface FirewallRequirement {
@@ -43,27 +34,20 @@ function control(loginServer: string): FirewallRequirement {
   };
 }
 
+const outbound = { direction: 'outbound', sourcePort: ANY } as const;
+
 function ofRelay({ region, host, addresses, port, stunPort }: Relay): readonly FirewallRequirement[] {
+  const relayed = (destination: string, destinationPort: number): FirewallRequirement => ({
+    ...{ ...outbound, purpose: 'relay', protocol: 'tcp', destination, destinationPort: String(destinationPort) },
+    ...{ need: 'required', why: `relay ${region}: how peers find each other, and the way while there is no direct one` },
+  });
+  const stun = (destination: string, destinationPort: number): FirewallRequirement => ({
+    ...{ ...outbound, purpose: 'stun', protocol: 'udp', destination, destinationPort: String(destinationPort) },
+    ...{ need: 'recommended', why: `relay ${region}: tells a router its outside address, for direct links` },
+  });
   return [host, ...addresses].flatMap((destination) => [
-    {
-      ...({ purpose: 'relay', direction: 'outbound', protocol: 'tcp', destination, destinationPort: String(port), sourcePort: ANY } as const),
-      ...({ need: 'required', why: `relay ${region}: how peers find each other, and the way while there is no direct one` } as const),
-    },
-    ...(stunPort === undefined
-      ? []
-      : [
-          {
-            ...({
-              purpose: 'stun',
-              direction: 'outbound',
-              protocol: 'udp',
-              destination,
-              destinationPort: String(stunPort),
-              sourcePort: ANY,
-            } as const),
-            ...({ need: 'recommended', why: `relay ${region}: tells a router its outside address, for direct links` } as const),
-          },
-        ]),
+    ...(port === undefined ? [] : [relayed(destination, port)]),
+    ...(stunPort === undefined ? [] : [stun(destination, stunPort)]),
   ]);
 }
 
