@@ -31,6 +31,8 @@ export {
   type PolicyTest,
   type SshRule,
 } from './domain/policy/compile-policy.ts';
+export type { DeviceConnectivity } from './domain/policy/firewall-check.ts';
+export { firewallCsv, firewallJson, firewallMarkdown } from './domain/policy/firewall-writers.ts';
 export {
   CLUSTER_DNS,
   type NetworkPoliciesInput,

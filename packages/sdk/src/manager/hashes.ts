@@ -26,6 +26,9 @@ export function holdsFor(
 
 export const policyHash = (text: string): string => sha256(text);
 
+/** Tells texts apart for certain. */
+export const digest = (text: string): string => sha256(text);
+
 /** Tells one configuration of a sidecar from another, whatever the order of its members. */
 export const configHash = (config: SidecarSpec['config']): string => sha256(JSON.stringify(sorted(config)));
 

@@ -1,4 +1,5 @@
 import type { Secret } from '@bifrost/types/core';
+import type { DeviceConnectivity } from '../domain/policy/firewall-check.ts';
 import type { Relay } from '../domain/policy/relays.ts';
 import type { CallOptions } from './store.ts';
 
@@ -51,9 +52,13 @@ export interface Device {
   readonly tags: readonly string[];
   readonly ephemeral: boolean;
   readonly connected: boolean;
+  /** Unset while connected, and where the control plane does not say. */
+  readonly lastSeenAtMs?: number | undefined;
   readonly createdAtMs: number;
   readonly advertisedRoutes: readonly string[];
   readonly enabledRoutes: readonly string[];
+  /** As the machine told it last; unset before it has. */
+  readonly connectivity?: DeviceConnectivity | undefined;
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { BifrostError } from '@bifrost/types/core';
 import { z } from 'zod';
+import type { DeviceConnectivity } from '../domain/policy/firewall-check.ts';
 import type { Relay } from '../domain/policy/relays.ts';
 import type { SimulatedControl, SimulatedDevice, SimulatedGrant, SimulatedKey } from './simulated-control.ts';
 
@@ -81,6 +82,13 @@ const keyJson = (key: SimulatedKey) => ({
   capabilities: { devices: { create: { reusable: key.reusable, ephemeral: key.ephemeral, preauthorized: true, tags: goList(key.tags) } } },
 });
 
+const connectivityJson = ({ regions, udp, ipv6, mappingVaries }: DeviceConnectivity) => ({
+  endpoints: null,
+  mappingVariesByDestIP: mappingVaries ?? null,
+  latency: Object.fromEntries(regions.map(({ name, latencyMs, isHome }) => [name, { latencyMs, ...(isHome ? { preferred: true } : {}) }])),
+  clientSupports: { hairPinning: null, ipv6: ipv6 ?? null, pcp: null, pmp: null, udp: udp ?? null, upnp: null },
+});
+
 function deviceJson(device: SimulatedDevice, isWhole: boolean) {
   return {
     id: device.deviceId.replace(/\D/g, ''),
@@ -98,6 +106,7 @@ function deviceJson(device: SimulatedDevice, isWhole: boolean) {
     connectedToControl: device.connected,
     ...(device.lastSeenAtMs === undefined ? {} : { lastSeen: goTime(device.lastSeenAtMs) }),
     ...(isWhole ? { advertisedRoutes: goList(device.advertisedRoutes), enabledRoutes: goList(device.enabledRoutes) } : {}),
+    ...(isWhole && device.connectivity ? { clientConnectivity: connectivityJson(device.connectivity) } : {}),
   };
 }
 

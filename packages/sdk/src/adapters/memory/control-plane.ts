@@ -206,6 +206,6 @@ class MemoryTailnet implements TailnetControl {
 
 const toKey = ({ keyId, description, tags, expiresAtMs, valid }: SimulatedKey): ControlKey => ({ keyId, description, tags, expiresAtMs, valid });
 
-function toDevice({ tailnetId: _tailnet, keyId: _key, lastSeenAtMs: _seen, ...device }: SimulatedDevice): Device {
-  return device;
+function toDevice({ tailnetId: _tailnet, keyId: _key, lastSeenAtMs, ...device }: SimulatedDevice): Device {
+  return lastSeenAtMs === undefined ? device : { ...device, lastSeenAtMs };
 }

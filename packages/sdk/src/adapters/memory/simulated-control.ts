@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BifrostError, Secret } from '@bifrost/types/core';
+import type { DeviceConnectivity } from '../../domain/policy/firewall-check.ts';
 import type { Relay } from '../../domain/policy/relays.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { ControlCredential, ControlTailnet } from '../../ports/control-plane.ts';
@@ -162,6 +163,11 @@ export class SimulatedControl {
   /** The machine lost, or found, its way to the control plane. @throws {BifrostError} `CONTROL_NOT_FOUND` */
   setConnected(deviceId: string, connected: boolean): SimulatedDevice {
     return this.#tailnetOf(deviceId).changeDevice(deviceId, { connected });
+  }
+
+  /** What the machine has found out about its own way to the Internet. @throws {BifrostError} `CONTROL_NOT_FOUND` */
+  setConnectivity(deviceId: string, connectivity: DeviceConnectivity): SimulatedDevice {
+    return this.#tailnetOf(deviceId).changeDevice(deviceId, { connectivity });
   }
 
   /** The machine logs out. Absent is success. */

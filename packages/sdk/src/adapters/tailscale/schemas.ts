@@ -34,6 +34,18 @@ export type KeyAnswer = z.infer<typeof KeyAnswer>;
 export const NewKeyAnswer = KeyAnswer.extend({ key: z.string().min(1) });
 export const KeysAnswer = z.object({ keys: list(KeyAnswer) });
 
+const told = z
+  .boolean()
+  .nullish()
+  .transform((value) => value ?? undefined);
+/** `latency` is by a region's name; of STUN answers alone. */
+const Connectivity = z.object({
+  mappingVariesByDestIP: told,
+  latency: z.record(z.string(), z.object({ latencyMs: z.number().nonnegative(), preferred: z.boolean().nullish() })).nullish(),
+  clientSupports: z.object({ udp: told, ipv6: told }).nullish(),
+});
+export type ConnectivityAnswer = z.infer<typeof Connectivity>;
+
 export const DeviceAnswer = z.object({
   nodeId: z.string().min(1),
   name: z.string(),
@@ -47,6 +59,7 @@ export const DeviceAnswer = z.object({
   created: time,
   advertisedRoutes: optionalList,
   enabledRoutes: optionalList,
+  clientConnectivity: Connectivity.nullish(),
 });
 export type DeviceAnswer = z.infer<typeof DeviceAnswer>;
 export const DevicesAnswer = z.object({ devices: list(DeviceAnswer) });

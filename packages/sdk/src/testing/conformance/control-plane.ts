@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { inspect } from 'node:util';
 import { Secret } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
-import { deviceIsolationCases, machineCases, routeCases } from './control-plane-machines.ts';
+import { connectivityCases, deviceIsolationCases, machineCases, routeCases } from './control-plane-machines.ts';
 import { policyJudgementCases } from './control-plane-policies.ts';
 import { type Case, type ControlPlaneBench, everyCall, KEY, type Lack, newName, POLICY, type Run, runner } from './control-plane-support.ts';
 import { endCases, keyCases, policyCases, relayCases, tailnetCases } from './control-plane-tailnets.ts';
@@ -28,6 +28,7 @@ export function describeControlPlane(adapter: string, open: () => Promise<Contro
     policyCases(run);
     policyJudgementCases(run);
     machineCases(run, withJoin);
+    connectivityCases(run, withJoin);
     routeCases(run, withJoin);
     isolationCases(run);
     deviceIsolationCases(run, withJoin);
