@@ -104,8 +104,8 @@ describe('what a customer’s firewall must let through', () => {
     await world.manager.firewallRequirements(NAME, { actor: 'ada' });
     await expect(world.manager.firewallRequirements('other', { actor: 'ada' })).rejects.toMatchObject({ code: 'TAILNET_NOT_FOUND' });
     expect(world.audit.records.slice(before)).toMatchObject([
-      { actor: 'ada', action: 'firewallRequirements', subject: NAME, customerId: 'acme-corp', outcome: 'accepted' },
-      { actor: 'ada', action: 'firewallRequirements', subject: 'other', outcome: 'TAILNET_NOT_FOUND' },
+      { actor: 'ada', action: 'getFirewallRequirements', subject: NAME, customerId: 'acme-corp', outcome: 'accepted' },
+      { actor: 'ada', action: 'getFirewallRequirements', subject: 'other', outcome: 'TAILNET_NOT_FOUND' },
     ]);
   });
 
@@ -132,11 +132,11 @@ describe('questions that show what is allowed', () => {
       world.audit.records.slice(before).map(({ actor, action, subject, customerId, outcome }) => [actor, action, subject, customerId, outcome]),
     ).toEqual(
       [
-        ['explain', sidecarId],
+        ['explainPacket', sidecarId],
         ['planUpdateTailnet', NAME],
         ['planUpdateSidecar', sidecarId],
-        ['planUpgrade', NAME],
-        ['planAttach', NAME],
+        ['planUpgradeSidecars', NAME],
+        ['planAttachSidecar', NAME],
       ].map(([action, subject]) => ['ada', action, subject, 'acme-corp', 'accepted']),
     );
     world.audit.failNext('STORE_UNAVAILABLE');

@@ -17,7 +17,7 @@ export abstract class AskingManager extends ManagerCore {
    * const { verdict, layer, by } = await manager.explain({ sidecarId, to: '10.1.0.10', port: 443 });
    */
   async explain(input: ExplainInput, options?: CallerOptions): Promise<PacketExplanation> {
-    return this.asked({ action: 'explain', subject: input?.sidecarId, options }, (call) => explain(this.context, input, call));
+    return this.asked({ action: 'explainPacket', subject: input?.sidecarId, options }, (call) => explain(this.context, input, call));
   }
 
   /**
@@ -30,7 +30,7 @@ export abstract class AskingManager extends ManagerCore {
    * const blocked = rows.filter(({ status }) => status === 'blocked');
    */
   async firewallRequirements(tailnetName: string, options?: CallerOptions): Promise<FirewallReport> {
-    const asked = { action: 'firewallRequirements', subject: tailnetName, options };
+    const asked = { action: 'getFirewallRequirements', subject: tailnetName, options };
     return this.asked(asked, (call) => firewallRequirements(this.context, tailnetName, call));
   }
 

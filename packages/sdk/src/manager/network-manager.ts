@@ -133,7 +133,7 @@ export class NetworkManager extends AskingManager {
 
   /** Exactly what `attachSidecar` would apply, with the same checks and the same errors. Writes nothing. */
   async planAttach(request: AttachSidecarInput, options?: CallerOptions): Promise<AttachPlan> {
-    return this.asked({ action: 'planAttach', subject: request?.tailnetName, options }, (call) => planAttach(this.context, request, call));
+    return this.asked({ action: 'planAttachSidecar', subject: request?.tailnetName, options }, (call) => planAttach(this.context, request, call));
   }
 
   /**
@@ -186,7 +186,7 @@ export class NetworkManager extends AskingManager {
 
   /** Whose pods `upgradeSidecars` would replace, and what differs in them. Writes nothing. @throws as `upgradeSidecars` */
   async planUpgrade(request: UpgradeSidecarsInput, options?: CallerOptions): Promise<ChangePlan> {
-    return this.asked({ action: 'planUpgrade', subject: request?.tailnetName, options }, (call) => planUpgrade(this.context, request, call));
+    return this.asked({ action: 'planUpgradeSidecars', subject: request?.tailnetName, options }, (call) => planUpgrade(this.context, request, call));
   }
 
   /**

@@ -19,6 +19,7 @@ const MAY: Readonly<Record<MethodName, readonly Role[]>> = {
   PauseTailnet: ['operator', 'admin'],
   ResumeTailnet: ['operator', 'admin'],
   GetNetworkStatus: ['viewer', 'operator', 'admin'],
+  GetFirewallRequirements: ['viewer', 'operator', 'admin'],
   UpgradeSidecars: ['operator', 'admin'],
   PlanUpgradeSidecars: ['viewer', 'operator', 'admin'],
   AttachSidecar: ['operator', 'admin'],
@@ -56,7 +57,7 @@ function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'forei
 describe('who may call what', () => {
   it('the table has each call once', () => {
     expect(Object.keys(METHOD_RULES).sort()).toEqual([...METHODS].sort());
-    expect(METHODS).toHaveLength(26);
+    expect(METHODS).toHaveLength(27);
   });
 
   it.each(ROLE_ROWS)('$method by $role of one customer: own, foreign, absent', ({ method, role }) => {
