@@ -24,6 +24,7 @@ async function serve(environment: Environment): Promise<void> {
     store: kubernetesStore({ connection }),
     controlPlane: tailscaleControlPlane({
       ...(environment.controlUrl === undefined ? {} : { baseUrl: environment.controlUrl }),
+      ...(environment.loginServer === undefined ? {} : { loginServer: environment.loginServer }),
       ...(organization === undefined ? {} : { organization }),
     }),
     audit,

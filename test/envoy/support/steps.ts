@@ -134,6 +134,15 @@ const STATUS: readonly Step[] = [
     },
   },
   { says: 'the status of none', method: 'GetNetworkStatus', request: absent, ...UNKNOWN },
+  {
+    says: 'what a firewall must let through',
+    method: 'GetFirewallRequirements',
+    request: TAILNET,
+    http: 200,
+    keys: ['connected_routers', 'routers', 'rows', 'tailnet_name'],
+    body: TAILNET,
+  },
+  { says: 'a firewall of none', method: 'GetFirewallRequirements', request: absent, ...UNKNOWN },
   { says: 'the metrics of all', method: 'GetConnectionMetrics', request: {}, http: 200 },
   {
     says: 'the metrics of one',

@@ -58,8 +58,11 @@ export async function openInstalled(options: GlobalOptions, cli: Cli): Promise<I
     name === undefined || trouble !== undefined ? undefined : quietly(cluster, { namespace: place.namespace, name }, cli);
   const organization = credentialIn(await secretOf(environment['BIFROST_ORGANIZATION_SECRET']));
   const caBundle = (await secretOf(installation?.tlsSecretName))?.get('ca.crt')?.reveal();
-  const baseUrl = environment['BIFROST_CONTROL_URL'];
-  const controlPlane = tailscaleControlPlane({ clock: cli.clock, ...(baseUrl ? { baseUrl } : {}), ...(organization ? { organization } : {}) });
+  const [baseUrl, loginServer] = [environment['BIFROST_CONTROL_URL'], environment['BIFROST_LOGIN_SERVER']];
+  const controlPlane = tailscaleControlPlane({
+    ...{ clock: cli.clock, ...(organization ? { organization } : {}) },
+    ...{ ...(baseUrl ? { baseUrl } : {}), ...(loginServer ? { loginServer } : {}) },
+  });
   const parts = { cluster, store, controlPlane, clock: cli.clock, systemNamespace: place.namespace };
   const { manager, lacking } = managerOf(parts, { environment, caBundle });
   stack.use(manager);

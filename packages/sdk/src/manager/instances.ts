@@ -1,4 +1,4 @@
-import type { Cause, ReportV1, SidecarStatus } from '@bifrost/types/core';
+import type { Cause, PathClass, ReportV1, SidecarStatus } from '@bifrost/types/core';
 import type { Connection } from '../domain/connectivity.ts';
 import type { InstanceState, StoredSidecar } from '../domain/model.ts';
 
@@ -30,8 +30,18 @@ export interface Instance {
   /** What the agent itself finds wrong. */
   signs: readonly string[];
   lastActivityMs: number | undefined;
+  /** How it reached the routers of its tailnet, by its last report. */
+  routers: readonly RouterPath[];
+  /** Its daemon had a relay then. */
+  relayWorks: boolean;
   /** Hash of the configuration that its guard holds, as its agent last said. */
   guardHolds: string | undefined;
+}
+
+/** How packets of one pod travel to one router. */
+export interface RouterPath {
+  readonly deviceId: string;
+  readonly path: PathClass;
 }
 
 /** Bytes of agent starts and pods that are over. */
@@ -95,6 +105,8 @@ export class Instances {
       latencyMs: undefined,
       signs: [],
       lastActivityMs: undefined,
+      routers: [],
+      relayWorks: false,
       guardHolds: undefined,
     };
     this.#byPod.set(pod.uid, instance);

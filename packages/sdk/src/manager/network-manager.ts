@@ -1,7 +1,6 @@
 import type {
   AttachSidecarInput,
   CreateTailnetInput,
-  ExplainInput,
   InjectSidecarInput,
   MonitorConnectivityInput,
   UpdateSidecarInput,
@@ -20,7 +19,6 @@ import type {
   ManagerEventName,
   ManagerEvents,
   NetworkStatus,
-  PacketExplanation,
   ReportAnswerV1,
   Secret,
   Sidecar,
@@ -28,14 +26,13 @@ import type {
   UpgradeProgress,
 } from '@bifrost/types/core';
 import type { WorkloadManifest } from '../domain/inject-sidecar.ts';
-import { explain } from './explain-calls.ts';
+import { AskingManager } from './asking-manager.ts';
 import { ingestReport } from './ingest.ts';
 import { type Injected, injectSidecar } from './inject-calls.ts';
 import { listLeftovers } from './leftovers.ts';
 import { linkedSignal } from './linked-signal.ts';
 import type { CallerOptions, ChangeOptions } from './manager-core.ts';
 import { monitorConnectivity } from './monitor.ts';
-import { ProvingManager } from './proving-manager.ts';
 import { getConnectionMetrics, getNetworkStatus } from './reads.ts';
 import { isVisible } from './scope.ts';
 import { type AttachPlan, attachSidecar, detachSidecar, planAttach, requireSidecar } from './sidecar-calls.ts';
@@ -55,7 +52,7 @@ import { type Awaited, waitFor } from './wait-for.ts';
  * await manager.start();
  * @throws {BifrostError} `INVALID_OPTIONS` with one issue per wrong field
  */
-export class NetworkManager extends ProvingManager {
+export class NetworkManager extends AskingManager {
   /** Which adapters this manager runs on. */
   get adapters(): { readonly cluster: string; readonly store: string; readonly controlPlane: string } {
     const { cluster, store, controlPlane } = this.context;
@@ -96,7 +93,9 @@ export class NetworkManager extends ProvingManager {
 
   /** What `updateTailnet` would change, and whose pods it would replace. Writes nothing. @throws as `updateTailnet` but for `ROLLOUT_REQUIRED` */
   async planUpdateTailnet(request: UpdateTailnetInput, options?: CallerOptions): Promise<ChangePlan> {
-    return planUpdateTailnet(this.context, request, this.call(options));
+    return this.asked({ action: 'planUpdateTailnet', subject: request?.tailnetName, options }, (call) =>
+      planUpdateTailnet(this.context, request, call),
+    );
   }
 
   /** From now on nothing is changed outside for this tailnet and its sidecars; reports and events go on. @throws {BifrostError} `TAILNET_NOT_FOUND` */
@@ -134,7 +133,7 @@ export class NetworkManager extends ProvingManager {
 
   /** Exactly what `attachSidecar` would apply, with the same checks and the same errors. Writes nothing. */
   async planAttach(request: AttachSidecarInput, options?: CallerOptions): Promise<AttachPlan> {
-    return planAttach(this.context, request, this.call(options));
+    return this.asked({ action: 'planAttachSidecar', subject: request?.tailnetName, options }, (call) => planAttach(this.context, request, call));
   }
 
   /**
@@ -165,7 +164,9 @@ export class NetworkManager extends ProvingManager {
 
   /** What `updateSidecar` would change. Writes nothing. @throws as `updateSidecar` but for `ROLLOUT_REQUIRED` */
   async planUpdateSidecar(request: UpdateSidecarInput, options?: CallerOptions): Promise<ChangePlan> {
-    return planUpdateSidecar(this.context, request, this.call(options));
+    return this.asked({ action: 'planUpdateSidecar', subject: request?.sidecarId, options }, (call) =>
+      planUpdateSidecar(this.context, request, call),
+    );
   }
 
   /** Puts right once more what somebody else keeps changing (`DRIFT_REPEATED`). @throws {BifrostError} `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR` */
@@ -185,7 +186,7 @@ export class NetworkManager extends ProvingManager {
 
   /** Whose pods `upgradeSidecars` would replace, and what differs in them. Writes nothing. @throws as `upgradeSidecars` */
   async planUpgrade(request: UpgradeSidecarsInput, options?: CallerOptions): Promise<ChangePlan> {
-    return planUpgrade(this.context, request, this.call(options));
+    return this.asked({ action: 'planUpgradeSidecars', subject: request?.tailnetName, options }, (call) => planUpgrade(this.context, request, call));
   }
 
   /**
@@ -214,18 +215,6 @@ export class NetworkManager extends ProvingManager {
   /** The specification's status answer. Bytes are as the books see them. @throws {BifrostError} `TAILNET_NOT_FOUND` */
   async getNetworkStatus(tailnetName: string, options?: CallerOptions): Promise<NetworkStatus> {
     return getNetworkStatus(this.context, tailnetName, this.call(options));
-  }
-
-  /**
-   * Why a packet of a sidecar's book passes or not: the deciding rule, and its layer (guard, the sidecar's settings, route, the tailnet's policy), by what is
-   * in force now, read back. `evidence` is what the agents said last.
-   *
-   * @throws {BifrostError} `SIDECAR_NOT_FOUND`, `INVALID_ARGUMENT`, and what the control plane answers
-   * @example
-   * const { verdict, layer, by } = await manager.explain({ sidecarId, to: '10.1.0.10', port: 443 });
-   */
-  async explain(input: ExplainInput, options?: CallerOptions): Promise<PacketExplanation> {
-    return explain(this.context, input, this.call(options));
   }
 
   /** One metric per tailnet, or one tailnet's; `customerId` narrows it to one customer's. @throws {BifrostError} `TAILNET_NOT_FOUND` */

@@ -19,6 +19,7 @@ const MAY: Readonly<Record<MethodName, readonly Role[]>> = {
   PauseTailnet: ['operator', 'admin'],
   ResumeTailnet: ['operator', 'admin'],
   GetNetworkStatus: ['viewer', 'operator', 'admin'],
+  GetFirewallRequirements: ['viewer', 'operator', 'admin'],
   UpgradeSidecars: ['operator', 'admin'],
   PlanUpgradeSidecars: ['viewer', 'operator', 'admin'],
   AttachSidecar: ['operator', 'admin'],

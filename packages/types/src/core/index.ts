@@ -6,6 +6,7 @@
 export * from './cidr.ts';
 export * from './errors.ts';
 export * from './events.ts';
+export * from './firewall.ts';
 export * from './guard.ts';
 export * from './messages.ts';
 export * from './network.ts';

@@ -55,4 +55,7 @@ export const TAILNET_HANDLERS = {
   GetNetworkStatus: async ({ manager, request, options }) => ({
     body: { ...(await manager.getNetworkStatus(text(request, 'tailnetName'), options)) },
   }),
+  GetFirewallRequirements: async ({ manager, request, options }) => ({
+    body: { ...(await manager.firewallRequirements(text(request, 'tailnetName'), options)) },
+  }),
 } satisfies Readonly<Record<string, Handler>>;

@@ -11,6 +11,7 @@ import type { ChangePlan } from "./plan_pb.js";
 import type { Sidecar, Sidecar_Status, WorkloadReference } from "./sidecar_pb.js";
 import type { PacketExplanation, PacketProtocol } from "./policy_pb.js";
 import type { ConnectivityEventSchema, GetConnectionMetricsRequestSchema, GetConnectionMetricsResponseSchema, GetNetworkStatusRequestSchema, GetNetworkStatusResponseSchema, MonitorConnectivityRequestSchema } from "./connectivity_pb.js";
+import type { GetFirewallRequirementsRequestSchema, GetFirewallRequirementsResponseSchema } from "./firewall_pb.js";
 
 /**
  * Describes the file bifrost/network/v1/network_manager.proto.
@@ -1782,6 +1783,16 @@ export declare const NetworkManager: GenService<{
     methodKind: "unary";
     input: typeof GetNetworkStatusRequestSchema;
     output: typeof GetNetworkStatusResponseSchema;
+  },
+  /**
+   * What the firewall in front of the customer's routers must let through, and which of it is blocked now.
+   *
+   * @generated from rpc bifrost.network.v1.NetworkManager.GetFirewallRequirements
+   */
+  getFirewallRequirements: {
+    methodKind: "unary";
+    input: typeof GetFirewallRequirementsRequestSchema;
+    output: typeof GetFirewallRequirementsResponseSchema;
   },
   /**
    * Records that a workload wants a sidecar. The same request again is a no-op (200 instead of 201).
