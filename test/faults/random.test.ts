@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { tellingOf } from './support/exchange.ts';
 import { MOST_CALLS_PER_MINUTE, SHORT_LIMITS } from './support/limits.ts';
 import { Chance, seedOf } from './support/seeded.ts';
 import { describeEntry, live, schedule } from './support/turmoil.ts';
@@ -32,6 +33,7 @@ describe('faults and deaths by chance', () => {
       steps = await live(world, { entries, chance, customers: CUSTOMERS });
     } catch (error) {
       for (const line of world.manager.lines.slice(-40)) say(line);
+      for (const line of tellingOf(world.exchanges, 150)) say(line);
       throw error;
     }
     const [seconds, asked] = [Math.round((performance.now() - begunMs) / 1_000), world.exchanges.length];

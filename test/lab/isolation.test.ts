@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ContainerAddress, exec, requestFromBook } from './support/containers.ts';
+import { Bifrost } from './support/bifrost.ts';
+import { type ContainerAddress, exec, logs, requestFromBook } from './support/containers.ts';
 import { ControlClient, ORGANIZATION, plantFault } from './support/control.ts';
 import { type Customer, clientOfSecret, joinGateway } from './support/customer.ts';
 import { during, eventually } from './support/eventually.ts';
@@ -11,12 +13,20 @@ import { Stage, sidecarWish } from './support/stage.ts';
 const stage = new Stage();
 const { platform, kubernetes } = stage;
 const organization = stage.use(new ControlClient(ORGANIZATION));
+const CUSTOMER = expect.stringMatching(/^tag:bifrost-customer-iso-b-[0-9a-f]{16}$/);
 const POLICY_OF_B = {
-  tagOwners: { 'tag:bifrost-book': [], 'tag:bifrost-router': [] },
   autoApprovers: { routes: { '10.0.0.0/8': ['tag:bifrost-router'] } },
-  grants: [{ src: ['tag:bifrost-book'], dst: ['10.0.0.0/8'], ip: ['*'] }],
-  tests: [{ src: 'tag:bifrost-book', accept: ['10.0.0.0:443'] }],
+  grants: [{ src: ['tag:bifrost-book', CUSTOMER], dst: ['10.0.0.0/8'], ip: ['*'] }],
+  tests: [{ src: CUSTOMER, accept: ['10.0.0.0:443'] }],
 };
+// biome-ignore lint/suspicious/noExplicitAny: a document of many shapes
+const readPolicy = (text: string): any => JSON.parse(text.replace(/,(?=\s*[\]}])/g, '')); // entries that were taken out leave a comma
+/** Of all books and of routers; of the customer and of its book besides. */
+const OWNED = /^(tag:bifrost-(book|router|customer-iso-b-[0-9a-f]{16}|book-iso-b-book-b-[0-9a-f]{16})){4}$/;
+
+interface Deployment {
+  readonly template: { readonly spec: { readonly initContainers: readonly { readonly command: readonly string[] }[] } };
+}
 
 let one: Customer;
 let other: Customer;
@@ -74,7 +84,9 @@ describe('a tailnet that Bifrost makes', () => {
     };
     await attach();
     expect(seen.withoutPolicy).toBeGreaterThan(0);
-    expect(JSON.parse((await controlOfB.policy()).text)).toEqual(POLICY_OF_B);
+    const { tagOwners, ...rest } = readPolicy((await controlOfB.policy()).text);
+    expect(rest).toEqual(POLICY_OF_B);
+    expect(Object.keys(tagOwners).join('')).toMatch(OWNED);
     expect(await organization.tailnets()).toHaveLength(before.length + 1);
   });
 
@@ -145,7 +157,7 @@ describe('the policy of a tailnet that Bifrost makes', () => {
   test('comes back when somebody takes our entry out of it; what they write beside it stays', async () => {
     const book = await stage.inBook('iso-b', 'book-b');
     const { text } = await controlOfB.policy();
-    const policy = JSON.parse(text) as typeof POLICY_OF_B;
+    const policy = readPolicy(text);
     const theirs = { src: ['tag:theirs'], dst: ['tag:theirs'], ip: ['tcp:631'] };
     const edited = { ...policy, tagOwners: { ...policy.tagOwners, 'tag:theirs': [] }, grants: [theirs], tests: [] };
     await controlOfB.must('POST', '/tailnet/-/acl', `// an auditor's note\n${JSON.stringify(edited)}`, { 'content-type': 'application/hujson' });
@@ -156,6 +168,92 @@ describe('the policy of a tailnet that Bifrost makes', () => {
     const { text: kept } = await controlOfB.policy();
     expect(kept).toContain("// an auditor's note");
     expect(kept).toContain(JSON.stringify(theirs));
+  });
+});
+
+describe('the proof of isolation', () => {
+  interface Finding {
+    readonly layer: string;
+    readonly kind: string;
+    readonly customer_id: string;
+    readonly other_customer_id?: string;
+    readonly by: string;
+    readonly where: string;
+  }
+  const prove = async () => (await platform.must('POST', '/isolation:prove', { with_inputs: true })) as ProvenByWire;
+  interface ProvenByWire {
+    readonly proof: {
+      readonly verdict: string;
+      readonly findings: readonly Finding[];
+      readonly inputs: readonly { readonly name: string; readonly sha256: string }[];
+    };
+    readonly inputs: readonly { readonly name: string; readonly text: string }[];
+  }
+  const passes = (): Promise<unknown> => eventually('nothing is found', async () => (await prove()).proof.verdict === 'apart', { timeoutMs: 60_000 });
+  const managerSaid = async (): Promise<string> => {
+    const pods = await platform.managerPods();
+    return (await Promise.all(pods.map(({ metadata: { name } }) => logs({ namespace: 'bifrost', pod: name, container: 'network-manager' })))).join(
+      '\n',
+    );
+  };
+
+  test('passes on what is there, of which it has the hash, and whoever has its file can verify it', async () => {
+    await passes();
+    const proven = await prove();
+    expect(proven.proof).toMatchObject({ verdict: 'apart', customers: 2, tailnets: 2, sidecars: 4, findings: [] });
+    const { text } = await controlOfB.policy();
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    expect(proven.proof.inputs).toContainEqual(expect.objectContaining({ name: 'policy iso-b', from: 'control-plane', sha256 }));
+    using command = new Bifrost();
+    const verify = (content: unknown) => command.run(['prove', '--verify', command.file('proof.json', JSON.stringify(content))]);
+    expect(await verify(proven)).toMatchObject({ code: 0, stdout: expect.stringContaining('the proof holds') });
+    const altered = proven.inputs.map((input) => (input.name === 'policy iso-b' ? { ...input, text: `${input.text} ` } : input));
+    expect(await verify({ ...proven, inputs: altered })).toMatchObject({ code: 3, stdout: expect.stringContaining('input-altered, policy iso-b') });
+  });
+
+  test('names a grant that somebody wrote at the control server, and tells it; the twin, taken back, passes', async () => {
+    const { text } = await controlOfB.policy();
+    const policy = JSON.parse(text.replace(/^\/\/.*$/gm, '')) as typeof POLICY_OF_B;
+    const opened = { ...policy, grants: [...policy.grants, { src: ['*'], dst: ['*'], ip: ['*'] }] };
+    await controlOfB.must('POST', '/tailnet/-/acl', JSON.stringify(opened), { 'content-type': 'application/hujson' });
+    const { proof } = await prove();
+    const by = `grants.${policy.grants.length}`;
+    expect(proof).toMatchObject({ verdict: 'open', findings: [{ kind: 'beyond-intent', customer_id: 'iso-b', by, where: 'policy iso-b' }] });
+    const said = await managerSaid();
+    expect(said).toContain('isolation does not hold');
+    expect(said).toMatch(/"action":"proveIsolation".*"outcome":"ISOLATION_VIOLATED"/);
+    await controlOfB.must('POST', '/tailnet/-/acl', text, { 'content-type': 'application/hujson' });
+    expect((await prove()).proof.verdict).toBe('apart');
+  });
+
+  test('names a namespace whose label has become another customer’s; the twin, with its own, passes', async () => {
+    await stage.space('iso-b-too', 'iso-a');
+    const finding = { kind: 'foreign-namespace', customer_id: 'iso-b', other_customer_id: 'iso-a', by: 'namespace iso-b-too' };
+    expect((await prove()).proof.findings).toEqual([expect.objectContaining(finding)]);
+    await stage.space('iso-b-too', 'iso-b');
+    expect((await prove()).proof.verdict).toBe('apart');
+  });
+
+  test('names a rule that was taken out of the guard in a template; the twin, put back, passes', async () => {
+    const workload = workloads.find(({ metadata }) => metadata.name === 'book-b');
+    if (workload === undefined) throw new Error('no book-b');
+    const rolling = (paused: boolean) => kubernetes.mergePatch(workload, { spec: { paused } });
+    await platform.must('POST', '/tailnets/iso-b:pause', {}); // else the loop puts it back before anybody looks
+    await rolling(true);
+    const path = '/spec/template/spec/initContainers/0/command/2';
+    const program = (JSON.parse(await stage.specOf(workload)) as Deployment).template.spec.initContainers[0]?.command[2] ?? '';
+    const rule = '5120 to 10.0.0.0/8 prohibit';
+    const without = program.replace(`add 4 ${rule}\n`, '');
+    expect(without).not.toBe(program);
+    await kubernetes.jsonPatch(workload, [{ op: 'replace', path, value: without }], 'lab-test');
+    expect((await prove()).proof.findings.map(({ kind, by, where }) => [kind, by, where])).toEqual([
+      ['guard-altered', `without IPv4 ${rule}`, 'workload iso-b/deployment-book-b'],
+      ['fails-open', '5130 from all lookup main', 'workload iso-b/deployment-book-b'],
+    ]);
+    await kubernetes.jsonPatch(workload, [{ op: 'replace', path, value: program }], 'lab-test');
+    await rolling(false);
+    await platform.must('POST', '/tailnets/iso-b:resume', {});
+    await passes();
   });
 });
 

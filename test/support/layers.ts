@@ -111,6 +111,7 @@ export const LIBRARIES: Readonly<Record<string, RegExp>> = {
   yaml: /^packages\/sdk\/src\/cli\//,
   undici: /^packages\/sdk\/src\/adapters\/(kubernetes|tailscale)\//,
   '@kubernetes/client-node': /^(packages\/sdk\/src\/adapters\/kubernetes|examples\/book-controller\/src)\//,
+  'csv-stringify': /^packages\/sdk\/src\/domain\/policy\//,
   eventemitter3: /^packages\/sdk\/src\/manager\/event-bus\.ts$/,
   jose: /^packages\/sdk\/src\/server\/auth\//,
   'jsonc-parser': /^packages\/sdk\/src\/domain\/policy\//,

@@ -24,7 +24,10 @@ async function serve({ tailscaleImage, agentImage, ingestUrl, tlsDirectory, name
   let heard = (_id: string): void => {};
   await using manager = await startManager(
     {
-      controlPlane: tailscaleControlPlane(control.controlUrl === undefined ? {} : { baseUrl: control.controlUrl }),
+      controlPlane: tailscaleControlPlane({
+        ...(control.controlUrl === undefined ? {} : { baseUrl: control.controlUrl }),
+        ...(control.loginServer === undefined ? {} : { loginServer: control.loginServer }),
+      }),
       images: { tailscale: tailscaleImage, agent: agentImage },
       ingest: { url: ingestUrl, caBundle: readFileSync(join(tlsDirectory, 'ca.crt'), 'utf8') },
       systemNamespace: namespace,

@@ -9,6 +9,7 @@ export interface Environment {
   readonly controlUrl: string | undefined;
   readonly loginServer: string | undefined;
   readonly organizationSecret: string | undefined;
+  readonly sharedSecret: string | undefined;
   readonly heartbeatMs: number;
   readonly silenceMs: number;
   /** Service accounts of the platform: they may do everything. */
@@ -26,7 +27,9 @@ export interface Environment {
   readonly settings: Partial<Pick<NetworkManagerOptions, (typeof MILLISECONDS)[number] | (typeof SWITCHES)[number]>>;
 }
 
-const MILLISECONDS = ['attachDeadlineMs', 'resyncMs', 'driftWindowMs', 'registrationMs'] as const;
+const MILLISECONDS = ['attachDeadlineMs', 'resyncMs', 'driftWindowMs', 'registrationMs', 'proofIntervalMs'] as const;
+/** Of these 0 says something: never. */
+const MAY_BE_NONE: ReadonlySet<string> = new Set(['proofIntervalMs']);
 const SWITCHES = ['readOnly', 'networkPolicyEnforced'] as const;
 /** `attachDeadlineMs` is `BIFROST_ATTACH_DEADLINE_MS`. */
 const variableOf = (setting: string): string => `BIFROST_${setting.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
@@ -54,13 +57,13 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
     if (!value) missing.push(name);
     return value ?? '';
   };
-  const number = (name: string, fallback: number): number => {
+  const number = (name: string, fallback: number, least = 1): number => {
     const value = Number(variables[name] ?? fallback);
-    if (!Number.isInteger(value) || value <= 0) missing.push(`${name} (a positive whole number)`);
+    if (!Number.isInteger(value) || value < least) missing.push(`${name} (a positive whole number)`);
     return value;
   };
   const settings: { -readonly [Name in keyof Environment['settings']]: Environment['settings'][Name] } = {};
-  for (const name of MILLISECONDS) if (variables[variableOf(name)]) settings[name] = number(variableOf(name), 0);
+  for (const name of MILLISECONDS) if (variables[variableOf(name)]) settings[name] = number(variableOf(name), 0, MAY_BE_NONE.has(name) ? 0 : 1);
   for (const name of SWITCHES) if (variables[variableOf(name)]) settings[name] = variables[variableOf(name)] === 'true';
   const heartbeatMs = number('BIFROST_HEARTBEAT_MS', 10_000);
   const environment: Environment = {
@@ -71,6 +74,7 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
     controlUrl: variables['BIFROST_CONTROL_URL'],
     loginServer: variables['BIFROST_LOGIN_SERVER'],
     organizationSecret: variables['BIFROST_ORGANIZATION_SECRET'],
+    sharedSecret: variables['BIFROST_SHARED_SECRET'] || undefined,
     heartbeatMs,
     silenceMs: number('BIFROST_SILENCE_MS', Math.max(LEAST_SILENCE_MS, Math.round(heartbeatMs * 3.5))),
     apiAccounts: accountsOf(variables['BIFROST_API_SUBJECTS'] ?? '', missing),

@@ -24,6 +24,7 @@ async function serve(environment: Environment): Promise<void> {
     store: kubernetesStore({ connection }),
     controlPlane: tailscaleControlPlane({
       ...(environment.controlUrl === undefined ? {} : { baseUrl: environment.controlUrl }),
+      ...(environment.loginServer === undefined ? {} : { loginServer: environment.loginServer }),
       ...(organization === undefined ? {} : { organization }),
     }),
     audit,
@@ -31,6 +32,7 @@ async function serve(environment: Environment): Promise<void> {
     images: { tailscale: environment.tailscaleImage, agent: environment.agentImage },
     ingest: { url: environment.ingestUrl, caBundle: readFileSync(join(environment.tlsDirectory, 'ca.crt'), 'utf8') },
     systemNamespace: environment.namespace,
+    ...(environment.sharedSecret === undefined ? {} : { sharedCredentialSecretName: environment.sharedSecret }),
     heartbeatMs: environment.heartbeatMs,
     silenceMs: environment.silenceMs,
     ...environment.settings,

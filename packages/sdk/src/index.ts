@@ -32,6 +32,8 @@ export {
   type PolicyTest,
   type SshRule,
 } from './domain/policy/compile-policy.ts';
+export type { DeviceConnectivity } from './domain/policy/firewall-check.ts';
+export { firewallCsv, firewallJson, firewallMarkdown } from './domain/policy/firewall-writers.ts';
 export {
   CLUSTER_DNS,
   type NetworkPoliciesInput,
@@ -43,11 +45,13 @@ export {
 } from './domain/policy/network-policies.ts';
 export { type IsOurs, mergePolicy } from './domain/policy/policy-document.ts';
 export { type IsolationFinding, type ProvenCustomer, proveIsolation } from './domain/policy/prove-isolation.ts';
+export type { Relay } from './domain/policy/relays.ts';
 export { type RenderInput, renderSidecar } from './domain/render-sidecar.ts';
 export type { Injected } from './manager/inject-calls.ts';
 export type { CallerOptions, ChangeOptions } from './manager/manager-core.ts';
 export { NetworkManager } from './manager/network-manager.ts';
 export type { NetworkManagerOptions } from './manager/options.ts';
+export { verifyProof } from './manager/prove-calls.ts';
 export type { AttachPlan } from './manager/sidecar-calls.ts';
 export type { Awaited } from './manager/wait-for.ts';
 export type * from './ports/index.ts';

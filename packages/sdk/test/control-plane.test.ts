@@ -8,7 +8,11 @@ import { TailscaleApiSimulator } from '../src/testing/tailscale-api-simulator.ts
 
 function adminOf(control: SimulatedControl): ControlPlaneAdmin {
   return {
-    join: async (machine: { authKey: Secret; hostname: string; advertiseRoutes?: readonly string[] }) => control.join(machine),
+    join: async (machine: { authKey: Secret; hostname: string; advertiseRoutes?: readonly string[] }) => {
+      const { deviceId } = control.join(machine);
+      const regions = [{ name: control.relays[0]?.regionName ?? '', latencyMs: 12.5, isHome: true }];
+      return control.setConnectivity(deviceId, { regions, udp: true, ipv6: undefined, mappingVaries: false });
+    },
     room: async () => 9 - control.tailnets().filter(({ inOrganization }) => inOrganization).length,
   };
 }

@@ -1,9 +1,11 @@
-import { BifrostError } from '@bifrost/types/core';
+import { BifrostError, type Tenancy } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import type { Verdict } from './support/guarded-ports.ts';
-import { ACME, BOOK, World } from './support/world.ts';
+import { OWN_POLICY } from './support/own-policy.ts';
+import { ACME, BOOK, SHARED_SECRET, World } from './support/world.ts';
 
-type Tenancy = 'customer-owned' | 'organization';
+type Form = Tenancy | 'managed';
+const wishOf = (form: Form) => (form === 'managed' ? ({ ...ACME, managePolicy: true } as const) : ({ ...ACME, tenancy: form } as const));
 const NOTHING = { devices: 0, keys: 0, secrets: 0, tailnets: 0 };
 
 /** A caller that does what errors advise: the same call again after `backoff`, or after the manager was replaced. */
@@ -20,11 +22,11 @@ async function insist<T>(world: World, call: () => Promise<T>): Promise<T> {
 }
 
 /** Create, attach, detach, delete; at each stop what lies outside is read back. `lost`: the one reply that cannot be made good was lost. */
-async function wholeLife(world: World, tenancy: Tenancy, lost: () => boolean): Promise<void> {
+async function wholeLife(world: World, form: Form, lost: () => boolean): Promise<void> {
   // The client of a tailnet that we make is told once: without that reply it is reached by the organization's own client, and has no Secret.
-  const made = () => ({ tailnets: tenancy === 'organization' ? 1 : 0, secrets: tenancy === 'organization' && !lost() ? 1 : 0 });
+  const made = () => ({ tailnets: form === 'organization' ? 1 : 0, secrets: form === 'organization' && !lost() ? 1 : 0 });
   const before = await world.cluster.readWorkload(await world.addBook());
-  await insist(world, () => world.manager.createTailnet({ ...ACME, tenancy }));
+  await insist(world, () => world.manager.createTailnet(wishOf(form)));
   await world.until(async () => (await world.tailnet())?.state.phase === 'active');
   expect(await world.outside()).toEqual({ ...NOTHING, ...made() });
   const { sidecarId } = await insist(world, () => world.manager.attachSidecar(BOOK));
@@ -39,7 +41,14 @@ async function wholeLife(world: World, tenancy: Tenancy, lost: () => boolean): P
   await insist(world, () => world.manager.deleteTailnet('acme-corp-production')).catch(expectGone);
   await world.until(async () => (await world.tailnet()) === undefined);
   expect(await world.outside()).toEqual(NOTHING);
+  expect(await policiesOf(world)).not.toMatch(/bifrost-(customer|router|book)-/);
   await world.run(3_000); // what went with a reply that was lost is missed for a while before it is told
+}
+
+/** Of tailnets that are not ours, and stay. */
+async function policiesOf(world: World): Promise<string> {
+  const texts = world.credentials.map((credential) => world.controlPlane.tailnet({ credential }).readPolicy({ signal: AbortSignal.timeout(5_000) }));
+  return (await Promise.all(texts)).map(({ text }) => text).join();
 }
 
 /** A repeated call whose first try went through after all. */
@@ -53,10 +62,11 @@ interface Trouble {
   readonly losesClientAt?: string;
 }
 
-async function live(tenancy: Tenancy, at: number, { make, losesClientAt }: Trouble): Promise<{ readonly world: World; readonly call: string }> {
-  await using world = new World({ settings: { resyncMs: 60_000 } });
+async function live(form: Form, at: number, { make, losesClientAt }: Trouble): Promise<{ readonly world: World; readonly call: string }> {
+  await using world = new World({ settings: { resyncMs: 60_000, sharedCredentialSecretName: SHARED_SECRET } });
   await world.manager.start();
-  await world.addCustomer('acme-corp');
+  await world.addCustomer('acme-corp', form === 'managed' ? { policy: OWN_POLICY } : {});
+  if (form === 'shared') await world.addShared();
   let [call, lost] = ['', false];
   world.guard.hook = ({ name, number }) => {
     if (number !== at) return undefined;
@@ -65,7 +75,7 @@ async function live(tenancy: Tenancy, at: number, { make, losesClientAt }: Troub
     return make(world);
   };
   try {
-    await wholeLife(world, tenancy, () => lost);
+    await wholeLife(world, form, () => lost);
     return { world, call };
   } catch (error) {
     throw new BifrostError({
@@ -77,13 +87,13 @@ async function live(tenancy: Tenancy, at: number, { make, losesClientAt }: Troub
 }
 
 /** One life for each call that a clean one makes, with trouble at that call; says at which calls it went wrong. */
-async function atEachCall(tenancy: Tenancy, trouble: Trouble, judge: (world: World) => void): Promise<readonly string[]> {
-  const { world: clean } = await live(tenancy, 0, trouble);
+async function atEachCall(form: Form, trouble: Trouble, judge: (world: World) => void): Promise<readonly string[]> {
+  const { world: clean } = await live(form, 0, trouble);
   expect(clean.names()).toEqual(ONCE);
   const failed: string[] = [];
   for (let number = 1; number <= clean.guard.calls; number += 1) {
     try {
-      judge((await live(tenancy, number, trouble)).world);
+      judge((await live(form, number, trouble)).world);
     } catch (error) {
       failed.push(`${number}: ${error instanceof Error ? error.message : 'unknown'}`);
     }
@@ -94,26 +104,33 @@ async function atEachCall(tenancy: Tenancy, trouble: Trouble, judge: (world: Wor
 const ONCE = ['tailnet:created', 'tailnet:activated', 'sidecar:attached', 'instance:connected', 'sidecar:detached', 'tailnet:deleted'];
 const SIDES = ['before', 'after'] as const;
 
-describe.each<Tenancy>(['customer-owned', 'organization'])('one call of store, cluster or control plane fails (%s)', (tenancy) => {
-  it.each(SIDES)('%s its effect, wherever: all converges, nothing is doubled, each event comes once', async (side) => {
-    const judge = (world: World): void => expect([...world.names()].sort()).toEqual([...ONCE].sort());
-    const trouble: Trouble = { make: () => side, ...(side === 'after' ? { losesClientAt: 'controlPlane.createTailnet' } : {}) };
-    expect(await atEachCall(tenancy, trouble, judge)).toEqual([]);
-  });
+describe.each<Form>(['customer-owned', 'organization', 'shared', 'managed'])('one call of store, cluster or control plane fails (%s)', (form) => {
+  it.each(SIDES)(
+    '%s its effect, wherever: all converges, nothing is doubled, each event comes once',
+    async (side) => {
+      const judge = (world: World): void => expect([...world.names()].sort()).toEqual([...ONCE].sort());
+      const trouble: Trouble = { make: () => side, ...(side === 'after' ? { losesClientAt: 'controlPlane.createTailnet' } : {}) };
+      expect(await atEachCall(form, trouble, judge)).toEqual([]);
+    },
+    60_000,
+  );
 });
 
-describe('the manager ends at one call of store, cluster or control plane, and another takes over', () => {
-  it.each(SIDES)('%s its effect, wherever: all converges, nothing is doubled, nothing is told twice', async (side) => {
-    const judge = (world: World): void => {
-      for (const name of ONCE) if (name !== 'instance:connected') expect([name, world.names(name).length <= 1]).toEqual([name, true]);
-    };
-    const make = (world: World): Verdict => {
-      const end = (): void => void world.restart(); // not awaited: the stop waits for this very call
-      if (side === 'after') return end;
-      end();
-      return 'before';
-    };
-    const trouble: Trouble = { make, losesClientAt: side === 'after' ? 'controlPlane.createTailnet' : 'cluster.secrets.put' };
-    expect(await atEachCall('organization', trouble, judge)).toEqual([]);
-  });
-});
+describe.each<Form>(['organization', 'shared', 'managed'])(
+  'the manager ends at one call of store, cluster or control plane, and another takes over (%s)',
+  (form) => {
+    it.each(SIDES)('%s its effect, wherever: all converges, nothing is doubled, nothing is told twice', async (side) => {
+      const judge = (world: World): void => {
+        for (const name of ONCE) if (name !== 'instance:connected') expect([name, world.names(name).length <= 1]).toEqual([name, true]);
+      };
+      const make = (world: World): Verdict => {
+        const end = (): void => void world.restart(); // not awaited: the stop waits for this very call
+        if (side === 'after') return end;
+        end();
+        return 'before';
+      };
+      const trouble: Trouble = { make, losesClientAt: side === 'after' ? 'controlPlane.createTailnet' : 'cluster.secrets.put' };
+      expect(await atEachCall(form, trouble, judge)).toEqual([]);
+    });
+  },
+);

@@ -216,7 +216,7 @@ describe('a connected sidecar', () => {
   });
 
   it('bug: without pods it waits in peace, and nothing is asked of the cluster meanwhile', async () => {
-    await using world = await openWorld({ book: { replicas: 0 }, settings: { resyncMs: 600_000 } });
+    await using world = await openWorld({ book: { replicas: 0 }, settings: { resyncMs: 600_000, proofIntervalMs: 0 } });
     await world.manager.attachSidecar(BOOK);
     await world.run(5_000);
     const calls = world.guard.calls;

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryControlPlane } from '../src/adapters/memory/control-plane.ts';
 import { compilePolicy } from '../src/domain/policy/compile-policy.ts';
+import { bookTagOf, customerTagsOf } from '../src/domain/policy/identity-tags.ts';
+import { digest } from './policy/worlds.ts';
 import { ACME, BOOK, BOOK_TAG, type Opened, openWorld, World } from './support/world.ts';
 
 const NOTHING = { devices: 0, keys: 0, secrets: 0, tailnets: 0 };
@@ -130,6 +132,7 @@ describe('a tailnet in our organization', () => {
       'controlPlane.createTailnet',
       'cluster.secrets.put',
       'controlPlane.tailnet.writePolicy',
+      'controlPlane.tailnet.writePolicy', // owns the tags of the book
       'controlPlane.tailnet.createKey',
       'cluster.secrets.put',
     ]);
@@ -138,7 +141,10 @@ describe('a tailnet in our organization', () => {
     const { config } = await world.manager.getTailnet('acme-corp-production');
     const control = world.controlPlane.tailnet({ controlId: (await world.tailnet())?.state.controlId ?? '' });
     const { text } = await control.readPolicy({ signal: AbortSignal.timeout(5_000) });
-    const member = { sourceTags: [BOOK_TAG], routerTag: 'tag:bifrost-router', config, books: [] };
+    const place = { customerId: 'acme-corp', tailnetName: 'acme-corp-production' };
+    const book = { tag: bookTagOf(place, BOOK.bookDeploymentId, digest), enableSsh: false, advertiseRoutes: [] };
+    const { customer } = customerTagsOf(place, digest);
+    const member = { sourceTags: [customer, BOOK_TAG], routerTag: 'tag:bifrost-router', config, books: [book] };
     const { ssh: _, nodeAttrs: __, ...sections } = compilePolicy({ members: [member], shared: false });
     expect(JSON.parse(text)).toEqual(sections);
     await world.manager.deleteTailnet('acme-corp-production', { cascade: true });

@@ -43,6 +43,8 @@ describe('options of the manager', () => {
     [{ ingest: { url: 'ftp://localhost/x' } }, ['ingest.url']],
     [{ ingest: { url: 'no url' } }, ['ingest.url']], // bug: a TypeError that quoted it
     [{ deviceTags: [] }, ['deviceTags']],
+    [{ tenancy: 'shared' }, ['sharedCredentialSecretName']],
+    [{ sharedCredentialSecretName: '../up' }, ['sharedCredentialSecretName']],
     [{ deviceTags: ['book'] }, ['deviceTags.0']],
     [{ heartbeatMs: 99, resyncMs: 1.5 }, ['heartbeatMs', 'resyncMs']],
     [{ silenceMs: 9_000 }, ['silenceMs']],

@@ -4,6 +4,7 @@
  * @module @bifrost/types/proto
  */
 export * from './gen/bifrost/network/v1/connectivity_pb.js';
+export * from './gen/bifrost/network/v1/firewall_pb.js';
 export * from './gen/bifrost/network/v1/network_manager_pb.js';
 export * from './gen/bifrost/network/v1/network_pb.js';
 export * from './gen/bifrost/network/v1/plan_pb.js';

@@ -17,6 +17,8 @@ import type {
   createTailnetResponseSchema,
   ExplainRequest,
   explainRequestSchema,
+  FirewallReport,
+  firewallReportSchema,
   MonitorConnectivityRequest,
   monitorConnectivityRequestSchema,
   NetworkConfiguration,
@@ -54,6 +56,7 @@ it('the output of each schema is exactly the interface of core', () => {
   expectTypeOf<Output<typeof connectionMetricSchema>>().toEqualTypeOf<ConnectionMetric>();
   expectTypeOf<Output<typeof connectivityEventSchema>>().toEqualTypeOf<ConnectivityEvent>();
   expectTypeOf<Output<typeof explainRequestSchema>>().toEqualTypeOf<ExplainRequest>();
+  expectTypeOf<Output<typeof firewallReportSchema>>().toEqualTypeOf<FirewallReport>();
   expectTypeOf<Output<typeof monitorConnectivityRequestSchema>>().toEqualTypeOf<MonitorConnectivityRequest>();
   expectTypeOf<Output<typeof updateTailnetRequestSchema>>().toEqualTypeOf<UpdateTailnetRequest>();
   expectTypeOf<Output<typeof updateSidecarRequestSchema>>().toEqualTypeOf<UpdateSidecarRequest>();

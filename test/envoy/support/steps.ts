@@ -152,6 +152,15 @@ const STATUS: readonly Step[] = [
     },
   },
   { says: 'the status of none', method: 'GetNetworkStatus', request: absent, ...UNKNOWN },
+  {
+    says: 'what a firewall must let through',
+    method: 'GetFirewallRequirements',
+    request: TAILNET,
+    http: 200,
+    keys: ['connected_routers', 'routers', 'rows', 'tailnet_name'],
+    body: TAILNET,
+  },
+  { says: 'a firewall of none', method: 'GetFirewallRequirements', request: absent, ...UNKNOWN },
   { says: 'the metrics of all', method: 'GetConnectionMetrics', request: {}, http: 200 },
   {
     says: 'the metrics of one',
@@ -162,6 +171,8 @@ const STATUS: readonly Step[] = [
   { says: 'the metrics of none', method: 'GetConnectionMetrics', request: absent, ...UNKNOWN },
   { says: 'leftovers', method: 'ListLeftovers', request: {}, http: 200, body: { leftovers: [] } },
   { says: 'leftovers for one customer', method: 'ListLeftovers', request: {}, headers: stranger, ...DENIED },
+  { says: 'a proof', method: 'ProveIsolation', request: {}, http: 200, body: { proof: { verdict: 'apart', findings: [] }, inputs: [] } },
+  { says: 'a proof for one customer', method: 'ProveIsolation', request: {}, headers: stranger, ...DENIED },
   { says: 'what this is', method: 'GetServiceInfo', request: {}, http: 200, body: { read_only: false, caller: { via: 'jwt', roles: ['admin:*'] } } },
   {
     says: 'what this is, to nobody',

@@ -1,9 +1,9 @@
 import { eventually } from '../../lab/support/eventually.ts';
-import { pause } from '../../support/pause.ts';
 import { ABSENT_FOR_MS, absentAtFirst, absentYet } from './absent.ts';
 import { type Tenancy, workloadPath } from './books.ts';
 import type { Treat } from './exchange.ts';
 import { touch, touchAll } from './hand.ts';
+import { lasting } from './lasting.ts';
 import { glanceAtLedger, judge, type Ledger, readLedger } from './ledger.ts';
 import { converge, goHome, newLife } from './lives.ts';
 import { playSteps } from './scenario.ts';
@@ -42,14 +42,14 @@ export async function missKinds(world: World, tenancy: Tenancy, operations: read
   const before = keptOf(await readLedger(world, life.customer));
   const begunAt = world.exchanges.length;
   await during(world, absentYet(life.customer, operations), async () => {
-    const fromMs = performance.now();
-    const isMet = (): boolean => Object.keys(faultedSince(world, life, begunAt)).length > 0;
-    // A busy machine has few rounds in that time: an answer that nobody met has tried nothing.
-    for (let sinceMs = 0; sinceMs < ABSENT_FOR_MS || (!isMet() && sinceMs < LONGEST_MS); sinceMs = performance.now() - fromMs) {
-      await pause(200);
-      await touch(world.admin, [workloadPath(life.customer)]);
-      await touchAll(world.admin, life.customer);
-    }
+    await lasting({
+      ...{ leastMs: ABSENT_FOR_MS, mostMs: LONGEST_MS, everyMs: 200 },
+      isMet: () => Object.keys(faultedSince(world, life, begunAt)).length > 0,
+      meanwhile: async () => {
+        await touch(world.admin, [workloadPath(life.customer)]);
+        await touchAll(world.admin, life.customer);
+      },
+    });
   });
   const faulted = faultedSince(world, life, begunAt);
   await convergeWithKeys(world, life);

@@ -23,6 +23,19 @@ export interface Exchange {
   isFaulted: boolean;
 }
 
+/** Nothing was changed by it, and it was answered as it is: such a request explains nothing. */
+const isPlain = ({ method, isFaulted }: Exchange): boolean => method === 'GET' && !isFaulted;
+
+/** The last requests that may have led to what is wrong: writes, and what was answered otherwise. */
+export const tellingOf = (exchanges: readonly Exchange[], most: number): readonly string[] =>
+  exchanges
+    .filter((exchange) => !isPlain(exchange))
+    .slice(-most)
+    .map(
+      ({ atMs, customer, operation, target, status, isFaulted }) =>
+        `${Math.round(atMs)} ms: ${customer ?? 'nobody'}: ${operation} ${target.split('?')[0]}: ${status}${isFaulted ? ', faulted' : ''}`,
+    );
+
 /** Every request, and when each customer was last asked for. */
 export class ExchangeLog {
   readonly exchanges: Exchange[] = [];

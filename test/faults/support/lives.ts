@@ -32,7 +32,7 @@ export async function converge(world: World, { customer, ...life }: Life, until?
     while (!look(glanceAtLedger(world, customer))) {
       // A manager that was killed meanwhile is no manager that is slow.
       if (until?.aborted || (until === undefined && performance.now() - Math.max(begunMs, world.replacedAtMs) > CONVERGES_WITHIN_MS))
-        throw new Error(`not converged to ${expected.state}: ${problems.join('; ')}`);
+        throw new Error(`${customer.id} has not converged to ${expected.state}: ${problems.join('; ')}`);
       await pause(20);
     }
     await quiet(world, customer);

@@ -1,8 +1,8 @@
 import { eventually } from '../../lab/support/eventually.ts';
-import { pause } from '../../support/pause.ts';
 import type { Side, Treat } from './exchange.ts';
 import type { Fault } from './faults.ts';
 import { touchAll } from './hand.ts';
+import { lasting } from './lasting.ts';
 import { readLedger } from './ledger.ts';
 import { LEAST_FAULTED_CALLS } from './limits.ts';
 import { converge } from './lives.ts';
@@ -43,11 +43,13 @@ export async function outage(world: World, { fault, side, lives }: { fault: Faul
     const treat: Treat = (exchange) => (exchange.side === side ? (fault.treatment ?? treatmentOf(exchange)) : undefined);
     using _lasting = world.treat(treat);
     if (side === 'kubernetes') world.breakWatches();
-    for (let sinceMs = 0; sinceMs < LASTS_MS || (faultedOf() < LEAST_FAULTED_CALLS && sinceMs < LONGEST_MS); sinceMs = performance.now() - fromMs) {
-      // Hints all the time: without work nothing is asked, and nothing can go wrong.
-      for (const { customer } of lives) await touchAll(world.admin, customer);
-      await pause(1_000);
-    }
+    await lasting({
+      ...{ leastMs: LASTS_MS, mostMs: LONGEST_MS, everyMs: 1_000 },
+      isMet: () => faultedOf() >= LEAST_FAULTED_CALLS,
+      meanwhile: async () => {
+        for (const { customer } of lives) await touchAll(world.admin, customer);
+      },
+    });
   }
   const [lastedMs, asked, faultedCalls] = [performance.now() - fromMs, askedOf(), faultedOf()];
   const phases = lives.map(({ customer }) => String(world.mirror.list('attachments', customer.id)[0]?.['status']?.phase));

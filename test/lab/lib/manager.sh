@@ -32,7 +32,7 @@ JS
 
 # site NAME BASE [NAME=VALUE...]: puts into $run/site a copy of examples/site on BASE, as a user fills it in, and over it what the lab has of its own.
 site() {
-  local program=$1 base=$2 folder=$run/site tls=$run/tls image name digest as images="" issuers="" access=""; shift 2
+  local program=$1 base=$2 folder=$run/site tls=$run/tls image name digest as images="" issuers="" access="" pace="        - { name: $1, readinessProbe: { periodSeconds: 1 } }"; shift 2
   for image in "$program" tailscale agent envoy; do
     [ -s "$run/images/$image" ] || fail "there is no image of the $image: build the project (npm run setup), then lab refresh"
     IFS=@ read -r name digest < "$run/images/$image"
@@ -61,10 +61,11 @@ site() {
 JSON
     access="secretGenerator: [{ name: bifrost-access, namespace: bifrost, files: [access.json, jwks.json], options: { disableNameSuffixHash: true } }]"
     issuers="  - { name: bifrost-envoy, namespace: bifrost, behavior: merge, files: [jwks.json] }"
+    pace+=$'\n'"        - { name: envoy, readinessProbe: { periodSeconds: 1 }, lifecycle: { preStop: { sleep: { seconds: 2 } } } }"
   else
     sed -i '/^components:/,+1d' "$folder/site/kustomization.yaml" # the proxy stands beside the network manager
   fi
-  printf 'BIFROST_%s\n' HEARTBEAT_MS=1000 API_POINTS_PER_SECOND=1000 "CONTROL_URL=$control_url" "LOGIN_SERVER=$control_url" "$@" | awk -F= '{ line[$1] = $0 } END { for (n in line) print line[n] }' > "$folder/settings.env"
+  printf 'BIFROST_%s\n' HEARTBEAT_MS=1000 API_POINTS_PER_SECOND=1000 SHARED_SECRET=bifrost-shared "CONTROL_URL=$control_url" "LOGIN_SERVER=$control_url" "$@" | awk -F= '{ line[$1] = $0 } END { for (n in line) print line[n] }' > "$folder/settings.env"
   cat > "$folder/kustomization.yaml" <<YAML
 resources: [site]
 images:
@@ -72,6 +73,19 @@ ${images}configMapGenerator:
   - { name: bifrost-settings, namespace: bifrost, behavior: merge, envs: [settings.env] }
 $issuers
 $access
+patches:
+  - path: pace.yaml
+YAML
+  # The lab's calls take no twelve seconds, and one manager is awaited after the other all the time.
+  cat > "$folder/pace.yaml" <<YAML
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: $program, namespace: bifrost }
+spec:
+  template:
+    spec:
+      containers:
+$pace
 YAML
 }
 
@@ -79,6 +93,7 @@ YAML
 deploy() {
   local name=$1 other=$2 base=$3 log=$run/deploy.log; shift 3
   require_node
+  exec 8> "$run/deploy.lock"; flock 8 # one after the other, also when several ask at once
   site "$name" "$base" "$@"
   {
     kubectl -n bifrost delete deployment "$other" --ignore-not-found --cascade=foreground &&

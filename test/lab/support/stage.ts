@@ -1,19 +1,19 @@
 import { expect } from 'vitest';
 import { digests } from './command.ts';
 import { type ContainerAddress, requestFromBook } from './containers.ts';
-import { ControlClient } from './control.ts';
+import { ControlClient, type OAuthClient } from './control.ts';
 import { type Customer, createTailnetByHand, type GatewayInput } from './customer.ts';
 import { eventually } from './eventually.ts';
 import type { KubernetesObject, Named, PodObject } from './kubernetes.ts';
 import { type BookInput, book, namespace } from './manifests.ts';
-import { type ApiAnswer, bringCustomer, Platform, putCredential } from './platform.ts';
+import { type ApiAnswer, bringCustomer, Platform, putCredential, putSecret } from './platform.ts';
 
 /** What `POST /tailnets` takes, as far as tests vary it. */
 export interface TailnetWish {
   readonly customer_id: string;
   readonly tailnet_name: string;
   readonly config?: Readonly<Record<string, unknown>>;
-  readonly tenancy?: 'customer-owned' | 'organization';
+  readonly tenancy?: 'customer-owned' | 'organization' | 'shared';
 }
 type Body = ApiAnswer['body'];
 
@@ -63,6 +63,18 @@ export class Stage implements AsyncDisposable {
     this.#leaving.defer(() => control.deleteTailnet());
     await control.setPolicy({ tagOwners: { 'tag:bifrost-book': [] }, grants: [] });
     return control;
+  }
+
+  /** A tailnet of the platform's that customers share, and its client where the manager looks for it. It has no rules of its own. */
+  async shared(): Promise<{ readonly client: OAuthClient; readonly control: ControlClient }> {
+    const client = await createTailnetByHand('shared');
+    const metadata = { name: 'bifrost-shared', namespace: 'bifrost' };
+    await putSecret(this.kubernetes, metadata, client);
+    this.#leaving.defer(() => this.kubernetes.delete({ apiVersion: 'v1', kind: 'Secret', metadata }));
+    const control = this.#leaving.use(new ControlClient(client));
+    this.#leaving.defer(() => control.deleteTailnet());
+    await control.setPolicy({ tagOwners: { 'tag:ops': [] }, grants: [] });
+    return { client, control };
   }
 
   /** Disposed with the stage, in the reverse order of their coming. */

@@ -5,7 +5,7 @@ export const EXIT = {
   refused: 1,
   /** The command line is wrong, or says too little. */
   usage: 2,
-  /** `leftovers` or `doctor` found something. */
+  /** `prove`, `firewall`, `leftovers` or `doctor` found something. */
   found: 3,
   /** Nobody answered, not in time, or not sensibly: the same again may work. */
   unavailable: 4,

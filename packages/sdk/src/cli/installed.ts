@@ -58,8 +58,11 @@ export async function openInstalled(options: GlobalOptions, cli: Cli): Promise<I
     name === undefined || trouble !== undefined ? undefined : quietly(cluster, { namespace: place.namespace, name }, cli);
   const organization = credentialIn(await secretOf(environment['BIFROST_ORGANIZATION_SECRET']));
   const caBundle = (await secretOf(installation?.tlsSecretName))?.get('ca.crt')?.reveal();
-  const baseUrl = environment['BIFROST_CONTROL_URL'];
-  const controlPlane = tailscaleControlPlane({ clock: cli.clock, ...(baseUrl ? { baseUrl } : {}), ...(organization ? { organization } : {}) });
+  const [baseUrl, loginServer] = [environment['BIFROST_CONTROL_URL'], environment['BIFROST_LOGIN_SERVER']];
+  const controlPlane = tailscaleControlPlane({
+    ...{ clock: cli.clock, ...(organization ? { organization } : {}) },
+    ...{ ...(baseUrl ? { baseUrl } : {}), ...(loginServer ? { loginServer } : {}) },
+  });
   const parts = { cluster, store, controlPlane, clock: cli.clock, systemNamespace: place.namespace };
   const { manager, lacking } = managerOf(parts, { environment, caBundle });
   stack.use(manager);
@@ -122,11 +125,13 @@ function settingsOf(environment: Installed['environment']): Partial<NetworkManag
   const heartbeatMs = Number(environment['BIFROST_HEARTBEAT_MS'] || 10_000);
   const silenceMs = Number(environment['BIFROST_SILENCE_MS'] || Math.max(8_000, Math.round(heartbeatMs * 3.5)));
   const loginServer = environment['BIFROST_LOGIN_SERVER'];
+  const sharedCredentialSecretName = environment['BIFROST_SHARED_SECRET'];
   const numbers = Object.entries(NUMBERS).flatMap(([setting, name]) => (environment[name] ? [[setting, Number(environment[name])] as const] : []));
   return {
     heartbeatMs,
     silenceMs,
     ...(loginServer ? { loginServer } : {}),
+    ...(sharedCredentialSecretName ? { sharedCredentialSecretName } : {}),
     networkPolicyEnforced: environment['BIFROST_NETWORK_POLICY_ENFORCED'] === 'true',
     ...Object.fromEntries(numbers),
   };

@@ -3,8 +3,10 @@ import type { Cli } from './cli.ts';
 import { addCompletion } from './commands/completion.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addExplain } from './commands/explain.ts';
+import { addFirewall } from './commands/firewall.ts';
 import { addLeftovers } from './commands/leftovers.ts';
 import { addMetrics } from './commands/metrics.ts';
+import { addProve } from './commands/prove.ts';
 import { addQuarantine } from './commands/quarantine.ts';
 import { addReadOnly } from './commands/read-only.ts';
 import { addSidecarCommands } from './commands/sidecar.ts';
@@ -25,7 +27,7 @@ export type Work<Options> = (session: Session, args: readonly string[], options:
 export type Run = <Options>(work: Work<Options>) => (...given: unknown[]) => Promise<void>;
 
 const HELP = `
-Exit codes: 0 done, 1 refused, 2 wrong usage, 3 something was found (leftovers, doctor), 4 nobody answered in time, 130 interrupted.
+Exit codes: 0 done, 1 refused, 2 wrong usage, 3 something was found (prove, firewall, leftovers, doctor), 4 nobody answered in time, 130 interrupted.
 A secret is never an argument: BIFROST_TOKEN or --token-file, BIFROST_API_KEY or --api-key-file.`;
 
 function addGlobalOptions(program: Command): void {
@@ -70,7 +72,20 @@ export function programOf(cli: Cli, ended: (code: ExitCode) => void): Command {
   addStatus(program, run);
   addTailnetCommands(program, run);
   addSidecarCommands(program, run);
-  for (const add of [addWatch, addMetrics, addExplain, addQuarantine, addLeftovers, addDoctor, addReadOnly, addSimulate, addVersion, addCompletion])
+  for (const add of [
+    addWatch,
+    addMetrics,
+    addExplain,
+    addProve,
+    addFirewall,
+    addQuarantine,
+    addLeftovers,
+    addDoctor,
+    addReadOnly,
+    addSimulate,
+    addVersion,
+    addCompletion,
+  ])
     add(program, run);
   return program;
 }

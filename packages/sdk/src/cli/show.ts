@@ -7,9 +7,9 @@ export const FORMATS = ['table', 'json', 'yaml'] as const;
 export type Format = (typeof FORMATS)[number];
 
 const COLOURS: Readonly<Record<string, number>> = {
-  ...{ active: 32, connected: 32, ok: 32, true: 32 },
+  ...{ active: 32, connected: 32, ok: 32, open: 32, true: 32 },
   ...{ creating: 33, attaching: 33, detaching: 33, deleting: 33, degraded: 33, unknown: 33, warn: 33 },
-  ...{ failed: 31, disconnected: 31, error: 31, fail: 31 },
+  ...{ failed: 31, disconnected: 31, error: 31, fail: 31, blocked: 31 },
 };
 
 function yamlOf(json: unknown): string {
@@ -53,6 +53,16 @@ export class Show {
 
   lines(lines: readonly string[]): void {
     for (const line of lines) this.#cli.stdout.write(`${line}\n`);
+  }
+
+  /** A text of many lines for a file: what ends a line stays, whatever else a terminal would obey is escaped. */
+  text(text: string): void {
+    this.#cli.stdout.write(
+      text
+        .split(/(\r?\n)/)
+        .map((part, index) => (index % 2 === 1 ? part : safeText(part)))
+        .join(''),
+    );
   }
 
   table(table: Table): readonly string[] {

@@ -111,6 +111,7 @@ export function tailnetLines(session: Session, tailnet: Tailnet): readonly strin
       ['blocked', config?.blockedNetworks.join(', ')],
       ['logging', config?.enableLogging ? 'yes' : 'no'],
       ['tags', tailnet.tags.join(', ')],
+      ...(tailnet.managePolicy ? [['keeps policy', 'yes'] as const] : []),
       ['age', ageText(session, tailnet.createdAt)],
       ['etag', tailnet.etag],
       ...(upgrade === undefined ? [] : [['upgrade', upgradeText(upgrade)] as const]),

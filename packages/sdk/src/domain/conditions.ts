@@ -32,6 +32,8 @@ export interface TailnetLook extends Look {
   readonly refused: Reason | undefined;
   /** Sidecars whose pods must restart before the configuration holds for them. */
   readonly outdated: number;
+  /** Of the customer's routers, where the policy is ours to keep. */
+  readonly routerTag?: string | undefined;
   /** Of the instances whose guards take orders; undefined where there are none. */
   readonly guards?: GuardCounts | undefined;
 }
@@ -48,8 +50,8 @@ export const GUARDS_CURRENT = 'GuardsCurrent';
 const LOGGED =
   'Logged: changes of connections (events), every change and denial by a call (audit), bytes by sidecar. Not yet: single flows inside the tunnel, and what the guard refuses.';
 
-/** `Accepted` and `Ready` always; `Logging` with `enableLogging`; `Paused`, `Upgraded`, `RolloutPending` and `GuardsCurrent` where there is something to say. */
-export function tailnetConditions(state: TailnetState, { spec, refused, outdated, guards, ...look }: TailnetLook): readonly Condition[] {
+/** `Accepted` and `Ready` always; `Logging` with `enableLogging`; `PolicyManaged`, `Paused`, `Upgraded`, `RolloutPending` and `GuardsCurrent` where there is something to say. */
+export function tailnetConditions(state: TailnetState, { spec, refused, outdated, guards, routerTag, ...look }: TailnetLook): readonly Condition[] {
   const { phase, reason, upgrade } = state;
   return withHistory(
     state.conditions,
@@ -58,12 +60,20 @@ export function tailnetConditions(state: TailnetState, { spec, refused, outdated
       phase === 'active' ? isTrue('Ready', word('Active')) : condition('Ready', 'False', reason ?? word(phase)),
       ...(spec.paused ? [isTrue('Paused', word('Paused', 'Nothing is changed outside until it is resumed.'))] : []),
       ...(upgrade === undefined ? [] : [upgraded(upgrade)]),
+      ...policyManaged(state, routerTag),
       ...(spec.config.enableLogging ? [isTrue('Logging', word('ConnectionsOnly', LOGGED))] : []),
       ...(outdated === 0 ? [] : [isTrue('RolloutPending', word('ROLLOUT_REQUIRED', `${outdated} sidecars run an earlier configuration.`))]),
       ...guardsCurrent(state.conditions, guards),
     ],
     look,
   );
+}
+
+function policyManaged({ policyReason, policyHash }: TailnetState, routerTag: string | undefined): readonly ConditionNow[] {
+  if (routerTag === undefined) return [];
+  if (policyReason !== undefined) return [condition('PolicyManaged', 'False', policyReason)];
+  if (policyHash === undefined) return [];
+  return [isTrue('PolicyManaged', word('Written', `Books reach the allowed networks by routers with the tag ${routerTag}.`))];
 }
 
 /** A manager that has heard of none yet leaves what was told before: a restart is no news. */

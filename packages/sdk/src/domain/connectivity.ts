@@ -49,12 +49,15 @@ const LEFT_TO_PINGS = ['warming-up', ...NO_RELAY];
 const FORWARDING = 'ip-forwarding-off';
 const hasAny = (codes: readonly string[], wanted: readonly string[]): boolean => codes.some((code) => wanted.includes(code));
 
+/** The daemon does not say that it lacks a relay. */
+export const hasRelay = ({ health }: Pick<ReportV1['node'], 'health'>): boolean => !hasAny(health, NO_RELAY);
+
 function causeOfBroken({ node, peers }: ReportV1): Cause {
   if (!node.reachable) return 'pod';
   if (node.backendState === 'NeedsLogin' || node.backendState === 'NeedsMachineAuth') return 'key';
   if (node.backendState === 'Starting') return 'control-plane';
   if (node.backendState !== 'Running') return 'pod';
-  if (hasAny(node.health, NO_RELAY)) return 'relay';
+  if (!hasRelay(node)) return 'relay';
   const routers = peers.filter(({ routes }) => (routes?.length ?? 0) > 0);
   // Control says that a router is there, yet nothing answers: neither a direct nor a relayed path works.
   if (routers.some(({ online }) => online)) return 'relay';

@@ -27,8 +27,10 @@ export interface TailnetSpec {
   readonly config: NetworkConfiguration;
   readonly tags: readonly string[];
   readonly tenancy: Tenancy;
-  /** Secret in the manager's namespace with `client_id` and `client_secret`; set by the caller (customer-owned) or by us (organization). */
+  /** Secret in the manager's namespace with `client_id` and `client_secret`; set by the caller (customer-owned) or by us; not read for `shared`. */
   readonly credentialSecretName: string;
+  /** Of a customer's own tailnet: our entries are kept in its policy. Of all others they are anyway. */
+  readonly managePolicy?: boolean;
   /** Nothing is changed outside for it and its sidecars. */
   readonly paused?: boolean;
   /** When it is deleted: what cannot be taken away, of it and of its sidecars, is left. */
@@ -62,6 +64,8 @@ export interface TailnetState {
   readonly policyWritten?: boolean;
   /** SHA-256 of our sections as they were written last: while they are wanted so, whatever differs in the file is somebody else's edit. */
   readonly policyHash?: string;
+  /** Why a customer's own policy is not kept, although it was asked for. */
+  readonly policyReason?: Reason;
   /** Of a manager that knew its own text by this: read, and not written any more. */
   readonly policyPending?: string;
   /** What the policy, as it was written last, is for. */
@@ -159,12 +163,20 @@ export interface InstanceState {
   readonly sinceMs: number;
 }
 
+/** A key of ours at the control plane. */
+export interface RecordedKey {
+  readonly keyId: string;
+  readonly expiresAtMs: number;
+  /** What joins with it carries beside the tags of all books, or instead of them. Left out: nothing. */
+  readonly tags?: readonly string[];
+}
+
 /** What is known of a sidecar, and the ledger of what was made outside for it. */
 export interface SidecarState {
   readonly phase: SidecarStatus;
   readonly instances: readonly InstanceState[];
   /** Keys minted for it and not yet revoked. */
-  readonly keys: readonly { readonly keyId: string; readonly expiresAtMs: number }[];
+  readonly keys: readonly RecordedKey[];
   /** Devices that joined for it and are not yet deleted. */
   readonly deviceIds: readonly string[];
   /** True once the fragment is in the workload, false once it is out of it again. */

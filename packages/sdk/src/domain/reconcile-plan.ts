@@ -2,42 +2,42 @@ import { cidrsOverlap, parseCidr, type SidecarStatus } from '@bifrost/types/core
 import { carriesNothing } from './carries.ts';
 import { unsupportedForm } from './check-template.ts';
 import { statusOfInstances } from './connectivity.ts';
-import type { InstanceState, Reason, Repair, SidecarSpec, Trial } from './model.ts';
+import type { InstanceState, Reason, RecordedKey, Repair, SidecarSpec, Trial } from './model.ts';
 import type { PodTemplateShape } from './pod-shape.ts';
 
-/** A key on record: newest last. */
-interface RecordedKey {
-  readonly keyId: string;
-  readonly expiresAtMs: number;
-}
-
 export interface KeyPlanInput {
+  /** Newest last. */
   readonly keys: readonly RecordedKey[];
   /** Whether the attachment's Secret holds a key, and the CA as it is now. */
   readonly secretHoldsKey: boolean;
   readonly secretHoldsAuthority: boolean;
+  /** What joins is to carry, where that is more than the tags of all books. */
+  readonly tags?: readonly string[] | undefined;
   readonly nowMs: number;
   readonly lifetimeMs: number;
   /** Pods that started just before a rotation may still read the old key from their volume. */
   readonly graceMs: number;
 }
 
-/** `mint`: a new key, since there is none, or two thirds of its life are over, or its value is lost. `rewrite`: the Secret alone. `retire`: keys whose successor is old enough. */
+/** `mint`: a new key, since there is none, or it has other tags, or two thirds of its life are over, or its value is lost. `rewrite`: the Secret alone. `retire`: keys whose successor is old enough. */
 export type KeyPlan =
   | { readonly kind: 'mint' }
   | { readonly kind: 'rewrite' }
   | { readonly kind: 'retire'; readonly keyIds: readonly string[] }
   | { readonly kind: 'keep' };
 
-export function planKey({ keys, secretHoldsKey, secretHoldsAuthority, nowMs, lifetimeMs, graceMs }: KeyPlanInput): KeyPlan {
+export function planKey({ keys, secretHoldsKey, secretHoldsAuthority, tags, nowMs, lifetimeMs, graceMs }: KeyPlanInput): KeyPlan {
   const current = keys.at(-1);
-  if (current === undefined || !secretHoldsKey || current.expiresAtMs - nowMs <= lifetimeMs / 3) return { kind: 'mint' };
+  if (current === undefined || !secretHoldsKey || current.expiresAtMs - nowMs <= lifetimeMs / 3 || !hasTags(current, tags)) return { kind: 'mint' };
   if (!secretHoldsAuthority) return { kind: 'rewrite' };
   const graceOver = nowMs - (current.expiresAtMs - lifetimeMs) >= graceMs;
   // An expired key needs no grace: short-lived keys would pile up, since a newer one always comes before the grace is over.
   const old = keys.slice(0, -1).filter(({ expiresAtMs }) => graceOver || expiresAtMs <= nowMs);
   return old.length > 0 ? { kind: 'retire', keyIds: old.map(({ keyId }) => keyId) } : { kind: 'keep' };
 }
+
+/** Whether what joins with that key is told as it is to be. */
+export const hasTags = ({ tags = [] }: RecordedKey, wanted: readonly string[] = []): boolean => [...tags].sort().join() === [...wanted].sort().join();
 
 /** Instances whose pod is not there any more, one per pod. */
 export function planRelease<Known extends { readonly podUid: string }>(

@@ -2,6 +2,9 @@ import { BifrostError } from '@bifrost/types/core';
 import type { Call, Context } from './context.ts';
 import type { Hindrance } from './hindrances.ts';
 
+/** Codes of what the control plane answers, or has in it. */
+const OF_CONTROL = /^(CONTROL|POLICY|ISOLATION)_/;
+
 /** So long a trouble that may pass is waited for, before it counts as one that stays. */
 const MAY_PASS_MS = 60_000;
 
@@ -46,7 +49,7 @@ export async function recordLeft(context: Context, { hindrance, code, message, k
  * are in the stored object until now.
  */
 export async function leaveAtControl(context: Context, { error, ...abandoned }: Abandoned & { readonly error: unknown }, call: Call): Promise<void> {
-  if (!BifrostError.is(error) || !error.code.startsWith('CONTROL_') || call.signal.aborted) throw error;
+  if (!BifrostError.is(error) || !OF_CONTROL.test(error.code) || call.signal.aborted) throw error;
   const leftMs = mayPassMs(context, abandoned.key, 'control');
   if (error.retry === 'backoff' && leftMs > 0) throw error;
   await recordLeft(context, { ...abandoned, hindrance: 'control', code: error.code }, call);

@@ -27,29 +27,49 @@ const readOnly = (): BifrostError =>
     issues: [{ path: 'readOnly', message: 'is on' }],
   });
 
+const recorder =
+  (context: Context, { call, action, subject, customerId: named }: Audited) =>
+  (outcome: string): Promise<void> => {
+    const { actor = DEFAULT_ACTOR, request, signal } = call; // whose it is, is known only when it has been found
+    const customerId = nameForRecord(named) || call.about?.customerId;
+    const known = { ...(customerId ? { customerId } : {}), ...(request ? { request } : {}) };
+    const about = { action, subject: nameForRecord(subject), ...known };
+    return context.audit.append({ atMs: context.clock.nowMs(), actor, outcome, ...about }, { signal });
+  };
+
+/** Records what was refused, and throws it on; when it cannot be recorded the log says so. */
+const refuser =
+  (context: Context, { call, action }: Audited, record: (outcome: string) => Promise<void>) =>
+  async (error: unknown): Promise<never> => {
+    if (BifrostError.is(error) && !call.signal.aborted) {
+      const { code } = error;
+      await record(code).catch(() => context.logger.log('error', 'a refusal could not be recorded', { action, code }));
+    }
+    throw error;
+  };
+
+/**
+ * A question whose answer shows what is allowed to whom, or what would be: who asked is recorded, as it is for a change, before anything is answered.
+ * It changes nothing, so it is answered in read-only mode too.
+ */
+export async function auditedQuestion<Result>(context: Context, asked: Audited, answer: () => Promise<Result>): Promise<Result> {
+  const record = recorder(context, asked);
+  const result = await answer().catch(refuser(context, asked, record));
+  await record('accepted');
+  return result;
+}
+
 /**
  * Runs the checks of a call, records what comes of them, then writes. Nothing is written unrecorded: the record of an accepted call comes first.
  * A refusal is recorded with its code and thrown on; when it cannot be recorded the log says so. One that only the write could know comes after `accepted`.
  */
 export async function audited<Checked, Result>(
   context: Context,
-  { call, action, subject, customerId: named }: Audited,
+  asked: Audited,
   { check, write }: { readonly check: () => Promise<Checked>; readonly write: (checked: Checked) => Promise<Result> },
 ): Promise<Result> {
-  const { actor = DEFAULT_ACTOR, request, signal } = call;
-  const record = (outcome: string): Promise<void> => {
-    const customerId = nameForRecord(named) || call.about?.customerId;
-    const known = { ...(customerId ? { customerId } : {}), ...(request ? { request } : {}) };
-    const about = { action, subject: nameForRecord(subject), ...known };
-    return context.audit.append({ atMs: context.clock.nowMs(), actor, outcome, ...about }, { signal });
-  };
-  const refused = async (error: unknown): Promise<never> => {
-    if (BifrostError.is(error) && !signal.aborted) {
-      const { code } = error;
-      await record(code).catch(() => context.logger.log('error', 'a refusal could not be recorded', { action, code }));
-    }
-    throw error;
-  };
+  const record = recorder(context, asked);
+  const refused = refuser(context, asked, record);
   let checked: Checked;
   try {
     if (context.readOnly()) throw readOnly();

@@ -7,12 +7,15 @@ import type { ConnectivityHistory } from './connectivity-history.ts';
 import type { EventBus } from './event-bus.ts';
 import { type GuardOrders, guardCounts } from './guard-orders.ts';
 import type { Hindrances } from './hindrances.ts';
+import { routerTagOf } from './identities.ts';
 import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
 import type { Missing } from './missing.ts';
 import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
 import type { Outdated } from './outdated.ts';
+import type { Policies } from './policies.ts';
+import type { ToldFindings } from './prove-calls.ts';
 import { sameJson } from './same-json.ts';
 import type { CallerScope } from './scope.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
@@ -37,8 +40,11 @@ export interface Context {
   readonly guardOrders: GuardOrders;
   /** Credentials that come only once and could not be stored yet, by tailnet id. */
   readonly unstored: Map<string, ControlCredential>;
-  /** By tailnet: the text of a policy whose drift has been told. */
+  readonly policies: Policies;
+  /** By those who share it: the text of a policy whose drift has been told. */
   readonly driftedPolicies: Map<string, string>;
+  /** What a proof of isolation has found and told. */
+  readonly toldFindings: ToldFindings;
   /** One attach at a time for one hostname of a tailnet: the check and the write belong together. */
   readonly attaching: KeyedLock;
   /** Since when this manager hears reports and may act, and when a tailnet was last seen paused: see `judgedFromMs`. */
@@ -102,7 +108,15 @@ export async function tailnetOf(context: Context, { spec }: StoredSidecar, call:
 export async function controlOf(context: Context, tailnet: StoredTailnet, { signal }: Call): Promise<TailnetControl> {
   const { credentialSecretName, tenancy } = tailnet.spec;
   const { controlId } = tailnet.state;
-  const secret = { namespace: context.settings.systemNamespace, name: credentialSecretName };
+  const { systemNamespace, sharedCredentialSecretName } = context.settings;
+  const name = tenancy === 'shared' ? sharedCredentialSecretName : credentialSecretName;
+  if (name === undefined)
+    throw new BifrostError({
+      code: 'CONTROL_CREDENTIALS_INVALID',
+      message: 'Set the option sharedCredentialSecretName: without it the shared tailnet cannot be reached.',
+      issues: [{ path: 'tenancy', message: 'needs the option sharedCredentialSecretName' }],
+    });
+  const secret = { namespace: systemNamespace, name };
   const data = await context.cluster.secrets.get(secret, { signal });
   const clientId = data?.get(CREDENTIAL_KEYS.clientId);
   const clientSecret = data?.get(CREDENTIAL_KEYS.clientSecret);
@@ -155,6 +169,22 @@ export async function respecSidecar(
   return written;
 }
 
+/**
+ * What is made outside goes by what is stored now, and a read may be older: a sidecar that is put in by an attachment that was taken away meanwhile would
+ * be nobody's. So nothing is written first, which is refused to an old version. What this round has written is as good.
+ *
+ * @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND`
+ */
+export async function proveSidecar(context: Context, sidecar: StoredSidecar, call: Call): Promise<StoredSidecar> {
+  return context.outdated.isWritten(sidecar) ? sidecar : respecSidecar(context, sidecar, { spec: sidecar.spec, ...call });
+}
+
+/** The same of a tailnet. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
+export async function proveTailnet(context: Context, tailnet: StoredTailnet, { signal }: Call): Promise<StoredTailnet> {
+  if (context.outdated.isWritten(tailnet)) return tailnet;
+  return context.outdated.replacing('tailnet', tailnet, () => context.store.tailnets.replaceSpec(tailnet, tailnet.spec, { signal }));
+}
+
 /** Writes the state, if it is another, and tells what is new in it. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function keepTailnet(
   context: Context,
@@ -163,7 +193,8 @@ export async function keepTailnet(
 ): Promise<StoredTailnet> {
   const { spec, generation } = tailnet;
   const guards = guardCounts(context, tailnet.key);
-  const look = { spec, refused: refusalOf(tailnet), outdated, guards, generation, nowMs: context.clock.nowMs() };
+  const routerTag = routerTagOf(context, tailnet);
+  const look = { spec, refused: refusalOf(tailnet), outdated, guards, routerTag, generation, nowMs: context.clock.nowMs() };
   const told: TailnetState = { ...state, conditions: tailnetConditions(state, look) };
   if (sameJson(told, tailnet.state)) return tailnet;
   const written = await context.outdated.replacing('tailnet', tailnet, () => context.store.tailnets.replaceState(tailnet, told, { signal }));

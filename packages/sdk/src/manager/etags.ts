@@ -12,8 +12,8 @@ function wishOf({ spec, deleting }: StoredTailnet | StoredSidecar): object {
     const quarantine = spec.quarantine === undefined ? {} : { quarantine: spec.quarantine };
     return { sidecarId: spec.sidecarId, customerId, config, abandon, deleting, ...quarantine };
   }
-  const { tailnetId, tags, tenancy, credentialSecretName, paused = false, rollout = 'ask', upgrade } = spec;
-  const own = { tailnetId, tags, tenancy, credentialSecretName, paused, rollout, upgradeId: upgrade?.upgradeId };
+  const { tailnetId, tags, tenancy, credentialSecretName, managePolicy, paused = false, rollout = 'ask', upgrade } = spec;
+  const own = { tailnetId, tags, tenancy, credentialSecretName, managePolicy, paused, rollout, upgradeId: upgrade?.upgradeId };
   return { ...own, customerId, config, abandon, deleting };
 }
 

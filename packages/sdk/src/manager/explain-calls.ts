@@ -8,6 +8,7 @@ import { guardRulesIn } from '../domain/policy/read-guard.ts';
 import type { Device, TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, controlOf } from './context.ts';
 import { guardStateOf } from './guard-orders.ts';
+import { ownDevices } from './identities.ts';
 import { requireSidecar } from './sidecar-calls.ts';
 import { requireTailnet } from './tailnet-calls.ts';
 
@@ -51,7 +52,8 @@ export async function explain(context: Context, input: ExplainInput, call: Call)
   const sidecar = await requireSidecar(context, sidecarId, call);
   const tailnet = await requireTailnet(context, sidecar.spec.tailnetName, call);
   const control = await controlOf(context, tailnet, call);
-  const [devices, policyText] = await Promise.all([control.listDevices(call), policyOf(control, call)]);
+  const [all, policyText] = await Promise.all([control.listDevices(call), policyOf(control, call)]);
+  const devices = ownDevices(tailnet, all);
   const own = new Set(context.instances.of(sidecar.key).map(({ deviceId }) => deviceId));
   const from = devices.find(({ deviceId }) => own.has(deviceId));
   const answer = explainPacket({

@@ -26,6 +26,9 @@ export function holdsFor(
 
 export const policyHash = (text: string): string => sha256(text);
 
+/** Tells texts apart for certain. */
+export const digest = (text: string): string => sha256(text);
+
 /** Tells one configuration of a sidecar from another, whatever the order of its members. */
 export const configHash = (config: SidecarSpec['config']): string => sha256(JSON.stringify(sorted(config)));
 
@@ -35,7 +38,8 @@ export const wishHash = (wish: object): string => sha256(JSON.stringify(sorted(w
 /** Tells one fragment from another, whatever the order of its members. */
 export const fragmentHash = (fragment: SidecarFragment): string => sha256(JSON.stringify(sorted(fragment))).slice(0, 16);
 
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+/** Hexadecimal. */
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);

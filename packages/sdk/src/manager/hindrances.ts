@@ -16,6 +16,11 @@ export class Hindrances {
     return this.#enter(key, hindrance, nowMs).sinceMs;
   }
 
+  /** Something does: what is taken away is waited for. */
+  isHindered(key: string): boolean {
+    return (this.#known.get(key)?.size ?? 0) > 0;
+  }
+
   /** True once while it lasts: that what it hinders is left is told then. */
   isUntold(key: string, hindrance: Hindrance): boolean {
     return this.#known.get(key)?.get(hindrance)?.told === false;

@@ -1,6 +1,6 @@
 import { reportFromWire } from '@bifrost/types';
 import { BifrostError, type InstanceEvent, type ReportAnswerV1, type ReportV1, type Secret } from '@bifrost/types/core';
-import { type Assessment, advance, assess } from '../domain/connectivity.ts';
+import { type Assessment, advance, assess, hasRelay } from '../domain/connectivity.ts';
 import { mean } from '../domain/mean.ts';
 import type { StoredSidecar } from '../domain/model.ts';
 import type { Pod, PodIdentity } from '../ports/index.ts';
@@ -102,6 +102,8 @@ export async function ingestReport(
   instance.latencyMs = mean(report.peers.map(({ latencyMs }) => latencyMs));
   instance.signs = report.node.signs ?? [];
   instance.peers = notedPeers(instance.peers, report, nowMs);
+  instance.routers = report.peers.flatMap(({ id, path, routes }) => (routes?.length ? [{ deviceId: id, path }] : []));
+  instance.relayWorks = report.node.reachable && hasRelay(report.node);
   if (identityChanged) context.touch('sidecar', sidecar.key);
   applyFact(context, instance, assess(report, nowMs, context.settings.thresholds));
   return answer;

@@ -1,4 +1,4 @@
-import type { Cause, ReportV1, SidecarStatus } from '@bifrost/types/core';
+import type { Cause, PathClass, ReportV1, SidecarStatus } from '@bifrost/types/core';
 import type { Connection } from '../domain/connectivity.ts';
 import type { InstanceState, StoredSidecar } from '../domain/model.ts';
 import type { SeenPeer } from './live-peers.ts';
@@ -33,8 +33,18 @@ export interface Instance {
   lastActivityMs: number | undefined;
   /** Of those that its reports named: bounded. */
   peers: readonly SeenPeer[];
+  /** How it reached the routers of its tailnet, by its last report. */
+  routers: readonly RouterPath[];
+  /** Its daemon had a relay then. */
+  relayWorks: boolean;
   /** Hash of the configuration that its guard holds, as its agent last said. */
   guardHolds: string | undefined;
+}
+
+/** How packets of one pod travel to one router. */
+export interface RouterPath {
+  readonly deviceId: string;
+  readonly path: PathClass;
 }
 
 /** Bytes of agent starts and pods that are over. */
@@ -99,6 +109,8 @@ export class Instances {
       signs: [],
       lastActivityMs: undefined,
       peers: [],
+      routers: [],
+      relayWorks: false,
       guardHolds: undefined,
     };
     this.#byPod.set(pod.uid, instance);

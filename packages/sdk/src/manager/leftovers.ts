@@ -1,6 +1,7 @@
 import type { Leftover } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { LABELS, sidecarIdOfDescription } from '../domain/names.ts';
+import { isCustomerTag } from '../domain/policy/identity-tags.ts';
 import type { ControlKey, Device } from '../ports/index.ts';
 import { type Call, type Context, controlOf } from './context.ts';
 import { belongsTo } from './sidecar-devices.ts';
@@ -18,6 +19,8 @@ export async function listLeftovers(context: Context, call: Call): Promise<reado
   const inside: Inside[] = [];
   for (const tailnet of await context.store.tailnets.list(call)) {
     if (tailnet.state.phase !== 'active') continue;
+    // All of these are one.
+    if (tailnet.spec.tenancy === 'shared' && inside.some(({ tailnet: { spec } }) => spec.tenancy === 'shared')) continue;
     const found = await look(context, tailnet, call);
     if (found !== undefined) inside.push(found);
   }
@@ -65,8 +68,10 @@ function insideTailnet(context: Context, { tailnet, keys, devices }: Inside, sid
     const sidecarId = sidecarIdOfDescription(description);
     return valid && sidecarId !== undefined && !sidecarIds.has(sidecarId);
   });
-  const marked = devices.filter(({ tags }) => context.settings.deviceTags.every((tag) => tags.includes(tag)));
-  const lostDevices = marked.filter((device) => !sidecars.some((sidecar) => accountsFor(context, sidecar, device)));
+  const { deviceTags } = context.settings;
+  const isShared = tailnet.spec.tenancy === 'shared';
+  const marked = devices.filter(({ tags }) => (isShared ? tags.some(isCustomerTag) : deviceTags.every((tag) => tags.includes(tag))));
+  const lostDevices = marked.filter((device) => !sidecars.some((sidecar) => accountsFor(context, { sidecar, tailnet }, device)));
   return [
     ...lostKeys.map(({ keyId }): Leftover => ({ kind: 'key', id: keyId, place: tailnet.key })),
     ...lostDevices.map(({ deviceId }): Leftover => ({ kind: 'device', id: deviceId, place: tailnet.key })),
@@ -74,8 +79,9 @@ function insideTailnet(context: Context, { tailnet, keys, devices }: Inside, sid
 }
 
 /** A device that has just joined has yet to say so in a report. */
-function accountsFor(context: Context, sidecar: StoredSidecar, device: Device): boolean {
-  if (!belongsTo(context, sidecar, device)) return false;
+function accountsFor(context: Context, attached: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet }, device: Device): boolean {
+  if (!belongsTo(context, attached, device)) return false;
+  const { sidecar } = attached;
   const held = [...context.instances.of(sidecar.key), ...sidecar.state.instances].some(({ deviceId }) => deviceId === device.deviceId);
   return held || context.clock.nowMs() - device.createdAtMs < context.settings.silenceMs;
 }

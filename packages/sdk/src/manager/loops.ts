@@ -3,6 +3,7 @@ import { attachmentKey, LABELS, WORKLOAD_ANNOTATIONS } from '../domain/names.ts'
 import type { StoreHint, WorkloadHint } from '../ports/index.ts';
 import { type Call, type Context, interruptPaused } from './context.ts';
 import { noticeSilence } from './ingest.ts';
+import { proveAgain } from './prove-calls.ts';
 import { describeError } from './unexpected.ts';
 
 const REOPEN_MS = 1_000;
@@ -14,6 +15,7 @@ export async function runLoops(context: Context, { signal }: Call): Promise<void
     reopening(context, { what: 'sidecars', signal, watch: () => watchSidecars(context, { signal }) }),
     reopening(context, { what: 'workloads', signal, watch: () => watchWorkloads(context, { signal }) }),
     reopening(context, { what: 'pods', signal, watch: () => watchPods(context, { signal }) }),
+    proving(context, { signal }),
     every(context, context.settings.resyncMs, { signal, work: () => resync(context, { signal }) }),
     every(context, Math.max(50, Math.floor(context.settings.silenceMs / 10)), { signal, work: async () => noticeSilence(context) }),
   ]);
@@ -119,6 +121,11 @@ async function reopening(
     }
     await context.clock.sleep(REOPEN_MS * (0.5 + context.clock.random()), { signal }).catch(() => {});
   }
+}
+
+async function proving(context: Context, { signal }: Call): Promise<void> {
+  const { proofIntervalMs } = context.settings;
+  if (proofIntervalMs > 0) await every(context, proofIntervalMs, { signal, work: () => proveAgain(context, { signal }) });
 }
 
 async function every(context: Context, intervalMs: number, { signal, work }: Call & { readonly work: () => Promise<void> }): Promise<void> {

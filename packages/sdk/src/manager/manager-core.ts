@@ -17,6 +17,8 @@ import { Missing } from './missing.ts';
 import { Observed } from './observed.ts';
 import { type NetworkManagerOptions, resolveSettings } from './options.ts';
 import { Outdated } from './outdated.ts';
+import { Policies } from './policies.ts';
+import { ToldFindings } from './prove-calls.ts';
 import type { CallerScope } from './scope.ts';
 import { reconcileSidecar } from './sidecar-reconcile.ts';
 import { silentLogger, unrecorded } from './silent.ts';
@@ -90,7 +92,9 @@ export abstract class ManagerCore implements AsyncDisposable {
       instances: new Instances(),
       guardOrders: new GuardOrders(),
       unstored: new Map(),
+      policies: new Policies(),
       driftedPolicies: new Map(),
+      toldFindings: new ToldFindings(),
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
       missing: new Missing(clock),

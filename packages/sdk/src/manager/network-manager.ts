@@ -26,13 +26,13 @@ import type {
   UpgradeProgress,
 } from '@bifrost/types/core';
 import type { WorkloadManifest } from '../domain/inject-sidecar.ts';
+import { CuttingManager } from './cutting-manager.ts';
 import { ingestReport } from './ingest.ts';
 import { type Injected, injectSidecar } from './inject-calls.ts';
 import { listLeftovers } from './leftovers.ts';
 import { linkedSignal } from './linked-signal.ts';
 import type { CallerOptions, ChangeOptions } from './manager-core.ts';
 import { monitorConnectivity } from './monitor.ts';
-import { PolicyCalls } from './policy-calls.ts';
 import { getConnectionMetrics, getNetworkStatus } from './reads.ts';
 import { isVisible } from './scope.ts';
 import { type AttachPlan, attachSidecar, detachSidecar, planAttach, requireSidecar } from './sidecar-calls.ts';
@@ -52,7 +52,7 @@ import { type Awaited, waitFor } from './wait-for.ts';
  * await manager.start();
  * @throws {BifrostError} `INVALID_OPTIONS` with one issue per wrong field
  */
-export class NetworkManager extends PolicyCalls {
+export class NetworkManager extends CuttingManager {
   /** Which adapters this manager runs on. */
   get adapters(): { readonly cluster: string; readonly store: string; readonly controlPlane: string } {
     const { cluster, store, controlPlane } = this.context;
@@ -93,7 +93,9 @@ export class NetworkManager extends PolicyCalls {
 
   /** What `updateTailnet` would change, whose pods it would replace, which peers in use it would take away. Writes nothing. @throws as `updateTailnet` but for `ROLLOUT_REQUIRED`, `CONFIRM_REQUIRED` */
   async planUpdateTailnet(request: UpdateTailnetInput, options?: CallerOptions): Promise<ChangePlan> {
-    return planUpdateTailnet(this.context, request, this.call(options));
+    return this.asked({ action: 'planUpdateTailnet', subject: request?.tailnetName, options }, (call) =>
+      planUpdateTailnet(this.context, request, call),
+    );
   }
 
   /** From now on nothing is changed outside for this tailnet and its sidecars; reports and events go on. @throws {BifrostError} `TAILNET_NOT_FOUND` */
@@ -131,7 +133,7 @@ export class NetworkManager extends PolicyCalls {
 
   /** Exactly what `attachSidecar` would apply, with the same checks and the same errors. Writes nothing. */
   async planAttach(request: AttachSidecarInput, options?: CallerOptions): Promise<AttachPlan> {
-    return planAttach(this.context, request, this.call(options));
+    return this.asked({ action: 'planAttachSidecar', subject: request?.tailnetName, options }, (call) => planAttach(this.context, request, call));
   }
 
   /**
@@ -162,7 +164,9 @@ export class NetworkManager extends PolicyCalls {
 
   /** What `updateSidecar` would change. Writes nothing. @throws as `updateSidecar` but for `ROLLOUT_REQUIRED` */
   async planUpdateSidecar(request: UpdateSidecarInput, options?: CallerOptions): Promise<ChangePlan> {
-    return planUpdateSidecar(this.context, request, this.call(options));
+    return this.asked({ action: 'planUpdateSidecar', subject: request?.sidecarId, options }, (call) =>
+      planUpdateSidecar(this.context, request, call),
+    );
   }
 
   /** Puts right once more what somebody else keeps changing (`DRIFT_REPEATED`). @throws {BifrostError} `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR`, `SIDECAR_QUARANTINED` */
@@ -182,7 +186,7 @@ export class NetworkManager extends PolicyCalls {
 
   /** Whose pods `upgradeSidecars` would replace, and what differs in them. Writes nothing. @throws as `upgradeSidecars` */
   async planUpgrade(request: UpgradeSidecarsInput, options?: CallerOptions): Promise<ChangePlan> {
-    return planUpgrade(this.context, request, this.call(options));
+    return this.asked({ action: 'planUpgradeSidecars', subject: request?.tailnetName, options }, (call) => planUpgrade(this.context, request, call));
   }
 
   /**

@@ -56,6 +56,10 @@ export class Observed {
     return this.#sidecars.get(key)?.spec.origin;
   }
 
+  get sidecars(): readonly StoredSidecar[] {
+    return [...this.#sidecars.values()];
+  }
+
   get sidecarKeys(): readonly string[] {
     return [...this.#sidecars.keys()];
   }

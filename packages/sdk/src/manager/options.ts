@@ -1,4 +1,4 @@
-import { BifrostError, type Issue, parseCidr, type Tenancy } from '@bifrost/types/core';
+import { BifrostError, type Issue, parseCidr, TENANCIES, type Tenancy } from '@bifrost/types/core';
 import { z } from 'zod';
 import { DEFAULT_THRESHOLDS, type Thresholds } from '../domain/connectivity.ts';
 import type { ClusterRanges } from '../domain/model.ts';
@@ -21,11 +21,13 @@ export interface NetworkManagerOptions {
   readonly ingest: { readonly url: string; readonly caBundle?: string };
   /** Of tailnets that do not say. @default 'customer-owned' */
   readonly tenancy?: Tenancy;
+  /** Secret, in the namespace of credentials, with `client_id` and `client_secret` of the tailnet that customers of tenancy `shared` are in. Needed for it. */
+  readonly sharedCredentialSecretName?: string;
   /** Namespace of credentials. @default 'bifrost' */
   readonly systemNamespace?: string;
   /** Control server of the Tailscale clients. Default: Tailscale's own. */
   readonly loginServer?: string;
-  /** Tags of the devices of books; the customer's credential must own them. @default ['tag:bifrost-book'] */
+  /** Tags of the devices of books, but in tailnets that customers share; the customer's credential must own them. @default ['tag:bifrost-book'] */
   readonly deviceTags?: readonly string[];
   /** Tag of routers in tailnets that we make. @default 'tag:bifrost-router' */
   readonly routerTag?: string;
@@ -58,6 +60,8 @@ export interface NetworkManagerOptions {
   readonly repairPolicy?: boolean;
   /** Where `updateTailnet` would take away a larger share than this of the peers in use, wholly, it needs `confirm`. 0 to 1; with 1 never. @default 0.5 */
   readonly confirmLossShare?: number;
+  /** How often isolation is proven, milliseconds; what is found is told (`isolation:violated`). 0: only when asked. @default 300000 */
+  readonly proofIntervalMs?: number;
 }
 
 /** Every setting with its value. */
@@ -65,6 +69,7 @@ export interface Settings {
   readonly images: { readonly tailscale: string; readonly agent: string };
   readonly ingest: { readonly url: string; readonly caBundle?: string | undefined };
   readonly tenancy: Tenancy;
+  readonly sharedCredentialSecretName?: string | undefined;
   readonly systemNamespace: string;
   readonly loginServer?: string | undefined;
   readonly deviceTags: readonly string[];
@@ -84,6 +89,7 @@ export interface Settings {
   readonly readOnly: boolean;
   readonly repairPolicy: boolean;
   readonly confirmLossShare: number;
+  readonly proofIntervalMs: number;
 }
 
 const image = z.string().regex(/^\S+@sha256:[0-9a-f]{64}$/, 'pin the image by digest: NAME@sha256:…');
@@ -99,7 +105,12 @@ const ingestUrl = z.url({ protocol: /^https?$/ }).refine((value) => {
 const schema = z.object({
   images: z.object({ tailscale: image, agent: image }),
   ingest: z.object({ url: ingestUrl, caBundle: z.string().optional() }),
-  tenancy: z.enum(['customer-owned', 'organization']).default('customer-owned'),
+  tenancy: z.enum(TENANCIES).default('customer-owned'),
+  sharedCredentialSecretName: z
+    .string()
+    .max(253)
+    .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/)
+    .optional(),
   systemNamespace: z
     .string()
     .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
@@ -136,6 +147,11 @@ const schema = z.object({
   readOnly: z.boolean().default(false),
   repairPolicy: z.boolean().default(true),
   confirmLossShare: z.number().min(0).max(1).default(0.5),
+  proofIntervalMs: z
+    .int()
+    .max(86_400_000)
+    .refine((value) => value === 0 || value >= 1_000, 'must be 0, or at least 1000')
+    .default(300_000),
 });
 
 const PORTS = ['cluster', 'store', 'controlPlane'] as const;
@@ -148,6 +164,9 @@ function issuesOf(options: NetworkManagerOptions, parsed: ReturnType<typeof sche
   for (const port of PORTS) if (options[port] === undefined) issues.push({ path: port, message: 'is needed' });
   if (parsed.success && parsed.data.silenceMs <= parsed.data.heartbeatMs) {
     issues.push({ path: 'silenceMs', message: 'must be longer than heartbeatMs, or every instance would be unknown between reports' });
+  }
+  if (parsed.success && parsed.data.tenancy === 'shared' && parsed.data.sharedCredentialSecretName === undefined) {
+    issues.push({ path: 'sharedCredentialSecretName', message: 'is needed for the tenancy shared' });
   }
   return [...new Map(issues.toReversed().map((issue) => [issue.path, issue])).values()].reverse(); // the first of each field
 }

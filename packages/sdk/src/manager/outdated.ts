@@ -15,21 +15,23 @@ const OVER_FOR_MS = 3_000;
  */
 export class Outdated {
   readonly #clock: Pick<Clock, 'nowMs'>;
-  /** By object, the oldest first. */
-  readonly #over = new Map<string, { readonly version: string; readonly untilMs: number }>();
+  /** Until when each counts, the oldest first. */
+  readonly #over = new Map<string, number>();
+  readonly #written = new WeakSet<object>();
 
   constructor(clock: Pick<Clock, 'nowMs'>) {
     this.#clock = clock;
   }
 
   /** Makes a write of `current`: when it went through, and when it was refused because of its version, that version is over. */
-  async replacing<T>(kind: string, current: Version, write: () => Promise<T>): Promise<T> {
+  async replacing<T extends Version>(kind: string, current: Version, write: () => Promise<T>): Promise<T> {
     try {
-      const written = await write();
-      this.#end(kind, current);
+      const written = { ...(await write()) }; // a later read may give the very object again
+      if (written.version !== current.version) this.end(kind, current);
+      this.#written.add(written);
       return written;
     } catch (error) {
-      if (BifrostError.is(error) && error.code === 'STORE_CONFLICT') this.#end(kind, current);
+      if (BifrostError.is(error) && error.code === 'STORE_CONFLICT') this.end(kind, current);
       throw error;
     }
   }
@@ -37,19 +39,27 @@ export class Outdated {
   /** @throws {BifrostError} `STORE_CONFLICT` — what was read is over: it is read again */
   refuse(kind: string, read: Version | undefined): void {
     if (read === undefined) return;
-    const over = this.#over.get(`${kind}:${read.key}`);
-    if (over === undefined || over.version !== read.version || over.untilMs <= this.#clock.nowMs()) return;
+    const untilMs = this.#over.get(nameOf(kind, read));
+    if (untilMs === undefined || untilMs <= this.#clock.nowMs()) return;
     throw new BifrostError({ code: 'STORE_CONFLICT', message: `The ${kind} was answered in a version that is over; it is read again.` });
   }
 
-  #end(kind: string, { key, version }: Version): void {
+  /** What a write answered, and no read: it was stored so in this round. */
+  isWritten(stored: Version): boolean {
+    return this.#written.has(stored);
+  }
+
+  /** That version was the last, or another has come. */
+  end(kind: string, version: Version): void {
     const nowMs = this.#clock.nowMs();
-    for (const [known, { untilMs }] of this.#over) {
+    for (const [known, untilMs] of this.#over) {
       if (untilMs > nowMs) break;
       this.#over.delete(known);
     }
-    const name = `${kind}:${key}`;
+    const name = nameOf(kind, version);
     this.#over.delete(name); // to the end of the order
-    this.#over.set(name, { version, untilMs: nowMs + OVER_FOR_MS });
+    this.#over.set(name, nowMs + OVER_FOR_MS);
   }
 }
+
+const nameOf = (kind: string, { key, version }: Version): string => `${kind}:${key}:${version}`;

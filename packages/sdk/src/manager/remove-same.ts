@@ -8,6 +8,7 @@ const MOST_CONFLICTS = 10;
 
 /**
  * Marks for removal what was looked at, however it has changed since; never a successor that has come under its key. One that is gone is success.
+ * Gives that successor: what was looked at may have been gone already, in an answer that was old.
  *
  * @throws what `check` does, of each version before it is removed
  * @throws {BifrostError} `STORE_CONFLICT` — it changes faster than it can be removed
@@ -20,16 +21,17 @@ export async function removeSame<Spec, State>(
     check = () => {},
     signal,
   }: Call & { readonly isSame: (found: Stored<Spec, State>) => boolean; readonly check?: (found: Stored<Spec, State>) => void },
-): Promise<void> {
+): Promise<Stored<Spec, State> | undefined> {
   let current: Stored<Spec, State> | undefined = looked;
   for (let conflicts = 0; current !== undefined && isSame(current); conflicts += 1) {
     check(current);
     try {
       await collection.remove(looked.key, { current, signal });
-      return;
+      return undefined;
     } catch (error) {
       if (!BifrostError.is(error) || error.code !== 'STORE_CONFLICT' || conflicts === MOST_CONFLICTS) throw error;
     }
     current = await collection.get(looked.key, { signal });
   }
+  return current;
 }

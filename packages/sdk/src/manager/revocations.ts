@@ -12,7 +12,7 @@ import { isRolloutAhead } from './tailnet-upgrade.ts';
  * joins under it. Nothing for a policy that others keep: it says what it says, whatever is wanted here.
  */
 export function enforcedNow({ spec, state }: StoredTailnet, nowMs: number): Pick<TailnetState, 'enforced' | 'revoked'> {
-  if (state.policyWritten !== true) return {};
+  if (state.policyWritten !== true || state.policyReason !== undefined) return {};
   const { allowedNetworks, blockedNetworks, accessPolicy } = spec.config;
   const enforced = { allowedNetworks, blockedNetworks, accessPolicy };
   const before = state.enforced;
@@ -47,7 +47,7 @@ export async function cutRevoked(
   if (lostAtMs === undefined || sidecar.state.cutForMs === lostAtMs || sidecar.createdAtMs > lostAtMs) return { sidecar };
   if (isRolloutAhead(tailnet, sidecar)) return { sidecar, recheckMs: AHEAD_MS };
   for (const device of await control.listDevices({ signal })) {
-    if (!belongsTo(context, sidecar, device) || device.createdAtMs >= lostAtMs) continue;
+    if (!belongsTo(context, { sidecar, tailnet }, device) || device.createdAtMs >= lostAtMs) continue;
     context.logger.log('info', 'a device is deleted, since its tailnet grants less than when it joined', {
       sidecarId: sidecar.spec.sidecarId,
       deviceId: device.deviceId,

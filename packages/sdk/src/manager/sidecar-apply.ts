@@ -2,7 +2,7 @@ import { carries } from '../domain/carries.ts';
 import type { Reason, Repair, SidecarState, StoredSidecar } from '../domain/model.ts';
 import { planForm, planRepair } from '../domain/reconcile-plan.ts';
 import type { Workload } from '../ports/index.ts';
-import { type Call, type Context, respecSidecar } from './context.ts';
+import { type Call, type Context, proveSidecar, respecSidecar } from './context.ts';
 import { fragmentHash } from './hashes.ts';
 
 interface Attached {
@@ -54,7 +54,8 @@ function inPlace(sidecar: StoredSidecar, repairs: readonly Repair[] = sidecar.st
 }
 
 /** Where the owner has added init containers of their own since, ours must be put before them: an apply cannot do that. */
-async function putIn(context: Context, sidecar: StoredSidecar, call: Call & { readonly repair?: boolean }): Promise<StoredSidecar> {
+async function putIn(context: Context, read: StoredSidecar, call: Call & { readonly repair?: boolean }): Promise<StoredSidecar> {
+  const sidecar = await proveSidecar(context, read, call);
   const { workload, form, fragment } = sidecar.spec;
   const after = await context.cluster.workloads.attach({ workload, form, fragment }, call);
   context.observed.wroteWorkload(sidecar.key, after.version);

@@ -206,7 +206,8 @@ export async function requireFreeHostname(
 
 /** Two of one customer's tailnets may lead to the same one at the control plane: a device there is told by its hostname. */
 async function sharesControl(context: Context, tailnet: StoredTailnet, { other, signal }: { readonly other: SidecarSpec } & Call): Promise<boolean> {
-  if (other.customerId !== tailnet.spec.customerId) return false;
+  // Where several customers are, tags tell the devices of each tailnet.
+  if (other.customerId !== tailnet.spec.customerId || tailnet.spec.tenancy === 'shared') return false;
   const another = await context.store.tailnets.get(other.tailnetName, { signal });
   if (another === undefined) return false;
   const { controlId = UNTOLD_CONTROL_ID } = another.state;

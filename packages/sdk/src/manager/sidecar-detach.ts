@@ -1,7 +1,7 @@
 import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { TailnetControl } from '../ports/index.ts';
 import { leaveAtControl } from './abandon.ts';
-import { type Call, type Context, controlOf, keepSidecar, sawSidecar } from './context.ts';
+import { type Call, type Context, controlOf, keepSidecar, proveSidecar, sawSidecar } from './context.ts';
 import { belongsTo } from './sidecar-devices.ts';
 import { attachmentSecret, revokeKeys } from './sidecar-keys.ts';
 import { type Released, releaseWorkload } from './sidecar-release.ts';
@@ -18,6 +18,7 @@ export async function detachSidecarFully(context: Context, { sidecar, tailnet }:
   const unfinished = await releaseOutside(context, { sidecar: marked, tailnet }, call);
   if (unfinished !== undefined) return unfinished;
   await context.store.sidecars.finalize(marked, call);
+  context.outdated.end('sidecar', marked);
   context.hindrances.forget(sidecar.key);
   context.instances.forget(marked.key);
   sawSidecar(context, marked.key, undefined);
@@ -35,6 +36,7 @@ export async function takeBack(context: Context, { sidecar, tailnet }: Found, ca
     context.instances.forget(sidecar.key);
     return SETTLED;
   }
+  await proveReleased(context, sidecar, call);
   const unfinished = await releaseOutside(context, { sidecar, tailnet }, call);
   if (unfinished !== undefined) return unfinished;
   const { applied: _, appliedFragment: __, ...rest } = state;
@@ -67,7 +69,7 @@ async function releaseControl(
 ): Promise<Outcome | undefined> {
   const { sidecarId, customerId } = sidecar.spec;
   try {
-    const isClear = await clearControl(context, sidecar, { control: await controlOf(context, tailnet, call), ...call });
+    const isClear = await clearControl(context, { sidecar, tailnet }, { control: await controlOf(context, tailnet, call), ...call });
     return isClear ? undefined : { kind: 'waiting', recheckMs: 500 };
   } catch (error) {
     if (!isAbandoned) throw error;
@@ -79,28 +81,32 @@ async function releaseControl(
 /** Revokes the keys first, since a reusable one would let a deleted device rejoin. True when none of its devices is there any more. */
 export async function clearControl(
   context: Context,
-  sidecar: StoredSidecar,
+  { sidecar, tailnet }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet },
   { control, signal }: { readonly control: TailnetControl } & Call,
 ): Promise<boolean> {
   await revokeKeys(sidecar.spec.sidecarId, sidecar.state, { control, signal });
-  await deleteDevices(context, sidecar, { control, signal });
-  return !(await control.listDevices({ signal })).some((device) => belongsTo(context, sidecar, device));
+  await deleteDevices(context, { sidecar, tailnet }, { control, signal });
+  return !(await control.listDevices({ signal })).some((device) => belongsTo(context, { sidecar, tailnet }, device));
 }
 
 /** A reason that a failed round left stays until something changes: taking it out and putting it back would be two hints for the next round. */
 async function markDetaching(context: Context, sidecar: StoredSidecar, call: Call): Promise<StoredSidecar> {
-  if (sidecar.state.phase === 'detaching') return sidecar;
+  if (sidecar.state.phase === 'detaching') return proveReleased(context, sidecar, call);
   const { reason: _, ...rest } = sidecar.state;
   return keepSidecar(context, sidecar, { state: { ...rest, phase: 'detaching' }, ...call });
 }
 
+/** It may be an old read of one whose like has come anew. Not again and again, while this manager waits for what it has begun to take away. */
+const proveReleased = async (context: Context, sidecar: StoredSidecar, call: Call): Promise<StoredSidecar> =>
+  context.hindrances.isHindered(sidecar.key) ? sidecar : proveSidecar(context, sidecar, call);
+
 /** What carries our marks and nothing else: the ids on record come from reports, and a wrong one must not cost the customer a device. */
 async function deleteDevices(
   context: Context,
-  sidecar: StoredSidecar,
+  attached: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet },
   { control, signal }: { readonly control: TailnetControl } & Call,
 ): Promise<void> {
   for (const device of await control.listDevices({ signal })) {
-    if (belongsTo(context, sidecar, device)) await control.deleteDevice(device.deviceId, { signal });
+    if (belongsTo(context, attached, device)) await control.deleteDevice(device.deviceId, { signal });
   }
 }

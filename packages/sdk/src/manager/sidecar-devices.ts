@@ -3,6 +3,7 @@ import type { Reason, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { planRelease, planRoutes } from '../domain/reconcile-plan.ts';
 import type { Device, Pod, TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, keepSidecar } from './context.ts';
+import { marksOf, ownDevices } from './identities.ts';
 
 /** In the namespace of the workload: what a pod elsewhere says of its owner is nobody's word. */
 const isOf =
@@ -33,9 +34,19 @@ export const isFinished = ({ phase }: Pod): boolean => phase === 'Succeeded' || 
 export const activePodsOf = async (context: Context, sidecar: StoredSidecar, call: Call): Promise<readonly Pod[]> =>
   (await podsOf(context, sidecar, call)).filter((pod) => !isFinished(pod));
 
-/** Our devices of one attachment at the control plane: they carry our tags and asked for its hostname, which is unique in the tailnet. */
-export const belongsTo = (context: Context, sidecar: StoredSidecar, device: Device): boolean =>
-  device.hostname === sidecar.spec.config.hostname && context.settings.deviceTags.every((tag) => device.tags.includes(tag));
+interface Attached {
+  readonly sidecar: StoredSidecar;
+  readonly tailnet: Pick<StoredTailnet, 'spec'>;
+}
+
+/**
+ * Our devices of one attachment at the control plane: they carry our tags, of their customer where several share a tailnet, and asked for its hostname,
+ * which is unique among the customer's there.
+ */
+export function belongsTo(context: Context, { sidecar, tailnet }: Attached, device: Device): boolean {
+  if (device.hostname !== sidecar.spec.config.hostname) return false;
+  return marksOf(context, sidecar, tailnet.spec.tenancy).every((tag) => device.tags.includes(tag));
+}
 
 /**
  * Deletes the devices that no present pod holds, at once: ephemeral devices would linger for half an hour and more. Only those on record that carry
@@ -44,7 +55,7 @@ export const belongsTo = (context: Context, sidecar: StoredSidecar, device: Devi
 export async function releaseDevices(
   context: Context,
   sidecar: StoredSidecar,
-  { control, pods, signal }: { readonly control: TailnetControl; readonly pods: readonly Pod[] } & Call,
+  { tailnet, control, pods, signal }: { readonly tailnet: StoredTailnet; readonly control: TailnetControl; readonly pods: readonly Pod[] } & Call,
 ): Promise<StoredSidecar> {
   const present = new Set(pods.filter((pod) => !isFinished(pod)).map(({ uid }) => uid));
   const known = context.instances.of(sidecar.key);
@@ -54,7 +65,7 @@ export async function releaseDevices(
   const free = new Set(recorded.filter((deviceId) => !held.has(deviceId)));
   if (free.size > 0) {
     for (const device of await control.listDevices({ signal })) {
-      if (free.has(device.deviceId) && belongsTo(context, sidecar, device)) await control.deleteDevice(device.deviceId, { signal });
+      if (free.has(device.deviceId) && belongsTo(context, { sidecar, tailnet }, device)) await control.deleteDevice(device.deviceId, { signal });
     }
   }
   forgetGone(context, sidecar, gone);
@@ -85,9 +96,9 @@ export function noticePods(context: Context, sidecar: StoredSidecar, pods: reado
 export async function sweepDevices(
   context: Context,
   control: TailnetControl,
-  { tailnetName, signal }: { readonly tailnetName: string } & Call,
+  { tailnet, signal }: { readonly tailnet: StoredTailnet } & Call,
 ): Promise<void> {
-  const sidecars = context.observed.sidecarsOf(tailnetName).filter(({ deleting }) => !deleting);
+  const sidecars = context.observed.sidecarsOf(tailnet.key).filter(({ deleting }) => !deleting);
   if (sidecars.length === 0) return;
   const pods = await context.cluster.pods.list({ signal });
   const told = sidecars.filter(
@@ -98,7 +109,7 @@ export async function sweepDevices(
   if (told.length === 0) return;
   const nowMs = context.clock.nowMs();
   for (const device of await control.listDevices({ signal })) {
-    const owner = told.find((sidecar) => belongsTo(context, sidecar, device));
+    const owner = told.find((sidecar) => belongsTo(context, { sidecar, tailnet }, device));
     // One that is connected runs somewhere: in a pod, say, that our watch has not told of yet.
     if (owner === undefined || device.connected || nowMs - device.createdAtMs < context.settings.silenceMs) continue;
     const held = [...context.instances.of(owner.key), ...owner.state.instances].some(({ deviceId }) => deviceId === device.deviceId);
@@ -116,8 +127,8 @@ export async function settleRoutes(
 ): Promise<Reason | undefined> {
   const wanted = sidecar.spec.config.advertiseRoutes;
   if (wanted.length === 0) return undefined;
-  const devices = await control.listDevices({ signal });
-  const ours = devices.filter((device) => belongsTo(context, sidecar, device));
+  const devices = ownDevices(tailnet, await control.listDevices({ signal }));
+  const ours = devices.filter((device) => belongsTo(context, { sidecar, tailnet }, device));
   const otherRoutes = devices.filter((device) => !ours.includes(device)).flatMap(({ enabledRoutes }) => enabledRoutes);
   const { approvals, refused } = planRoutes({ wanted, allowedNetworks: tailnet.spec.config.allowedNetworks, ours, otherRoutes });
   for (const { deviceId, routes } of approvals) await control.approveRoutes(deviceId, routes, { signal });

@@ -54,14 +54,17 @@ async function emptySecret(context: Context, { sidecar, tailnet }: Found, call: 
   const data = await context.cluster.secrets.get(attachmentSecret(sidecar), call);
   if (data === undefined || !(data.has('authkey') || data.has('keyid'))) return;
   const kept = new Map([...data].filter(([name]) => name !== 'authkey' && name !== 'keyid'));
-  await context.cluster.secrets.put({ ...attachmentSecret(sidecar), labels: attachmentLabels(tailnet, sidecar), data: kept }, call);
+  await context.cluster.secrets.put(
+    { ...attachmentSecret(sidecar), labels: attachmentLabels(tailnet, sidecar), data: kept },
+    { ...call, seen: data },
+  );
 }
 
 async function cutAtControl(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<boolean> {
   const { keys, deviceIds } = sidecar.state;
   const isUnknownThere = tailnet.state.controlId === undefined && keys.length === 0 && deviceIds.length === 0;
   if (isUnknownThere) return true; // the tailnet is yet to be made; its activation is a hint for its sidecars
-  return clearControl(context, sidecar, { control: await controlOf(context, tailnet, call), ...call });
+  return clearControl(context, { sidecar, tailnet }, { control: await controlOf(context, tailnet, call), ...call });
 }
 
 async function record(context: Context, sidecar: StoredSidecar, { isClear, signal }: { readonly isClear: boolean } & Call): Promise<void> {

@@ -1,7 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Workload } from '../ports/index.ts';
-import { type Call, type Context, controlOf, keepSidecar, sawSidecar, secondLookAt, tailnetOf } from './context.ts';
+import { type Call, type Context, controlOf, keepSidecar, proveTailnet, sawSidecar, secondLookAt, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
 import { cutRevoked } from './revocations.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
@@ -12,6 +12,9 @@ import { cutBeforeDetach, keepQuarantined, startWaitingAnew } from './sidecar-qu
 import { recordFailure, recordInstances, recordState } from './sidecar-record.ts';
 import { judgeTrial } from './sidecar-trial.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
+
+/** Until the policy owns a new book's tags; what writes it tells at once. */
+const POLICY_RECHECK_MS = 5_000;
 
 /** What a sidecar may miss. */
 const parts = (key: string) => ({ tailnet: `tailnet of ${key}`, workload: `workload of ${key}` });
@@ -71,7 +74,10 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
   const { tailnet: itsTailnet, workload: itsWorkload } = parts(sidecar.key);
   if (tailnet === undefined) return context.missing.secondLook(itsTailnet) ?? release(context, sidecar, call);
   context.missing.forget(itsTailnet);
-  if (tailnet.deleting) return release(context, sidecar, call);
+  if (tailnet.deleting) {
+    await proveTailnet(context, tailnet, call); // another may have come under its name
+    return release(context, sidecar, call);
+  }
   const workload = await context.cluster.workloads.get(sidecar.spec.workload, call);
   const isAwaited = sidecar.spec.workload.uid === '';
   if (workload !== undefined || isAwaited) context.missing.forget(itsWorkload);
@@ -112,11 +118,12 @@ async function settle(context: Context, { sidecar, tailnet, workload }: Attached
   const stopped = await stopUnsupported(context, { sidecar, workload }, call); // first: it must not wait for the control plane
   const control = await controlOf(context, tailnet, call);
   const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
+  if (keyed === undefined) return { kind: 'waiting', recheckMs: POLICY_RECHECK_MS };
   const { sidecar: applied, ...told } = stopped ? { sidecar: keyed, ...stopped } : await ensureApplied(context, { sidecar: keyed, workload }, call);
   const pods = await podsOf(context, applied, call);
   noticePods(context, applied, pods);
   const cut = await cutRevoked(context, { sidecar: applied, tailnet, control }, call);
-  const released = await releaseDevices(context, cut.sidecar, { control, pods, ...call });
+  const released = await releaseDevices(context, cut.sidecar, { tailnet, control, pods, ...call });
   const routes = await settleRoutes(context, { sidecar: released, tailnet, control }, call);
   const reason = told.reason ?? routes;
   const recorded = await recordState(context, { sidecar: released, workload, told: { ...told, ...(reason === undefined ? {} : { reason }) } }, call);
@@ -133,6 +140,7 @@ async function prepare(
   if (tailnet.state.phase === 'active') {
     const control = await controlOf(context, tailnet, call);
     const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
+    if (keyed === undefined) return { kind: 'waiting', recheckMs: Math.min(recheckMs, POLICY_RECHECK_MS) };
     await keepSidecar(context, keyed, { state: keyed.state, ...call });
   }
   return { kind: 'waiting', recheckMs };

@@ -91,6 +91,7 @@ export async function recordInstances(context: Context, sidecar: StoredSidecar, 
 export async function recordFailure(context: Context, key: string, { error, signal }: { readonly error: BifrostError } & Call): Promise<Outcome> {
   const outcome: Outcome = error.retry === 'backoff' ? { kind: 'retry', error } : { kind: 'stopped', error };
   if (error.code === 'STORE_CONFLICT' || error.code === 'CLUSTER_CONFLICT') return outcome;
+  if (error.code === 'STORE_NOT_FOUND') return { kind: 'retry', error };
   const sidecar = await context.store.sidecars.get(key, { signal });
   if (sidecar === undefined) return outcome;
   // A passing trouble says nothing new of what has failed already.

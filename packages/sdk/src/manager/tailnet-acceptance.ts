@@ -4,25 +4,27 @@ import type { Reason, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { tailnetSecretName } from '../domain/names.ts';
 
 /** @throws {BifrostError} `INVALID_ARGUMENT` */
-export function refuseCredentialOfOurs({ tenancy, credential }: Pick<CreateTailnetRequest, 'tenancy' | 'credential'>): void {
-  if (tenancy !== 'organization' || credential === undefined) return;
+export function refuseOfCustomers({ tenancy, ...request }: Pick<CreateTailnetRequest, 'tenancy' | 'credential' | 'managePolicy'>): void {
+  if (tenancy === undefined || tenancy === 'customer-owned') return;
+  const given = (['credential', 'managePolicy'] as const).filter((member) => request[member] !== undefined);
+  if (given.length === 0) return;
   throw new BifrostError({
     code: 'INVALID_ARGUMENT',
-    message: 'A tailnet in our organization gets its own credential: leave credential out.',
-    issues: [{ path: 'credential', message: 'must be absent' }],
+    message: `Only for a customer's own tailnet: leave ${given.join(' and ')} out. Any other has a credential, and its policy is kept.`,
+    issues: given.map((path) => ({ path, message: 'must be absent' })),
   });
 }
 
 /** Why a stored tailnet is refused, as a call with the same content would be; undefined when it is accepted. */
 export function refusalOf({ key, spec }: Pick<StoredTailnet, 'key' | 'spec'>): Reason | undefined {
   try {
-    const { customerId, config, tags, tenancy } = spec;
+    const { customerId, config, tags, tenancy, managePolicy } = spec;
     const request: CreateTailnetRequest = parseOrThrow(
       createTailnetRequestSchema,
-      { customerId, tailnetName: key, config, tags, tenancy, ...credentialOf(spec) },
+      { customerId, tailnetName: key, config, tags, tenancy, ...(managePolicy === undefined ? {} : { managePolicy }), ...credentialOf(spec) },
       'INVALID_ARGUMENT',
     );
-    refuseCredentialOfOurs(request);
+    refuseOfCustomers(request);
     return undefined;
   } catch (error) {
     if (!BifrostError.is(error)) throw error;
@@ -30,9 +32,9 @@ export function refusalOf({ key, spec }: Pick<StoredTailnet, 'key' | 'spec'>): R
   }
 }
 
-/** A tailnet in our organization has a Secret of its own making: another one is what a call refuses as `credential`. */
+/** What is not the customer's has no Secret of anybody's choice: another one is what a call refuses as `credential`. */
 const credentialOf = ({ tenancy, tailnetId, credentialSecretName }: TailnetSpec): object =>
-  tenancy === 'organization' && credentialSecretName === tailnetSecretName(tailnetId) ? {} : { credential: { secretName: credentialSecretName } };
+  tenancy !== 'customer-owned' && credentialSecretName === tailnetSecretName(tailnetId) ? {} : { credential: { secretName: credentialSecretName } };
 
 /** A reason as it is stored: the code, our own sentence without the code in front of it twice, and the first field at fault. */
 export const reasonOf = ({ code, message, issues }: BifrostError): Reason => ({

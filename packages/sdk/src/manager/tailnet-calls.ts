@@ -16,7 +16,7 @@ import { type Change, etagOf, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { sameJson } from './same-json.ts';
 import { inScope, isVisible, requirePermitted } from './scope.ts';
-import { refuseCredentialOfOurs } from './tailnet-acceptance.ts';
+import { refuseOfCustomers } from './tailnet-acceptance.ts';
 
 const TAILNET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -67,6 +67,7 @@ export const tailnetView = (tailnet: StoredTailnet): Tailnet => ({
   tenancy: tailnet.spec.tenancy,
   etag: etagOf(tailnet),
   paused: tailnet.spec.paused ?? false,
+  managePolicy: tailnet.spec.managePolicy ?? false,
   conditions: tailnet.state.conditions ?? [],
   ...shownUpgrade(tailnet),
   ...(tailnet.state.reason === undefined ? {} : { reason: tailnet.state.reason }),
@@ -81,8 +82,9 @@ function specOf(context: Context, request: CreateTailnetRequest): TailnetSpec {
   const { customerId, config, tags } = request;
   const tailnetId = context.clock.newId();
   const tenancy = request.tenancy ?? context.settings.tenancy;
-  if (tenancy === 'organization') {
-    refuseCredentialOfOurs({ ...request, tenancy });
+  refuseOfCustomers({ ...request, tenancy });
+  if (tenancy !== 'customer-owned') {
+    if (tenancy === 'shared') requireSharedClient(context);
     return { tailnetId, customerId, config, tags, tenancy, credentialSecretName: tailnetSecretName(tailnetId) };
   }
   const credentialSecretName = request.credential?.secretName ?? customerSecretName(customerId);
@@ -93,14 +95,25 @@ function specOf(context: Context, request: CreateTailnetRequest): TailnetSpec {
       issues: [{ path: 'credential.secretName', message: 'is needed, since the customer id cannot be part of a Secret name' }],
     });
   }
-  return { tailnetId, customerId, config, tags, tenancy, credentialSecretName };
+  const { managePolicy } = request;
+  return { tailnetId, customerId, config, tags, tenancy, credentialSecretName, ...(managePolicy === undefined ? {} : { managePolicy }) };
+}
+
+/** @throws {BifrostError} `INVALID_ARGUMENT` */
+function requireSharedClient({ settings }: Context): void {
+  if (settings.sharedCredentialSecretName !== undefined) return;
+  throw new BifrostError({
+    code: 'INVALID_ARGUMENT',
+    message: 'This installation has no tailnet that customers share: choose another tenancy, or set the option sharedCredentialSecretName.',
+    issues: [{ path: 'tenancy', message: 'is not offered here' }],
+  });
 }
 
 /** What a create call can ask for; what came later (a pause, an upgrade) is none of its business. */
-const wishOf = ({ customerId, config, tags, tenancy }: TailnetSpec) => ({ customerId, config, tags, tenancy });
+const wishOf = ({ customerId, config, tags, tenancy, managePolicy = false }: TailnetSpec) => ({ customerId, config, tags, tenancy, managePolicy });
 
 const sameWish = (a: TailnetSpec, b: TailnetSpec): boolean =>
-  sameJson(wishOf(a), wishOf(b)) && (a.tenancy === 'organization' || a.credentialSecretName === b.credentialSecretName);
+  sameJson(wishOf(a), wishOf(b)) && (a.tenancy !== 'customer-owned' || a.credentialSecretName === b.credentialSecretName);
 
 /** The tailnet of that name if it is what is wanted. @throws {BifrostError} `TAILNET_EXISTS`, `TAILNET_DELETING` */
 async function sameTailnet(context: Context, { tailnetName, spec }: Wish, call: Call): Promise<StoredTailnet | undefined> {
@@ -213,13 +226,18 @@ async function removeTailnet(
   const { tailnetId } = tailnet.spec;
   const isSame = ({ spec }: StoredTailnet): boolean => spec.tailnetId === tailnetId;
   if (!abandon || tailnet.spec.abandon === true) {
-    await removeSame(context.store.tailnets, tailnet, { signal: call.signal, isSame, check: (found) => requireMatch(found, call) });
+    const check = (found: StoredTailnet): void => requireMatch(found, call);
+    if ((await removeSame(context.store.tailnets, tailnet, { signal: call.signal, isSame, check })) !== undefined) throw replaced();
     return;
   }
   const abandoned = await writeTailnet(context, tailnet, { spec: { ...tailnet.spec, abandon }, ...call });
   // That write matched: what comes after it comes too late to be asked for.
   await removeSame(context.store.tailnets, abandoned, { signal: call.signal, isSame });
 }
+
+/** A call names it by its name only: that it is gone would not be true of what the name leads to now. */
+const replaced = (): BifrostError =>
+  new BifrostError({ code: 'STORE_CONFLICT', message: 'Another tailnet has come under this name since it was read: call again.' });
 
 /** Changes what is wanted of a tailnet that matched. @throws {BifrostError} `ETAG_MISMATCH`, `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function writeTailnet(

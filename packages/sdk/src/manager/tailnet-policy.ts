@@ -1,84 +1,184 @@
 import { BifrostError } from '@bifrost/types/core';
-import type { StoredTailnet } from '../domain/model.ts';
-import { compilePolicy, type PolicySections } from '../domain/policy/compile-policy.ts';
+import type { StoredTailnet, TailnetState } from '../domain/model.ts';
+import { readPolicy } from '../domain/policy/judge-policy.ts';
 import { mergePolicy } from '../domain/policy/policy-document.ts';
 import type { TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
+import { managesPolicy } from './identities.ts';
+import { requireIsolated } from './isolation.ts';
+import { groupKeyOf, type PolicyGroup, policyGroupOf, provenOf, wantedHash } from './policy-members.ts';
+import { lacksKey } from './sidecar-keys.ts';
 import { outdatedCount } from './tailnet-upgrade.ts';
 
 interface PolicyWork extends Call {
   readonly control: TailnetControl;
 }
 
-/** What the policy of a tailnet is to hold of ours. */
-export const sectionsOf = ({ settings: { deviceTags, routerTag } }: Context, { spec: { config } }: Pick<StoredTailnet, 'spec'>): PolicySections =>
-  compilePolicy({ members: [{ sourceTags: deviceTags, routerTag, config, books: [] }], shared: false });
-
-/** Our name space, and whatever tags this installation gives to devices instead. */
-const ownTags =
-  ({ settings: { deviceTags, routerTag } }: Context) =>
-  (tag: string): boolean =>
-    tag.startsWith('tag:bifrost-') || tag === routerTag || deviceTags.includes(tag);
-
 /**
- * The policy of a tailnet that we made: our entries in it follow the configuration, and come back when somebody has changed them; what others have
- * written stays. A new tailnet allows everything: its policy is written before its first key.
+ * Keeps our entries in a tailnet's policy, where that is ours to do: they follow the configuration, and come back when somebody has changed them; what
+ * others have written stays.
  *
  * Whose an entry is, the file itself says: a manager that ends between any two lines of this leaves nothing that the next does not find.
  *
- * @throws {BifrostError} `POLICY_UNREADABLE`; `CONTROL_CONFLICT` — somebody wrote meanwhile: it is read and merged again
+ * @throws {BifrostError} `POLICY_UNREADABLE`; `POLICY_REFUSED`; `ISOLATION_VIOLATED`; `CONTROL_CONFLICT` — somebody wrote meanwhile: it is read and merged again
  */
-export async function keepPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<StoredTailnet> {
-  const sections = sectionsOf(context, tailnet);
-  const wanted = policyHash(JSON.stringify(sections));
-  const current = await control.readPolicy(call);
-  const merged = mergePolicy(current.text, sections, ownTags(context));
-  if (merged === current.text) return recorded(context, tailnet, { wanted, ...call });
-  if (tailnet.state.policyWritten !== true) {
-    await writeFirst(context, { control, sections, merged, etag: current.etag, ...call });
-    return recorded(context, tailnet, { wanted, ...call });
+export async function settlePolicy(context: Context, tailnet: StoredTailnet, work: PolicyWork): Promise<StoredTailnet> {
+  const { spec, state } = tailnet;
+  if (!managesPolicy(spec)) return state.policyWritten === true || state.policyReason !== undefined ? unmanaged(context, tailnet, work) : tailnet;
+  try {
+    return await keepPolicy(context, tailnet, work);
+  } catch (error) {
+    if (spec.tenancy !== 'customer-owned' || !BifrostError.is(error) || error.code !== 'CONTROL_DENIED') throw error;
+    const message =
+      'The OAuth client may not change the policy: give it the scope policy_file, or set managePolicy to false. Until then the guard alone holds what is allowed and blocked.';
+    const denied: TailnetState = { ...state, policyReason: { code: 'CONTROL_DENIED', message, path: 'managePolicy' } };
+    return keepTailnet(context, tailnet, { state: denied, outdated: outdatedCount(context, tailnet), signal: work.signal });
   }
-  if (tailnet.state.policyHash === wanted) {
+}
+
+async function keepPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<StoredTailnet> {
+  const group = groupKeyOf(tailnet);
+  const wanted = await wantedHash(context, tailnet, call);
+  return context.policies.alone(group, call, async () => {
+    const sinceMs = context.clock.nowMs() - context.settings.resyncMs / 2;
+    const look = tailnet.spec.tenancy === 'shared' ? context.policies.lookSince(sinceMs, { group, key: tailnet.key, hash: wanted }) : undefined;
+    if (look?.error !== undefined) throw look.error;
+    return look === undefined ? lookAtPolicy(context, tailnet, { control, ...call }) : recorded(context, tailnet, { wanted, ...call });
+  });
+}
+
+/** Also of one that is refused or paused: nothing is compiled of it. */
+export async function withdrawPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<void> {
+  const key = groupKeyOf(tailnet);
+  await context.policies.alone(key, call, async () => {
+    const current = await control.readPolicy(call);
+    const group = await policyGroupOf(context, tailnet, call);
+    context.policies.forget(key);
+    const merged = mergePolicy(current.text, group.sections, group.ownership);
+    if (merged === current.text) return;
+    if (tailnet.spec.tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
+    await control.writePolicy(merged, current.etag, call);
+  });
+}
+
+/** A customer's own policy that is not to be kept any more, or that could not be. */
+async function unmanaged(context: Context, tailnet: StoredTailnet, work: PolicyWork): Promise<StoredTailnet> {
+  if (tailnet.state.policyWritten === true) await withdrawPolicy(context, tailnet, work);
+  const { policyWritten: _, policyHash: __, policyReason: ___, ...state } = tailnet.state;
+  return keepTailnet(context, tailnet, { state, outdated: outdatedCount(context, tailnet), signal: work.signal });
+}
+
+/** Reads, merges and writes for all that have entries there, and records it for this one; the others' rounds record theirs. */
+async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<StoredTailnet> {
+  const current = await control.readPolicy(call);
+  const group = await policyGroupOf(context, tailnet, call);
+  const hashes = new Map(group.parts.map(({ tailnet: { key }, hash }) => [key, hash]));
+  const atMs = context.clock.nowMs();
+  context.policies.forget(groupKeyOf(tailnet));
+  let begun = tailnet;
+  const begin = async (): Promise<void> => {
+    begun = await beginning(context, tailnet, call);
+  };
+  try {
+    const isLeft = (await bring(context, { tailnet, group, current, control, begin }, call)) === 'left';
+    context.policies.saw(groupKeyOf(tailnet), { atMs, hashes });
+    if (isLeft) return tailnet;
+  } catch (error) {
+    // What passes by itself is tried by each; what a person must mend is told to each.
+    if (BifrostError.is(error) && error.retry === 'never' && !call.signal.aborted) context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, error });
+    throw error;
+  }
+  for (const { tailnet: other, hash } of group.parts) {
+    if (other.key !== tailnet.key && other.state.policyHash !== hash) context.touch('tailnet', other.key);
+  }
+  return recorded(context, begun, { wanted: hashes.get(tailnet.key) ?? '', ...call });
+}
+
+interface Bringing {
+  readonly tailnet: StoredTailnet;
+  readonly group: PolicyGroup;
+  readonly current: { readonly text: string; readonly etag: string };
+  readonly control: TailnetControl;
+  /** Before the first write. */
+  readonly begin: () => Promise<void>;
+}
+
+/** `left`: somebody else's edit of our entries, which is not to be repaired. */
+async function bring(context: Context, bringing: Bringing, call: Call): Promise<'as wanted' | 'left'> {
+  const { tailnet, group, current, control, begin } = bringing;
+  const { tenancy } = tailnet.spec;
+  if (tenancy === 'customer-owned') requireRules(current.text);
+  const merged = mergePolicy(current.text, group.sections, group.ownership);
+  if (merged === current.text) return 'as wanted';
+  if (tenancy === 'organization' && tailnet.state.policyWritten !== true) {
+    await writeFirst(bringing, call);
+    return 'as wanted';
+  }
+  // While all is recorded as it is wanted, whatever differs in the file is somebody else's edit.
+  if (group.parts.every(({ tailnet: { state }, hash }) => state.policyHash === hash)) {
     const repaired = context.settings.repairPolicy;
     tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
-    if (!repaired) return tailnet;
+    if (!repaired) return 'left';
   }
+  if (tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
+  await begin();
   await control.writePolicy(merged, current.etag, call);
-  return recorded(context, tailnet, { wanted, ...call });
+  return 'as wanted';
+}
+
+/** From now on our entries may be in a customer's own policy: whoever ends its keeping takes them out. */
+async function beginning(context: Context, tailnet: StoredTailnet, { signal }: Call): Promise<StoredTailnet> {
+  const { spec, state } = tailnet;
+  if (spec.tenancy !== 'customer-owned' || state.policyWritten === true) return tailnet;
+  return keepTailnet(context, tailnet, { state: { ...state, policyWritten: true }, outdated: outdatedCount(context, tailnet), signal });
+}
+
+/** @throws {BifrostError} `POLICY_REFUSED` — it has no rules at all, which allows everything: with ours in it, all else of the customer's would be denied */
+function requireRules(text: string): void {
+  if (readPolicy(text)?.openToAll !== true) return;
+  throw new BifrostError({
+    code: 'POLICY_REFUSED',
+    message:
+      'The policy has neither grants nor acls, which allows everything; with entries of ours all else would be denied. Write the own ones first.',
+    issues: [{ path: 'policy', message: 'has no rules of its own' }],
+  });
 }
 
 /** In the place of the policy that a new tailnet begins with, which allows everything; where somebody has written one already, into theirs. */
-async function writeFirst(
-  context: Context,
-  { control, sections, merged, etag, ...call }: PolicyWork & { readonly sections: PolicySections; readonly merged: string; readonly etag: string },
-): Promise<void> {
+async function writeFirst({ group: { sections, ownership }, current, control }: Bringing, call: Call): Promise<void> {
   try {
-    await control.writePolicy(mergePolicy('{}\n', sections, ownTags(context)), 'ts-default', call);
+    await control.writePolicy(mergePolicy('{}\n', sections, ownership), 'ts-default', call);
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'CONTROL_CONFLICT') throw error;
-    await control.writePolicy(merged, etag, call);
+    await control.writePolicy(mergePolicy(current.text, sections, ownership), current.etag, call);
   }
 }
 
 /** Once for each text that is found: it is looked at again and again. */
 function tellDrift(
   context: Context,
-  { key, spec: { customerId } }: StoredTailnet,
+  tailnet: StoredTailnet,
   { repaired, foundHash }: { readonly repaired: boolean; readonly foundHash: string },
 ): void {
-  if (context.driftedPolicies.get(key) === foundHash) return;
-  context.driftedPolicies.set(key, foundHash);
+  const { key, spec } = tailnet;
+  const group = groupKeyOf(tailnet);
+  if (context.driftedPolicies.get(group) === foundHash) return;
+  context.driftedPolicies.set(group, foundHash);
   context.logger.log('warn', 'entries of ours in the policy have been changed by somebody else', { tailnet: key, repaired });
-  context.events.emit('policy:drifted', { tailnetName: key, customerId, repaired, atMs: context.clock.nowMs() });
+  context.events.emit('policy:drifted', { tailnetName: key, customerId: spec.customerId, repaired, atMs: context.clock.nowMs() });
 }
 
 async function recorded(context: Context, tailnet: StoredTailnet, { wanted, signal }: { readonly wanted: string } & Call): Promise<StoredTailnet> {
-  const { policyPending: _, ...state } = tailnet.state;
-  if (state.policyWritten === true && state.policyHash === wanted && tailnet.state.policyPending === undefined) return tailnet;
-  return keepTailnet(context, tailnet, {
+  const { policyPending: _, policyReason: __, ...state } = tailnet.state;
+  const isNew = state.policyHash !== wanted || tailnet.state.policyReason !== undefined;
+  if (state.policyWritten === true && !isNew && tailnet.state.policyPending === undefined) return tailnet;
+  const kept = await keepTailnet(context, tailnet, {
     state: { ...state, policyWritten: true, policyHash: wanted },
     outdated: outdatedCount(context, tailnet),
     signal,
   });
+  // Their keys wait for it.
+  if (isNew) for (const sidecar of context.observed.sidecarsOf(kept.key)) if (lacksKey(kept, sidecar)) context.touch('sidecar', sidecar.key);
+  return kept;
 }

@@ -3,12 +3,23 @@ import type { StoredSidecar, StoredTailnet, TailnetState } from '../domain/model
 import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
 import { leaveAtControl } from './abandon.ts';
-import { type Call, type Context, CREDENTIAL_KEYS, controlOf, interruptSidecars, keepTailnet, sawTailnet, secondLookAt } from './context.ts';
+import {
+  type Call,
+  type Context,
+  CREDENTIAL_KEYS,
+  controlOf,
+  interruptSidecars,
+  keepTailnet,
+  proveTailnet,
+  sawTailnet,
+  secondLookAt,
+} from './context.ts';
 import { enforcedNow } from './revocations.ts';
 import { sameJson } from './same-json.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
-import { keepPolicy } from './tailnet-policy.ts';
+import { settlePolicy } from './tailnet-policy.ts';
+import { removeOwn } from './tailnet-removal.ts';
 import { driveUpgrade, outdatedCount } from './tailnet-upgrade.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -57,7 +68,7 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const found = tailnet.spec.tenancy === 'organization' ? await ensureMade(context, tailnet, call) : tailnet;
   const control = await controlOf(context, found, call);
   const { controlId, dnsName } = await control.describe(call);
-  const ruled = found.spec.tenancy === 'organization' ? await keepPolicy(context, found, { control, ...call }) : found;
+  const ruled = await settlePolicy(context, found, { control, ...call });
   const { reason: _, ...rest } = ruled.state;
   const enforced = enforcedNow(ruled, context.clock.nowMs());
   const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }), ...enforced };
@@ -65,7 +76,7 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   // Those that stand by a connection which nothing allows any more.
   if (!sameJson(active.state.revoked, ruled.state.revoked))
     for (const { key } of context.observed.sidecarsOf(active.key)) context.touch('sidecar', key);
-  await sweepDevices(context, control, { tailnetName: active.key, ...call });
+  await sweepDevices(context, control, { tailnet: active, ...call });
   return driveUpgrade(context, active, call);
 }
 
@@ -79,6 +90,7 @@ async function ensureMade(context: Context, tailnet: StoredTailnet, call: Call):
   const existing = (await context.controlPlane.listTailnets(call)).find((candidate) => candidate.displayName === displayName);
   let controlId = existing?.controlId;
   if (controlId === undefined) {
+    await proveTailnet(context, tailnet, call);
     const made = await context.controlPlane.createTailnet(displayName, call);
     context.unstored.set(tailnetId, made.credential); // so that a cluster that does not answer now does not cost us the only copy
     await storeCredential(context, tailnetId, { credential: made.credential, ...call });
@@ -104,13 +116,14 @@ async function storeCredential(
 async function recordFailure(context: Context, key: string, { error, signal }: { readonly error: BifrostError } & Call): Promise<Outcome> {
   const outcome: Outcome = error.retry === 'backoff' ? { kind: 'retry', error } : { kind: 'stopped', error };
   if (error.code === 'STORE_CONFLICT') return outcome; // an ordinary race, nobody's trouble
+  if (error.code === 'STORE_NOT_FOUND') return { kind: 'retry', error };
   const tailnet = await context.store.tailnets.get(key, { signal });
   if (tailnet === undefined) return outcome;
   await keepTailnet(context, tailnet, { state: { ...tailnet.state, phase: failedPhase(tailnet, error), reason: reasonOf(error) }, signal });
   return outcome;
 }
 
-const isOfPolicy = ({ code }: BifrostError): boolean => code === 'POLICY_UNREADABLE' || code === 'POLICY_REFUSED';
+const isOfPolicy = ({ code }: BifrostError): boolean => code === 'POLICY_UNREADABLE' || code === 'POLICY_REFUSED' || code === 'ISOLATION_VIOLATED';
 
 /** A passing trouble does not unmake a tailnet that works. */
 function failedPhase({ deleting, state }: StoredTailnet, error: BifrostError): TailnetState['phase'] {
@@ -135,10 +148,9 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
     await deleteMade(context, tailnet, call);
     await context.cluster.secrets.remove({ namespace: context.settings.systemNamespace, name: tailnetSecretName(tailnet.spec.tailnetId) }, call);
     context.unstored.delete(tailnet.spec.tailnetId);
-  }
+  } else await removeOwn(context, tailnet, call);
   await context.store.tailnets.finalize(tailnet, call);
   context.hindrances.forget(tailnet.key);
-  context.driftedPolicies.delete(tailnet.key);
   sawTailnet(context, tailnet.key, undefined);
   return SETTLED;
 }

@@ -14,9 +14,11 @@ import { audited } from './audited.ts';
 import { type Call, type Context, interruptPaused, sawTailnet } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
 import { holdsFor, networkHash } from './hashes.ts';
+import { managesPolicy } from './identities.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
 import { knownRanges } from './sidecar-render.ts';
+import { refuseOfCustomers } from './tailnet-acceptance.ts';
 import { requireTailnet, tailnetView, writeTailnet } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade } from './tailnet-upgrade.ts';
 import { impactOf } from './update-impact.ts';
@@ -39,12 +41,14 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
       issues: [{ path: 'tailnetName', message: 'is being deleted' }],
     });
   const config = { ...tailnet.spec.config, ...request.config };
-  const spec: TailnetSpec = { ...tailnet.spec, config, tags: request.tags ?? tailnet.spec.tags };
+  refuseOfCustomers({ ...policyWish(request), tenancy: tailnet.spec.tenancy });
+  const spec: TailnetSpec = { ...tailnet.spec, config, tags: request.tags ?? tailnet.spec.tags, ...policyWish(request) };
   const changes = [
     ...Object.keys(config)
       .filter((member) => !sameJson(config[member as keyof typeof config], tailnet.spec.config[member as keyof typeof config]))
       .map((member) => `config.${member}`),
     ...(sameJson(spec.tags, tailnet.spec.tags) ? [] : ['tags']),
+    ...(managesPolicy(spec) === managesPolicy(tailnet.spec) ? [] : ['managePolicy']),
   ];
   const sidecars = (await context.store.sidecars.list(call)).filter(({ spec: { tailnetName } }) => tailnetName === tailnet.key);
   const affected = sidecars.filter((sidecar) => needsNewPods(sidecar, { before: tailnet.spec, now: spec }));
@@ -58,6 +62,9 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
     plan: { changes, rollouts, ownedByCreator, ...impact, ...(warnings.length === 0 ? {} : { warnings }) },
   };
 }
+
+const policyWish = ({ managePolicy }: UpdateTailnetRequest): Pick<UpdateTailnetRequest, 'managePolicy'> =>
+  managePolicy === undefined ? {} : { managePolicy };
 
 /** A plan is worth having also where the cluster does not tell its ranges. */
 async function warningsOf(context: Context, config: NetworkConfiguration, call: Call): Promise<readonly PolicyWarning[]> {

@@ -43,7 +43,7 @@ export interface WorkQueueOptions {
 /** Part of all places that one group may hold. */
 const SHARE = 4;
 /** Somebody else was quicker: the first of these in a row is nobody's trouble, and its retry is free. */
-const RACES: ReadonlySet<string> = new Set(['STORE_CONFLICT', 'CLUSTER_CONFLICT', 'CONTROL_CONFLICT']);
+const RACES: ReadonlySet<string> = new Set(['STORE_CONFLICT', 'STORE_NOT_FOUND', 'CLUSTER_CONFLICT', 'CONTROL_CONFLICT']);
 
 /**
  * Level-triggered work by key: a key runs at most once at a time, hints for a waiting key melt together, a hint for a running key makes it run

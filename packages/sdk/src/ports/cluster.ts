@@ -97,10 +97,14 @@ export interface SecretReference {
 export interface Secrets {
   /** The decoded data, or undefined when there is no such Secret. */
   get(secret: SecretReference, options: CallOptions): Promise<ReadonlyMap<string, Secret> | undefined>;
-  /** Creates or replaces. The label managed-by is added. */
+  /**
+   * Creates or replaces. The label managed-by is added. `seen`: what `get` answered; put only while the Secret is still as it was then.
+   *
+   * @throws {BifrostError} `CLUSTER_CONFLICT` — it has changed since, or has gone
+   */
   put(
     secret: SecretReference & { readonly labels: Readonly<Record<string, string>>; readonly data: ReadonlyMap<string, Secret> },
-    options: CallOptions,
+    options: CallOptions & { readonly seen?: ReadonlyMap<string, Secret> | undefined },
   ): Promise<void>;
   /** Absent is success. A Secret that is not ours is left alone and is success too. */
   remove(secret: SecretReference, options: CallOptions): Promise<void>;

@@ -1,4 +1,6 @@
 import type { Secret } from '@bifrost/types/core';
+import type { DeviceConnectivity } from '../domain/policy/firewall-check.ts';
+import type { Relay } from '../domain/policy/relays.ts';
 import type { CallOptions } from './store.ts';
 
 /** An OAuth client of one tailnet. */
@@ -50,9 +52,13 @@ export interface Device {
   readonly tags: readonly string[];
   readonly ephemeral: boolean;
   readonly connected: boolean;
+  /** Unset while connected, and where the control plane does not say. */
+  readonly lastSeenAtMs?: number | undefined;
   readonly createdAtMs: number;
   readonly advertisedRoutes: readonly string[];
   readonly enabledRoutes: readonly string[];
+  /** As the machine told it last; unset before it has. */
+  readonly connectivity?: DeviceConnectivity | undefined;
 }
 
 /**
@@ -101,6 +107,12 @@ export interface ControlPlane extends AsyncDisposable {
     displayName: string,
     options: CallOptions,
   ): Promise<ControlTailnet & { readonly dnsName: string; readonly credential: ControlCredential }>;
+  /**
+   * The relays that the control plane gives to all tailnets, by region and name. It may be a map that is some minutes old. A tailnet's own policy may add
+   * some, or take these away (`derpMap`).
+   * @throws {BifrostError} `CONTROL_NOT_FOUND`, `CONTROL_ANSWER_INVALID` — it publishes none; `CONTROL_RATE_LIMITED`, `CONTROL_UNAVAILABLE`
+   */
+  relays(options: CallOptions): Promise<readonly Relay[]>;
   /** Cheap: nothing is called yet. */
   tailnet(access: TailnetAccess): TailnetControl;
 }

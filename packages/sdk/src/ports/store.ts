@@ -24,7 +24,11 @@ export interface Collection<Spec, State> {
   list(options: CallOptions): Promise<readonly Stored<Spec, State>[]>;
   /** @throws {BifrostError} `STORE_EXISTS` — an object of that key is there (deleting or not). */
   create(key: string, value: { readonly spec: Spec; readonly state: State }, options: CallOptions): Promise<Stored<Spec, State>>;
-  /** Replaces the spec and raises `generation`. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
+  /**
+   * Replaces the spec and raises `generation`. The same spec again changes nothing, but is refused to an old version all the same.
+   *
+   * @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND`
+   */
   replaceSpec(current: Stored<Spec, State>, spec: Spec, options: CallOptions): Promise<Stored<Spec, State>>;
   /** Replaces the state. @throws {BifrostError} `STORE_CONFLICT`, `STORE_NOT_FOUND` */
   replaceState(current: Stored<Spec, State>, state: State, options: CallOptions): Promise<Stored<Spec, State>>;

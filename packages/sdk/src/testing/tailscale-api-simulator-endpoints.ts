@@ -1,6 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { BifrostError } from '@bifrost/types/core';
 import { z } from 'zod';
+import type { DeviceConnectivity } from '../domain/policy/firewall-check.ts';
+import type { Relay } from '../domain/policy/relays.ts';
 import type { SimulatedControl, SimulatedDevice, SimulatedGrant, SimulatedKey } from './simulated-control.ts';
 
 export interface ApiReply {
@@ -80,6 +82,13 @@ const keyJson = (key: SimulatedKey) => ({
   capabilities: { devices: { create: { reusable: key.reusable, ephemeral: key.ephemeral, preauthorized: true, tags: goList(key.tags) } } },
 });
 
+const connectivityJson = ({ regions, udp, ipv6, mappingVaries }: DeviceConnectivity) => ({
+  endpoints: null,
+  mappingVariesByDestIP: mappingVaries ?? null,
+  latency: Object.fromEntries(regions.map(({ name, latencyMs, isHome }) => [name, { latencyMs, ...(isHome ? { preferred: true } : {}) }])),
+  clientSupports: { hairPinning: null, ipv6: ipv6 ?? null, pcp: null, pmp: null, udp: udp ?? null, upnp: null },
+});
+
 function deviceJson(device: SimulatedDevice, isWhole: boolean) {
   return {
     id: device.deviceId.replace(/\D/g, ''),
@@ -97,6 +106,7 @@ function deviceJson(device: SimulatedDevice, isWhole: boolean) {
     connectedToControl: device.connected,
     ...(device.lastSeenAtMs === undefined ? {} : { lastSeen: goTime(device.lastSeenAtMs) }),
     ...(isWhole ? { advertisedRoutes: goList(device.advertisedRoutes), enabledRoutes: goList(device.enabledRoutes) } : {}),
+    ...(isWhole && device.connectivity ? { clientConnectivity: connectivityJson(device.connectivity) } : {}),
   };
 }
 
@@ -220,6 +230,27 @@ function setPolicy(call: ApiCall): ApiReply {
   const etag = match === undefined ? undefined : (/^"(.*)"$/.exec(match)?.[1] ?? match);
   tailnet.writePolicy(call.body, etag);
   return policyReply(tailnet.policy());
+}
+
+/** As the login server publishes them: by the number of their region, what is the usual left out. */
+export function relayMap(relays: readonly Relay[]) {
+  const regions = Object.entries(Object.groupBy(relays, ({ region }) => region)).map(([code, ofRegion = []], index) => ({
+    RegionID: index + 1,
+    RegionCode: code,
+    RegionName: ofRegion[0]?.regionName ?? code,
+    Nodes: goList(
+      ofRegion.map(({ host, addresses, port, stunPort }, at) => ({
+        Name: `${index + 1}${String.fromCharCode(97 + at)}`,
+        RegionID: index + 1,
+        HostName: host,
+        IPv4: addresses.find((address) => !address.includes(':')) ?? 'none',
+        IPv6: addresses.find((address) => address.includes(':')) ?? 'none',
+        ...(stunPort === 3478 ? {} : { STUNPort: stunPort ?? -1 }),
+        ...(port === undefined ? { STUNOnly: true } : port === 443 ? {} : { DERPPort: port }),
+      })),
+    ),
+  }));
+  return { Regions: Object.fromEntries(regions.map((region) => [region.RegionID, region])) };
 }
 
 export const ENDPOINTS: readonly Endpoint[] = [

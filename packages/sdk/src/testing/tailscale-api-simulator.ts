@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { BifrostError } from '@bifrost/types/core';
 import type { SimulatedControl } from './simulated-control.ts';
-import { type ApiCall, type ApiReply, ENDPOINTS, type Endpoint, fail, refused } from './tailscale-api-simulator-endpoints.ts';
+import { type ApiCall, type ApiReply, ENDPOINTS, type Endpoint, fail, refused, relayMap, success } from './tailscale-api-simulator-endpoints.ts';
 import { TokenDesk } from './tailscale-api-simulator-tokens.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -31,14 +31,14 @@ export interface HttpFault {
 /** One exchange as the simulator saw it: no headers, no bodies, no secrets. */
 export interface SeenRequest {
   readonly method: string;
-  /** After `/api/v2`, with its query. */
+  /** After `/api/v2`, where it begins so, with its query. */
   readonly path: string;
   /** 0 when no answer was sent. */
   readonly status: number;
 }
 
 /**
- * Tailscale's API v2 over HTTP on 127.0.0.1, backed by a {@link SimulatedControl}, as strict as the real one where a mistake would hide:
+ * Tailscale's API v2, and the login server's map of relays, over HTTP on 127.0.0.1, backed by a {@link SimulatedControl}, as strict as the real one where a mistake would hide:
  * tags are obligatory, keys are listed with `all=true` only, routes with `fields=all` only, policies need their etag, secrets come once.
  *
  * @example
@@ -136,6 +136,7 @@ export class TailscaleApiSimulator implements AsyncDisposable {
 
   #answer(init: { method: string; path: string; body: string; request: IncomingMessage }): ApiReply {
     const { headers, url } = init.request;
+    if (url === '/derpmap/default' && init.method === 'GET') return success(relayMap(this.control.relays));
     if (!(url ?? '').startsWith('/api/v2/')) return fail(404, 'not found');
     const [path = '', query = ''] = init.path.split('?');
     if (path === '/oauth/token' && init.method === 'POST') return this.#tokens.issue(headers, init.body);

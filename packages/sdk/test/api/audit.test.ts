@@ -1,4 +1,4 @@
-// Every call that changes something, and every denial, is recorded once; what only reads is not.
+// Every call that changes something, every question that shows what is allowed, and every denial, is recorded once; what only reads is not.
 import { NetworkManager } from '@bifrost/types/proto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AuditRecord } from '../../src/ports/index.ts';
@@ -32,6 +32,17 @@ const CHANGES: Readonly<Partial<Record<MethodName, (client: GrpcClient, sidecarI
   SetReadOnly: (client) => client.setReadOnly({ readOnly: false }),
 };
 
+/** They change nothing, and are recorded all the same. */
+const QUESTIONS: Readonly<Partial<Record<MethodName, (client: GrpcClient, sidecarId: string) => Promise<unknown>>>> = {
+  PlanUpdateTailnet: (client) => client.planUpdateTailnet({ tailnetName: TAILNET, tags: ['x'] }),
+  GetFirewallRequirements: (client) => client.getFirewallRequirements({ tailnetName: TAILNET }),
+  PlanUpgradeSidecars: (client) => client.planUpgradeSidecars({ tailnetName: TAILNET }),
+  PlanAttachSidecar: (client) =>
+    client.planAttachSidecar({ tailnetName: TAILNET, bookDeploymentId: BOOK.bookDeploymentId, config: BOOK.config as never }),
+  PlanUpdateSidecar: (client, sidecarId) => client.planUpdateSidecar({ sidecarId, config: { enableSsh: true } }),
+  ExplainPacket: (client, sidecarId) => client.explainPacket({ sidecarId, to: '10.1.0.10' }),
+};
+
 /** Records of callers that came meanwhile; the manager's own are about its work. */
 async function recorded(served: Served, act: () => Promise<unknown>): Promise<readonly AuditRecord[]> {
   const before = served.world.audit.records.length;
@@ -51,9 +62,11 @@ describe('the record of a call', () => {
   it('is tried with every call that changes something', () => {
     const changing = Object.entries(METHOD_RULES).filter(([, { changes }]) => changes);
     expect(changing.map(([name]) => name).sort()).toEqual(Object.keys(CHANGES).sort());
+    const asking = Object.entries(METHOD_RULES).filter(([, { changes, recorded }]) => recorded && !changes);
+    expect(asking.map(([name]) => name).sort()).toEqual(Object.keys(QUESTIONS).sort());
   });
 
-  it.each(Object.entries(CHANGES))('of %s says who, whose, what and how it ended, once', async (name, call) => {
+  it.each(Object.entries({ ...QUESTIONS, ...CHANGES }))('of %s says who, whose, what and how it ended, once', async (name, call) => {
     const headers = { 'x-request-id': `request-${name}`, traceparent: TRACEPARENT };
     const records = await recorded(served, async () => {
       expect(await toldBy(() => call(served.grpc('admin:*', headers), sidecarId))).toHaveProperty('answer');
@@ -81,9 +94,16 @@ describe('the record of a call', () => {
       await client.getConnectionMetrics({});
       await client.getServiceInfo({});
       await client.listLeftovers({});
-      await client.planUpgradeSidecars({ tailnetName: TAILNET });
     });
     expect(records).toEqual([]);
+  });
+
+  it('comes of a proof, since somebody will ask when there was one, and of one that is refused', async () => {
+    const prove = (who: string) => recorded(served, () => toldBy(() => served.grpc(who, { 'x-request-id': 'proof' }).proveIsolation({})));
+    const about = { action: 'proveIsolation', request: expect.objectContaining({ requestId: 'proof', method: 'ProveIsolation' }) };
+    expect(await prove('admin:*')).toEqual([expect.objectContaining({ ...about, actor: 'api-key:admin:*', outcome: 'accepted' })]);
+    expect(await prove('admin:acme-corp')).toEqual([expect.objectContaining({ ...about, outcome: 'PERMISSION_DENIED' })]);
+    expect(await prove('viewer:acme-corp')).toEqual([expect.objectContaining({ ...about, outcome: 'PERMISSION_DENIED' })]);
   });
 
   const path = `/api/v1/networks/tailnets/${TAILNET}`;
@@ -112,6 +132,12 @@ describe('the record of a call', () => {
       'viewer:acme-corp',
       { method: 'POST', path: '/api/v1/networks/sidecars:plan', body: { tailnet_name: TAILNET, book_deployment_id: 'x', config } },
       { action: 'planAttachSidecar', outcome: 'PERMISSION_DENIED', customerId: 'acme-corp', subject: TAILNET },
+    ],
+    [
+      'a question, of others’',
+      'viewer:other-corp',
+      { path: `${path}/firewall-requirements` },
+      { action: 'getFirewallRequirements', outcome: 'TAILNET_NOT_FOUND', subject: TAILNET },
     ],
     ['the whole installation', 'admin:acme-corp', { path: '/api/v1/networks/leftovers' }, { action: 'listLeftovers', outcome: 'PERMISSION_DENIED' }],
     [
@@ -146,9 +172,9 @@ describe('the record of a call', () => {
     expect(other).not.toBe(one);
   });
 
-  it('that cannot be kept refuses what changes something, and denials are logged', async () => {
+  it('that cannot be kept refuses what changes something, and what is recorded else; denials are logged', async () => {
     const { world } = served;
-    for (const [name, call] of Object.entries(CHANGES)) {
+    for (const [name, call] of Object.entries({ ...QUESTIONS, ...CHANGES })) {
       const before = await world.snapshot([world.book]);
       world.audit.failNext('STORE_UNAVAILABLE');
       expect([name, await toldBy(() => call(served.grpc('admin:*'), sidecarId))]).not.toHaveProperty('1.answer');

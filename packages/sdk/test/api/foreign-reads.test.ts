@@ -23,6 +23,7 @@ const OF_TAILNETS: Readonly<Record<string, Call>> = {
   PauseTailnet: (client, tailnetName) => client.pauseTailnet({ tailnetName }),
   ResumeTailnet: (client, tailnetName) => client.resumeTailnet({ tailnetName }),
   GetNetworkStatus: (client, tailnetName) => client.getNetworkStatus({ tailnetName }),
+  GetFirewallRequirements: (client, tailnetName) => client.getFirewallRequirements({ tailnetName }),
   UpgradeSidecars: (client, tailnetName) => client.upgradeSidecars({ tailnetName }),
   PlanUpgradeSidecars: (client, tailnetName) => client.planUpgradeSidecars({ tailnetName }),
   AttachSidecar: (client, tailnetName) => client.attachSidecar({ tailnetName, bookDeploymentId: BOOK.bookDeploymentId, config }),

@@ -34,6 +34,7 @@ const CALLS: Readonly<Partial<Record<MethodName, Call>>> = {
   PauseTailnet: (client, { tailnet }) => client.pauseTailnet({ tailnetName: tailnet }),
   ResumeTailnet: (client, { tailnet }) => client.resumeTailnet({ tailnetName: tailnet }),
   GetNetworkStatus: (client, { tailnet }) => client.getNetworkStatus({ tailnetName: tailnet }),
+  GetFirewallRequirements: (client, { tailnet }) => client.getFirewallRequirements({ tailnetName: tailnet }),
   UpgradeSidecars: (client, { tailnet }) => client.upgradeSidecars({ tailnetName: tailnet }),
   PlanUpgradeSidecars: (client, { tailnet }) => client.planUpgradeSidecars({ tailnetName: tailnet }),
   GetConnectionMetrics: (client, { tailnet }) => client.getConnectionMetrics({ tailnetName: tailnet }),

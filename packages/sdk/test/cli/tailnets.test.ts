@@ -128,6 +128,24 @@ describe('bifrost tailnet', () => {
     expect(await world.bifrost([...change, '--confirm'])).toMatchObject({ code: 0 });
   });
 
+  it('has its policy kept, and not any more', async () => {
+    await using world = await openServed();
+    const of = async (name: string) => JSON.parse((await world.bifrost(['tailnet', 'get', name, '-o', 'json'])).out) as Record<string, unknown>;
+    expect(await world.bifrost([...CREATE, '--manage-policy'])).toMatchObject({ code: 0 });
+    expect((await world.tailnet('acme-corp-staging'))?.spec.managePolicy).toBe(true);
+    expect(await of('acme-corp-staging')).toMatchObject({ manage_policy: true });
+    expect(await of(NAME)).not.toHaveProperty('manage_policy', true);
+    const plan = await world.bifrost(['tailnet', 'update', NAME, '--manage-policy', '--dry-run']);
+    expect(plan).toMatchObject({ code: 0, out: expect.stringContaining('would change: manage_policy') });
+    for (const [flag, managePolicy] of [
+      ['--manage-policy', true],
+      ['--no-manage-policy', false],
+    ] as const) {
+      expect(await world.bifrost(['tailnet', 'update', NAME, flag])).toMatchObject({ code: 0, err: '' });
+      expect((await world.tailnet())?.spec.managePolicy).toBe(managePolicy);
+    }
+  });
+
   it('pauses and resumes; a dry run says whether that would be news', async () => {
     await using world = await openServed();
     const dry = async (verb: string) => JSON.parse((await world.bifrost(['tailnet', verb, NAME, '--dry-run', '-o', 'json'])).out) as unknown;

@@ -32,6 +32,12 @@ describe('text of a server', () => {
     expect(format === 'json' ? JSON.parse(stdout.text) : parse(stdout.text)).toEqual(document);
   });
 
+  it('is harmless in a text for a file, whose lines end as they did', () => {
+    const { show, stdout } = showOf('table');
+    show.text('a\r\nb\u001b[2J\rc\u202e\n');
+    expect(stdout.text).toBe('a\r\nb\\u001b[2J\\u000dc\\u202e\n');
+  });
+
   it('is harmless in tables, facts, notes and progress', () => {
     const { show, stdout, stderr } = showOf('table');
     show.lines([...show.table({ head: ['A'], rows: [[HOSTILE]] }), ...factLines([['a', HOSTILE]])]);

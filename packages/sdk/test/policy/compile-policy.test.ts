@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compilePolicy, type PolicyInput } from '../../src/domain/policy/compile-policy.ts';
-import { bookTagOf, customerTagsOf } from '../../src/domain/policy/identity-tags.ts';
+import { bookTagOf, customerTagsOf, isIdentityTag } from '../../src/domain/policy/identity-tags.ts';
 import { type JudgedPolicy, judgePacket, readPolicy } from '../../src/domain/policy/judge-policy.ts';
 import { mergePolicy } from '../../src/domain/policy/policy-document.ts';
 import { ADDRESSES, type Customer, customerOf, digest, isOurs, isWanted, world } from './worlds.ts';
@@ -107,6 +107,37 @@ describe('a compiled policy, read back', () => {
     );
   });
 
+  it('opens a customer’s routers to its books for pings alone: only what a device can reach carries it to a network', () => {
+    const config = { allowedNetworks: ['10.0.0.0/28'], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false } as const;
+    const [acme, globex] = [customerOf('acme', config, 0), customerOf('globex', config, 1)];
+    const policy = sharedBy([acme, globex]);
+    const verdict = (to: typeof acme.router, protocol: 'icmp' | 'tcp'): string =>
+      judgePacket(policy, { from: acme.book, to, address: to.addresses[0] ?? '', port: 443, protocol }).verdict;
+    expect([verdict(acme.router, 'icmp'), verdict(acme.router, 'tcp'), verdict(globex.router, 'icmp')]).toEqual(['allowed', 'denied', 'denied']);
+    const alone = compilePolicy({ members: [acme.member], shared: false });
+    expect(alone.grants.flatMap(({ ip }) => ip)).not.toContain('icmp:*');
+  });
+
+  it('has tests of what is denied alone where several customers are: a server may not count ways by routers', () => {
+    const config = { allowedNetworks: ['10.0.0.0/28'], blockedNetworks: ['10.0.0.8/32'], accessPolicy: 'restrictive', enableLogging: false } as const;
+    const members = membersOf([customerOf('acme', config, 0), customerOf('globex', config, 1)]);
+    const tested = (shared: boolean) => compilePolicy({ members, shared }).tests.map(({ accept, deny }) => [accept !== undefined, deny?.[0]]);
+    expect(tested(true)).toEqual([
+      [false, '10.0.0.8:443'],
+      [false, '10.0.0.8:443'],
+    ]);
+    expect(tested(false)).toEqual([
+      [true, '10.0.0.8:443'],
+      [true, '10.0.0.8:443'],
+    ]);
+  });
+
+  it('names who may make devices of our tags, and defines those owners, whom somebody else may own', () => {
+    const { member } = customerOf('acme', { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false }, 0);
+    const { tagOwners } = compilePolicy({ members: [member], shared: true, ownerTags: ['tag:client'] });
+    expect(tagOwners).toMatchObject({ [member.routerTag]: ['tag:client'], 'tag:client': [] });
+  });
+
   it('says grants even when there are none: without them a tailnet allows everything', () => {
     expect(readPolicy(textOf({ members: [], shared: false }))).toEqual({ openToAll: false, rules: [] });
   });
@@ -147,11 +178,16 @@ describe('what a book asks for', () => {
 });
 
 describe('tags of identities', () => {
+  const tailnetName = 'production';
+
   it('are tags, whatever the ids are', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), fc.string({ unit: 'binary', maxLength: 60 }), (customerId, book) => {
-        const { customer, router } = customerTagsOf(customerId, digest);
-        for (const tag of [customer, router, bookTagOf(customerId, book, digest)]) expect(tag).toMatch(/^tag:[a-z][a-z0-9-]{0,80}[a-z0-9]$/);
+        const { customer, router } = customerTagsOf({ customerId, tailnetName }, digest);
+        for (const tag of [customer, router, bookTagOf({ customerId, tailnetName }, book, digest)]) {
+          expect(tag).toMatch(/^tag:[a-z][a-z0-9-]{0,80}[a-z0-9]$/);
+          expect(isIdentityTag(tag)).toBe(true);
+        }
       }),
       { seed: 6 },
     );
@@ -164,8 +200,22 @@ describe('tags of identities', () => {
     ['length', `${'a'.repeat(60)}1`, `${'a'.repeat(60)}2`],
     ['nothing but marks', '...', ',,,'],
   ])('are apart where ids differ in %s only', (_, one, other) => {
-    expect(customerTagsOf(one, digest).customer).not.toBe(customerTagsOf(other, digest).customer);
-    expect(bookTagOf('c', one, digest)).not.toBe(bookTagOf('c', other, digest));
-    expect(bookTagOf(one, 'b', digest)).not.toBe(bookTagOf(other, 'b', digest));
+    const [ofOne, ofOther] = [one, other].map((customerId) => ({ customerId, tailnetName }));
+    if (ofOne === undefined || ofOther === undefined) throw new Error('two places');
+    expect(customerTagsOf(ofOne, digest).customer).not.toBe(customerTagsOf(ofOther, digest).customer);
+    const c = { customerId: 'c', tailnetName };
+    expect(bookTagOf(c, one, digest)).not.toBe(bookTagOf(c, other, digest));
+    expect(bookTagOf(ofOne, 'b', digest)).not.toBe(bookTagOf(ofOther, 'b', digest));
   });
+
+  it('are apart for two tailnets of one customer: what one grants is not for the books of the other', () => {
+    const [one, other] = ['live', 'trial'].map((name) => customerTagsOf({ customerId: 'acme', tailnetName: name }, digest));
+    expect(one?.customer).toMatch(/^tag:bifrost-customer-acme-/);
+    expect([one?.customer, one?.router]).not.toEqual([other?.customer, other?.router]);
+  });
+
+  it.each(['tag:bifrost-book', 'tag:bifrost-router', 'tag:bifrost-book-eu', 'tag:gateway', 'tag:bifrost-customer-acme'])(
+    '%s, which somebody has chosen, is none of them',
+    (tag) => expect(isIdentityTag(tag)).toBe(false),
+  );
 });

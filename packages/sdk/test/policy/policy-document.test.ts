@@ -154,3 +154,39 @@ describe('any policy', () => {
     );
   });
 });
+
+describe('a policy whose owner speaks of our tags too', () => {
+  const MARK = 'tag:bifrost-customer-acme-0123456789abcdef';
+  const ROUTER = 'tag:bifrost-router-acme-0123456789abcdef';
+  const isMark = (tag: string): boolean => tag === MARK || tag === ROUTER;
+  const member = { sourceTags: [MARK, 'tag:bifrost-book'], routerTag: ROUTER, config, books: [] };
+  const ownerTags = ['tag:bifrost-book'];
+  const wanted = compilePolicy({ shared: false, members: [member], ownerTags });
+  const THEIRS = `{
+  "tagOwners": { "tag:bifrost-book": ["group:ops"] },
+  "groups": { "group:ops": [] },
+  "autoApprovers": { "routes": { "10.0.0.0/8": ["tag:bifrost-book"] } },
+  "grants": [{ "src": ["tag:bifrost-book"], "dst": ["10.1.0.0/24"], "ip": ["tcp:8000"] }] // theirs
+}`;
+  const whose = { isOurs, isMark };
+
+  it('keeps their entries, owners and approvals of these tags, and takes ours out again to the letter', () => {
+    const merged = read(mergePolicy(THEIRS, wanted, whose)) as Record<string, never>;
+    expect(merged['tagOwners']).toEqual({ 'tag:bifrost-book': ['group:ops'], [MARK]: ownerTags, [ROUTER]: ownerTags });
+    expect(merged['autoApprovers']).toEqual({ routes: { '10.0.0.0/8': ['tag:bifrost-book', ROUTER] } });
+    expect(merged['grants']).toEqual(
+      expect.arrayContaining([{ src: ['tag:bifrost-book'], dst: ['10.1.0.0/24'], ip: ['tcp:8000'] }, ...wanted.grants]),
+    );
+    const changed = compilePolicy({ shared: false, members: [{ ...member, config: { ...config, allowedNetworks: ['10.8.0.0/16'] } }], ownerTags });
+    expect(mergePolicy(mergePolicy(THEIRS, wanted, whose), changed, whose)).not.toContain('10.128.0.0');
+    const without = mergePolicy(mergePolicy(THEIRS, wanted, whose), NONE, whose);
+    expect(without).toContain('// theirs');
+    expect(read(without)).toEqual({ ...read(THEIRS), tests: [] });
+  });
+
+  it('the twin: where only we speak of them, all of these are ours', () => {
+    const merged = read(mergePolicy(THEIRS, wanted, isOurs)) as Record<string, never>;
+    expect(merged['tagOwners']).toEqual({ 'tag:bifrost-book': [], [MARK]: ownerTags, [ROUTER]: ownerTags });
+    expect(merged['grants']).not.toEqual(expect.arrayContaining([{ src: ['tag:bifrost-book'], dst: ['10.1.0.0/24'], ip: ['tcp:8000'] }]));
+  });
+});

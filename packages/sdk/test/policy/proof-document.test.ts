@@ -1,48 +1,91 @@
+import type { IsolationProof, ProofInput } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
-import { type IsolationProof, isolationProof, proofFaults } from '../../src/domain/policy/proof-document.ts';
-import type { ProvenCustomer } from '../../src/domain/policy/prove-isolation.ts';
-import { digest } from './worlds.ts';
+import { isolationProof, proofFaults } from '../../src/domain/policy/proof-document.ts';
+import { proofInput, unreadInput } from '../../src/domain/policy/proof-evidence.ts';
+import { changed, inputsOf, readBack } from './evidence.ts';
+import { customerOf, digest } from './worlds.ts';
 
-const customer = (name: string, at: number): ProvenCustomer => ({
-  customerId: name,
-  tags: [`tag:${name}`],
-  addresses: [`100.64.${at}.1`],
-  networks: ['10.0.0.0/8'],
-});
-const customers = [customer('a', 0), customer('b', 1), customer('c', 2)];
-const apart = JSON.stringify({ grants: [{ src: ['tag:a'], dst: ['tag:a'], ip: ['*'] }] });
-const open = JSON.stringify({ grants: [{ src: ['tag:a'], dst: ['tag:b'], ip: ['*'] }] });
-const about = { tailnet: 'shared', readAtMs: Date.UTC(2026, 10, 29), digest };
+const config = { allowedNetworks: ['10.0.0.0/28'], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false } as const;
+const read = readBack([customerOf('a', config, 0), customerOf('b', config, 1), customerOf('c', config, 2)]);
+const inputs = inputsOf(read);
+const open = inputsOf(changed(read, ['policy', 'a'], () => '{ "grants": [{ "src": ["*"], "dst": ["*"], "ip": ["*"] }] }'));
+const about = { readAtMs: Date.UTC(2026, 10, 29), digest };
+const { proof } = isolationProof(inputs, about);
 
 describe('a proof', () => {
-  const proof = isolationProof({ policyText: apart, customers }, about);
-
   it('says what was proven, of which inputs, and when', () => {
-    expect(proof).toEqual({
-      ...{ v: 1, tailnet: 'shared', readAt: '2026-11-29T00:00:00.000Z', customers: 3, pairs: 6, verdict: 'apart', findings: [] },
-      inputs: { policySha256: digest(apart), customersSha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
-      sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
-    });
-    expect(isolationProof({ policyText: open, customers }, about)).toMatchObject({
+    expect(proof).toMatchObject({ v: 1, readAt: '2026-11-29T00:00:00.000Z', installation: 'test', verdict: 'apart', findings: [] });
+    expect(proof).toMatchObject({ customers: 3, pairs: 6, tailnets: 3, sidecars: 3, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(proof.layers.map(({ layer, assurance }) => [layer, assurance])).toEqual([
+      ['identity', 'enforced'],
+      ['tailnet-policy', 'enforced'],
+      ['guard', 'enforced'],
+      ['network-policy', 'unproven'],
+    ]);
+    const policy = inputs.find(({ name }) => name === 'policy a');
+    expect(proof.inputs).toContainEqual({ name: 'policy a', from: 'control-plane', sha256: digest(policy?.text ?? '') });
+    expect(proof.inputs).toHaveLength(inputs.length);
+    expect(isolationProof(open, about).proof).toMatchObject({
       verdict: 'open',
-      findings: [{ from: 'a', to: 'b', by: 'grants.0' }],
+      findings: [{ kind: 'beyond-intent', by: 'grants.0', where: 'policy a' }],
     });
   });
 
-  it('is verified by whoever has the inputs, in whatever order', () => {
-    expect(proofFaults(proof, { policyText: apart, customers: [...customers].reverse() }, digest)).toEqual([]);
+  it('says of what was not read that it was not, and judges the rest', () => {
+    const away = [...open.filter(({ name }) => name !== 'policy b'), unreadInput('policy', 'b', 'CONTROL_UNAVAILABLE')];
+    const { proof: partial } = isolationProof(away, about);
+    expect(partial.findings).toHaveLength(1);
+    expect(partial.layers[1]).toEqual({ layer: 'tailnet-policy', assurance: 'unproven', judged: 3, findings: 1 });
+    expect(partial.reservations).toContainEqual({
+      ...{ layer: 'tailnet-policy', assurance: 'unproven', reason: 'not-read', subject: 'policy b', code: 'CONTROL_UNAVAILABLE' },
+    });
+    expect(partial.inputs).toContainEqual(expect.objectContaining({ name: 'policy b', unread: 'CONTROL_UNAVAILABLE' }));
   });
 
-  it.each<[string, Partial<IsolationProof>, string, readonly ProvenCustomer[], readonly string[]]>([
-    ['another policy', {}, open, customers, ['other-policy', 'other-verdict']],
-    ['a customer less', {}, apart, customers.slice(1), ['other-customers']],
-    ['a device more', {}, apart, [...customers, customer('d', 3)], ['other-customers']],
-    ['another time', { readAt: '2026-11-28T00:00:00.000Z' }, apart, customers, ['altered']],
-    ['another tailnet', { tailnet: 'other' }, apart, customers, ['altered']],
-    ['another verdict', { verdict: 'open' }, apart, customers, ['altered', 'other-verdict']],
-    ['a finding that was taken out', { findings: [{ from: 'a', to: 'b', by: 'x' }] }, apart, customers, ['altered', 'other-verdict']],
-    ['another count', { pairs: 1 }, apart, customers, ['altered']],
-  ])('is not one with %s', (_, change, policyText, given, faults) => {
-    expect(proofFaults({ ...proof, ...change }, { policyText, customers: given }, digest)).toEqual(faults);
+  it('is verified by whoever has the inputs, in whatever order, also after it went through JSON', () => {
+    expect(proofFaults({ proof, inputs: [...inputs].reverse() }, digest)).toEqual([]);
+    expect(proofFaults(JSON.parse(JSON.stringify({ proof, inputs })), digest)).toEqual([]);
+    expect(proofFaults(isolationProof(open, about), digest)).toEqual([]);
+  });
+
+  const without = (name: string): readonly ProofInput[] => inputs.filter((input) => input.name !== name);
+  const altered = (name: string, text: string): readonly ProofInput[] => inputs.map((input) => (input.name === name ? { ...input, text } : input));
+  it.each<[string, Partial<IsolationProof>, readonly ProofInput[], readonly object[]]>([
+    ['another policy', {}, open, [{ kind: 'input-altered', name: 'policy a' }, { kind: 'other-verdict' }]],
+    ['an input less', {}, without('tailnet c'), [{ kind: 'input-missing', name: 'tailnet c' }, { kind: 'other-verdict' }]],
+    ['an input more', {}, [...inputs, proofInput('devices', 'd', [])], [{ kind: 'input-added', name: 'devices d' }]],
+    [
+      'an input that is no evidence any more',
+      {},
+      altered('tailnet a', '{'),
+      [{ kind: 'input-altered', name: 'tailnet a' }, { kind: 'other-verdict' }],
+    ],
+    [
+      'an input said to be from elsewhere',
+      { inputs: proof.inputs.map((input) => ({ ...input, from: 'store' as const })) },
+      inputs,
+      [{ kind: 'altered' }, ...proof.inputs.filter(({ from }) => from !== 'store').map(({ name }) => ({ kind: 'input-altered', name }))],
+    ],
+    ['another time', { readAt: '2026-11-28T00:00:00.000Z' }, inputs, [{ kind: 'altered' }]],
+    ['another installation', { installation: 'other' }, inputs, [{ kind: 'altered' }]],
+    ['another verdict', { verdict: 'open' }, inputs, [{ kind: 'altered' }, { kind: 'other-verdict' }]],
+    ['another count', { pairs: 1 }, inputs, [{ kind: 'altered' }, { kind: 'other-verdict' }]],
+    [
+      'a better layer',
+      { layers: proof.layers.map((layer) => ({ ...layer, assurance: 'enforced' as const })) },
+      inputs,
+      [{ kind: 'altered' }, { kind: 'other-verdict' }],
+    ],
+  ])('is not one with %s', (_, change, given, faults) => {
+    expect(proofFaults({ proof: { ...proof, ...change }, inputs: given }, digest)).toEqual(faults);
+  });
+
+  it('is none with a finding taken out, even if its own hash is made anew', () => {
+    const honest = isolationProof(open, about).proof;
+    const forged = isolationProof(inputs, about).proof;
+    expect(proofFaults({ proof: { ...forged, inputs: honest.inputs }, inputs: open }, digest)).toEqual([
+      { kind: 'altered' },
+      { kind: 'other-verdict' },
+    ]);
   });
 });

@@ -33,8 +33,9 @@ export interface Customer {
 }
 
 export function customerOf(id: string, config: NetworkConfiguration, index: number): Customer {
-  const tags = customerTagsOf(id, digest);
-  const bookTag = bookTagOf(id, 'shop', digest);
+  const place = { customerId: id, tailnetName: id };
+  const tags = customerTagsOf(place, digest);
+  const bookTag = bookTagOf(place, 'shop', digest);
   return {
     id,
     member: { sourceTags: [tags.customer], routerTag: tags.router, config, books: [{ tag: bookTag, enableSsh: false, advertiseRoutes: [] }] },

@@ -19,6 +19,7 @@ const MAY: Readonly<Record<MethodName, readonly Role[]>> = {
   PauseTailnet: ['operator', 'admin'],
   ResumeTailnet: ['operator', 'admin'],
   GetNetworkStatus: ['viewer', 'operator', 'admin'],
+  GetFirewallRequirements: ['viewer', 'operator', 'admin'],
   UpgradeSidecars: ['operator', 'admin'],
   PlanUpgradeSidecars: ['viewer', 'operator', 'admin'],
   AttachSidecar: ['operator', 'admin'],
@@ -36,14 +37,15 @@ const MAY: Readonly<Record<MethodName, readonly Role[]>> = {
   MonitorConnectivity: ['viewer', 'operator', 'admin'],
   GetConnectionMetrics: ['viewer', 'operator', 'admin'],
   ListLeftovers: ['admin'],
+  ProveIsolation: ['operator', 'admin'],
   GetServiceInfo: ['viewer', 'operator', 'admin'],
   SetReadOnly: ['admin'],
 };
 const METHODS = Object.keys(MAY) as MethodName[];
-const ONLY_EVERYWHERE: readonly MethodName[] = ['ListLeftovers', 'SetReadOnly'];
+const ONLY_EVERYWHERE: readonly MethodName[] = ['ListLeftovers', 'ProveIsolation', 'SetReadOnly'];
 const INSTALLATION: readonly MethodName[] = [...ONLY_EVERYWHERE, 'GetServiceInfo'];
 const LISTS: readonly MethodName[] = ['ListTailnets', 'ListSidecars', 'MonitorConnectivity', 'GetConnectionMetrics'];
-const READS: readonly MethodName[] = METHODS.filter((method) => /^(Get|List|Plan|Monitor|Explain)/.test(method));
+const READS: readonly MethodName[] = METHODS.filter((method) => /^(Get|List|Plan|Monitor|Explain|Prove)/.test(method));
 const ROLE_ROWS = METHODS.flatMap((method) => ROLES.map((role) => ({ method, role })));
 
 function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'foreign' | 'absent'): string {
@@ -58,7 +60,7 @@ function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'forei
 describe('who may call what', () => {
   it('the table has each call once', () => {
     expect(Object.keys(METHOD_RULES).sort()).toEqual([...METHODS].sort());
-    expect(METHODS).toHaveLength(28);
+    expect(METHODS).toHaveLength(30);
   });
 
   it.each(ROLE_ROWS)('$method by $role of one customer: own, foreign, absent', ({ method, role }) => {

@@ -6,8 +6,10 @@ import { MemoryControlPlane } from '../../src/adapters/memory/control-plane.ts';
 import { MemoryLogger } from '../../src/adapters/memory/logger.ts';
 import { SimulatedControl } from '../../src/adapters/memory/simulated-control.ts';
 import { MemoryStore } from '../../src/adapters/memory/store.ts';
+import { isIdentityTag } from '../../src/domain/policy/identity-tags.ts';
 import { NetworkManager } from '../../src/manager/network-manager.ts';
 import type { NetworkManagerOptions } from '../../src/manager/options.ts';
+import type { ControlCredential } from '../../src/ports/index.ts';
 import { ManualClock } from '../../src/testing/manual-clock.ts';
 import { FakeAgents } from './agents.ts';
 import { PortGuard } from './guarded-ports.ts';
@@ -15,6 +17,7 @@ import { PortGuard } from './guarded-ports.ts';
 export const IMAGES = { tailscale: `tailscale@sha256:${'1'.repeat(64)}`, agent: `bifrost-agent@sha256:${'2'.repeat(64)}` } as const;
 export const RANGES = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['192.168.65.0/24'] } as const;
 export const BOOK_TAG = 'tag:bifrost-book';
+export const SHARED_SECRET = 'bifrost-shared';
 
 /** The specification's example, as a request. */
 export const ACME: CreateTailnetInput = {
@@ -35,6 +38,7 @@ const EVENT_NAMES = Object.keys({
   'tailnet:failed': 0,
   'tailnet:deleted': 0,
   'policy:drifted': 0,
+  'isolation:violated': 0,
   'upgrade:started': 0,
   'upgrade:finished': 0,
   'upgrade:halted': 0,
@@ -68,6 +72,15 @@ export interface WorldOptions {
   readonly seed?: number;
 }
 
+interface CustomerForm {
+  readonly ownTailnet?: boolean;
+  readonly secretName?: string;
+  /** Of the customer's own tailnet; default: everything is allowed. */
+  readonly policy?: string;
+  /** Of the client in the Secret; default: all that we may need. */
+  readonly scopes?: readonly string[];
+}
+
 /** A manager on memory adapters with everything around it: time stands still unless a test moves it. */
 export class World implements AsyncDisposable {
   readonly clock: ManualClock;
@@ -81,6 +94,8 @@ export class World implements AsyncDisposable {
   /** Before every call of store, cluster and control plane. */
   readonly guard = new PortGuard();
   readonly events: Happened[] = [];
+  /** Of tailnets that are not in the organization. */
+  readonly credentials: ControlCredential[] = [];
   manager: NetworkManager;
   readonly #settings: Partial<NetworkManagerOptions>;
 
@@ -131,10 +146,16 @@ export class World implements AsyncDisposable {
   /** A customer with a namespace of the same name; their own tailnet and the Secret with its client, unless they have none. */
   async addCustomer(
     customerId: string,
-    { ownTailnet = true, secretName = `bifrost-customer-${customerId}` }: { readonly ownTailnet?: boolean; readonly secretName?: string } = {},
+    { ownTailnet = true, secretName = `bifrost-customer-${customerId}`, policy, scopes }: CustomerForm = {},
   ): Promise<{ readonly controlId: string; readonly putSecret: () => Promise<void> }> {
     await this.cluster.createNamespace({ name: customerId, customerId });
-    const { controlId, credential } = this.control.addTailnet({ displayName: customerId, tags: [BOOK_TAG] });
+    const { controlId, credential } = this.control.addTailnet({
+      displayName: customerId,
+      tags: [BOOK_TAG],
+      ...(policy === undefined ? {} : { policy }),
+      ...(scopes === undefined ? {} : { scopes }),
+    });
+    this.credentials.push(credential);
     const putSecret = (): Promise<void> =>
       this.cluster.createSecret({
         namespace: 'bifrost',
@@ -143,6 +164,19 @@ export class World implements AsyncDisposable {
       });
     if (ownTailnet) await putSecret();
     return { controlId, putSecret };
+  }
+
+  /** The platform's tailnet that customers share, with the Secret that the option `sharedCredentialSecretName` names. */
+  async addShared({ grants = [] }: { readonly grants?: readonly object[] } = {}): Promise<string> {
+    const policy = JSON.stringify({ tagOwners: { [BOOK_TAG]: ['autogroup:admin'], 'tag:ops': [] }, grants });
+    const { controlId, credential } = this.control.addTailnet({ displayName: 'shared', tags: [BOOK_TAG], policy });
+    this.credentials.push(credential);
+    await this.cluster.createSecret({
+      namespace: 'bifrost',
+      name: SHARED_SECRET,
+      data: { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() },
+    });
+    return controlId;
   }
 
   async addBook(workload: Partial<MemoryWorkload> = {}): Promise<WorkloadReference> {
@@ -195,7 +229,7 @@ export class World implements AsyncDisposable {
   /** What was made outside and is still there, read back. */
   async outside() {
     return {
-      devices: this.control.devices().filter(({ tags }) => tags.includes(BOOK_TAG)).length,
+      devices: this.control.devices().filter(({ tags }) => tags.some((tag) => tag === BOOK_TAG || isIdentityTag(tag))).length,
       keys: this.control.keys().length,
       secrets: (await this.ourSecrets()).length,
       tailnets: this.control.tailnets().filter(({ inOrganization }) => inOrganization).length,

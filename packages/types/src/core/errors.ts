@@ -75,6 +75,7 @@ export const ERROR_CODES = {
   CONTROL_UNAVAILABLE: { retry: 'backoff', http: 503, grpc: 14 },
   CONTROL_ANSWER_INVALID: { retry: 'backoff', http: 502, grpc: 14 },
   POLICY_REFUSED: { retry: 'never', http: 409, grpc: 9 },
+  ISOLATION_VIOLATED: { retry: 'never', http: 409, grpc: 9 },
   // Kubernetes.
   CLUSTER_DENIED: { retry: 'never', http: 502, grpc: 9 },
   CLUSTER_CONFLICT: { retry: 'backoff', http: 503, grpc: 10 },

@@ -1,5 +1,6 @@
 import type { ConnectivityEventType } from './messages.ts';
 import type { Cause, SidecarStatus } from './network.ts';
+import type { ProofFinding } from './proof.ts';
 
 interface TailnetEvent {
   readonly tailnetName: string;
@@ -31,6 +32,8 @@ export interface ManagerEvents {
   'tailnet:failed': TailnetEvent & { readonly code: string };
   'tailnet:deleted': TailnetEvent;
   'policy:drifted': TailnetEvent & { readonly repaired: boolean };
+  /** `tailnetName` is empty where it is no tailnet's. */
+  'isolation:violated': TailnetEvent & ProofFinding;
   'upgrade:started': UpgradeEvent;
   'upgrade:finished': UpgradeEvent;
   'upgrade:halted': UpgradeEvent & { readonly sidecarId: string; readonly code: string };

@@ -1,5 +1,6 @@
 import type { Cause, NetworkConfiguration, NetworkMode, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
 import type { AccessChange, LivePeers, OutputChange, PolicyWarning } from './policy.ts';
+import type { Quarantine } from './quarantine.ts';
 
 /** Where the credentials of a customer's own tailnet are: a Secret in the manager's own namespace, keys `client_id` and `client_secret`. */
 export interface CredentialReference {
@@ -16,6 +17,11 @@ export interface CreateTailnetRequest {
   readonly tenancy?: Tenancy;
   /** Ours; needed for `customer-owned`. */
   readonly credential?: CredentialReference;
+  /**
+   * Ours, for `customer-owned`: keep our entries in the policy of the customer's tailnet, beside the customer's own. Its client then needs the scope
+   * `policy_file`. Default false: the policy is the customer's alone.
+   */
+  readonly managePolicy?: boolean;
 }
 /** The answer to it: the wish is stored, the loop does the rest. */
 export interface CreateTailnetResponse {
@@ -36,6 +42,8 @@ export interface UpdateTailnetRequest {
   readonly tailnetName: string;
   readonly config?: Partial<NetworkConfiguration>;
   readonly tags?: readonly string[];
+  /** For `customer-owned`: see {@link CreateTailnetRequest}. With false our entries are taken out of the policy. */
+  readonly managePolicy?: boolean;
 }
 
 /** What is to change of a sidecar; what is left out stays as it is. Its hostname cannot change: devices are told by it. */
@@ -102,6 +110,8 @@ export interface Tailnet extends CreateTailnetResponse {
   readonly etag: string;
   /** True: nothing is changed outside for it and its sidecars until `resumeTailnet`. */
   readonly paused: boolean;
+  /** Of `customer-owned`: whether our entries are kept in its policy. Of all others they are anyway. */
+  readonly managePolicy: boolean;
   readonly conditions: readonly Condition[];
   /** The last upgrade of its sidecars that was asked for. */
   readonly upgrade?: UpgradeProgress;
@@ -211,20 +221,6 @@ export interface Sidecar extends AttachSidecarResponse {
   readonly quarantine?: Quarantine;
   readonly conditions: readonly Condition[];
   readonly reason?: StatusReason;
-}
-
-/** Why and since when a sidecar is kept out of its tailnet. */
-export interface Quarantine {
-  readonly since: Date;
-  /** The caller's own words. */
-  readonly reason?: string;
-}
-
-/** What `quarantineSidecar` takes. */
-export interface QuarantineSidecarRequest {
-  readonly sidecarId: string;
-  /** For whoever reads it later: at most 256 characters, no control characters, never a secret. */
-  readonly reason?: string;
 }
 
 /** The specification's status answer; bytes are as the books see them, since the manager first saw each agent. */

@@ -36,10 +36,13 @@ export type NetworkModeWish = 'auto' | NetworkMode;
 /** All values of {@link NetworkModeWish}. */
 export const NETWORK_MODE_WISHES = ['auto', 'kernel', 'userspace'] as const satisfies readonly NetworkModeWish[];
 
-/** Who owns the tailnet: the customer (their OAuth client by reference), or our organization (we create it). */
-export type Tenancy = 'customer-owned' | 'organization';
+/**
+ * Who owns the tailnet: the customer (their OAuth client by reference), or our organization (we create it); `shared`: the platform, with all of its
+ * customers in one, told apart by tags.
+ */
+export type Tenancy = 'customer-owned' | 'organization' | 'shared';
 /** All values of {@link Tenancy}. */
-export const TENANCIES = ['customer-owned', 'organization'] as const satisfies readonly Tenancy[];
+export const TENANCIES = ['customer-owned', 'organization', 'shared'] as const satisfies readonly Tenancy[];
 
 /** Where a tailnet stands. `degraded`: it works, but something of it is not as it was wanted; the reason says what. */
 export type TailnetStatus = 'creating' | 'active' | 'degraded' | 'failed' | 'deleting';

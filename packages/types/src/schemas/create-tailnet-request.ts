@@ -13,6 +13,7 @@ export const createTailnetRequestSchema = z
     tags: z.array(labelValue).max(REQUEST_LIMITS.maxTags).default([]).readonly(),
     tenancy: z.enum(TENANCIES).exactOptional(),
     credential: z.strictObject({ secretName: objectName }).readonly().exactOptional(),
+    managePolicy: z.boolean().exactOptional(),
   })
   .readonly() satisfies z.ZodType<CreateTailnetRequest>;
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import type { QuarantineSidecarRequest, UpdateSidecarRequest, UpdateTailnetRequest, UpgradeSidecarsRequest } from '../core/messages.ts';
+import type { UpdateSidecarRequest, UpdateTailnetRequest, UpgradeSidecarsRequest } from '../core/messages.ts';
 import { ACCESS_POLICIES, NETWORK_MODE_WISHES } from '../core/network.ts';
+import type { QuarantineSidecarRequest } from '../core/quarantine.ts';
 import { boundedId, boundedText, dnsLabel, type Input, labelValue, REQUEST_LIMITS, requestedCidr } from './fields.ts';
 
 const networks = z.array(requestedCidr).max(REQUEST_LIMITS.maxNetworks).readonly();
@@ -19,6 +20,7 @@ export const updateTailnetRequestSchema = z
       .readonly()
       .exactOptional(),
     tags: z.array(labelValue).max(REQUEST_LIMITS.maxTags).readonly().exactOptional(),
+    managePolicy: z.boolean().exactOptional(),
   })
   .readonly() satisfies z.ZodType<UpdateTailnetRequest>;
 

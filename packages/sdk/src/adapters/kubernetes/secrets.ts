@@ -10,14 +10,17 @@ import { clusterError, isAbsent } from './errors.ts';
 interface SecretObject extends ApiObject {
   readonly data?: Readonly<Record<string, string>> | null;
 }
+const QUERY = { fieldManager: FIELD_MANAGER };
 type SecretContent = Parameters<Secrets['put']>[0];
 
 /**
  * Secrets. A name that is taken by a Secret without our label is never taken over: `put` answers `FIELD_CONFLICT`. Values are put as one
- * document (POST, or PUT of the version just seen), not applied: so what is left out is gone, whoever wrote it.
+ * document (POST, or PUT of the version that was seen), not applied: so what is left out is gone, whoever wrote it.
  */
 export class KubernetesSecrets implements Secrets {
   readonly #connection: KubernetesConnection;
+  /** Which version each answer was. */
+  readonly #seen = new WeakMap<ReadonlyMap<string, Secret>, ObjectMeta>();
 
   constructor(connection: KubernetesConnection) {
     this.#connection = connection;
@@ -32,39 +35,48 @@ export class KubernetesSecrets implements Secrets {
       path: pathOf(secret),
       signal,
     });
-    if (answer.ok) return decoded(answer.body.data ?? {});
-    if (isAbsent(answer.problem)) return undefined;
-    throw clusterError(answer.problem, `read ${subjectOf(secret)}`);
+    if (!answer.ok && isAbsent(answer.problem)) return undefined;
+    if (!answer.ok) throw clusterError(answer.problem, `read ${subjectOf(secret)}`);
+    const data = decoded(answer.body.data ?? {});
+    this.#seen.set(data, answer.body.metadata);
+    return data;
   }
 
-  async put(secret: SecretContent, { signal }: CallOptions): Promise<void> {
+  async put(secret: SecretContent, { seen, signal }: Parameters<Secrets['put']>[1]): Promise<void> {
     signal.throwIfAborted();
-    const query = { fieldManager: FIELD_MANAGER };
-    const created = await this.#connection.send({
-      operation: 'secrets.create',
-      kind: 'Secret',
-      method: 'POST',
-      path: collectionOf(secret),
-      query,
-      body: document(secret),
-      signal,
-    });
-    if (created.ok) return;
-    if (created.problem.reason !== 'AlreadyExists') throw clusterError(created.problem, `create ${subjectOf(secret)}`);
-    const present = await this.#metadata(secret, { signal });
-    if (present === undefined) throw new BifrostError({ code: 'CLUSTER_CONFLICT', message: `${subjectOf(secret)} came and went; repeat` });
+    const present = (seen && this.#seen.get(seen)) ?? (await this.#created(secret, { signal }));
+    if (present === undefined) return;
     if (!isOurs(present)) throw foreign(secret);
-    const body = document(secret, present);
     const replaced = await this.#connection.send({
       operation: 'secrets.replace',
       kind: 'Secret',
       method: 'PUT',
       path: pathOf(secret),
-      query,
-      body,
+      query: QUERY,
+      body: document(secret, present),
       signal,
     });
-    if (!replaced.ok) throw clusterError(replaced.problem, `replace ${subjectOf(secret)}`);
+    if (replaced.ok) return;
+    if (isAbsent(replaced.problem)) throw gone(secret);
+    throw clusterError(replaced.problem, `replace ${subjectOf(secret)}`);
+  }
+
+  /** Makes it where there is none; else what there is. */
+  async #created(secret: SecretContent, { signal }: CallOptions): Promise<ObjectMeta | undefined> {
+    const created = await this.#connection.send({
+      operation: 'secrets.create',
+      kind: 'Secret',
+      method: 'POST',
+      path: collectionOf(secret),
+      query: QUERY,
+      body: document(secret),
+      signal,
+    });
+    if (created.ok) return undefined;
+    if (created.problem.reason !== 'AlreadyExists') throw clusterError(created.problem, `create ${subjectOf(secret)}`);
+    const present = await this.#metadata(secret, { signal });
+    if (present === undefined) throw gone(secret);
+    return present;
   }
 
   async remove(secret: SecretReference, { signal }: CallOptions): Promise<void> {
@@ -137,6 +149,9 @@ function document({ namespace, name, labels, data }: SecretContent, present?: Ob
 function decoded(data: Readonly<Record<string, string>>): ReadonlyMap<string, Secret> {
   return new Map(Object.entries(data).map(([key, value]) => [key, new Secret(Buffer.from(value, 'base64').toString('utf8'))]));
 }
+
+const gone = (secret: SecretReference): BifrostError =>
+  new BifrostError({ code: 'CLUSTER_CONFLICT', message: `${subjectOf(secret)} came and went; repeat` });
 
 function foreign(secret: SecretReference): BifrostError {
   return new BifrostError({

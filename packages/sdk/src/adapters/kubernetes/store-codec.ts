@@ -45,7 +45,7 @@ export const TAILNETS: ResourceCodec<TailnetSpec, TailnetState> = {
     const given = read(tailnetSpecSchema, withRanges(spec), NO_TAILNET);
     const tailnetId = given.tailnetId || metadata.uid; // `kubectl apply` need not invent an id
     const named = given.credentialSecretName || (customerSecretName(given.customerId) ?? '');
-    return { ...given, tailnetId, credentialSecretName: given.tenancy === 'organization' ? tailnetSecretName(tailnetId) : named };
+    return { ...given, tailnetId, credentialSecretName: given.tenancy === 'customer-owned' ? named : tailnetSecretName(tailnetId) };
   },
   stateOf: ({ status }) => read(tailnetStateSchema, status ?? {}, { phase: 'creating' }),
 };

@@ -110,6 +110,11 @@ export const sidecarStateSchema = z
           .object({
             keyId: text().describe('Its id.'),
             expiresAtMs: millisecondsSince1970.describe('When it ends by itself, in milliseconds since 1970.'),
+            tags: z
+              .array(text(128))
+              .readonly()
+              .exactOptional()
+              .describe('What joins with it carries beside the tags of all books, or, in a tailnet that customers share, instead of them.'),
           })
           .readonly(),
       )

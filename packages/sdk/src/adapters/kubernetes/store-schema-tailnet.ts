@@ -50,7 +50,7 @@ const upgradeWish = z
 
 /** What was stored before the rule was made can still be changed elsewhere: `abandon` above all. */
 const OWN_CREDENTIAL = [
-  "self.tenancy != 'organization' || !has(self.credentialSecretName)",
+  "self.tenancy == 'customer-owned' || !has(self.credentialSecretName)",
   "has(self.tailnetId) && self.credentialSecretName == 'bifrost-tailnet-' + self.tailnetId",
   "self.credentialSecretName == oldSelf.?credentialSecretName.orValue('')",
 ].join(' || ');
@@ -68,11 +68,17 @@ export const tailnetSpecSchema = z
       .default('customer-owned')
       .meta(fixed('tenancy'))
       .describe(
-        "Who owns the tailnet at the control plane: the customer, or our organization (then it is created). In a manifest this default holds, whatever the manager's option says for calls.",
+        "Who owns the tailnet at the control plane: the customer, or our organization (then it is created), or the platform with many customers in one (shared). In a manifest this default holds, whatever the manager's option says for calls.",
       ),
     credentialSecretName: filledInByUs(within(OBJECT_NAME, 253)).describe(
-      "Secret in the manager's namespace with client_id and client_secret of the customer's OAuth client. Left out: bifrost-customer-CUSTOMERID, where the id allows. Not for tenancy organization.",
+      "Secret in the manager's namespace with client_id and client_secret of the customer's OAuth client. Left out: bifrost-customer-CUSTOMERID, where the id allows. For tenancy customer-owned only.",
     ),
+    managePolicy: z
+      .boolean()
+      .exactOptional()
+      .describe(
+        "True: our entries are kept in the policy of a customer's own tailnet, whose client then needs the scope policy_file. For tenancy customer-owned only.",
+      ),
     paused: z.boolean().exactOptional().describe('True: nothing is changed outside for this tailnet and its sidecars.'),
     abandon: z
       .boolean()
@@ -95,8 +101,13 @@ export const tailnetSpecSchema = z
       {
         rule: OWN_CREDENTIAL,
         optionalOldSelf: true,
-        message: 'a tailnet in our organization gets its own credential: leave credentialSecretName out',
+        message: 'only a tailnet of the customer has a credential of its own: leave credentialSecretName out',
         fieldPath: '.credentialSecretName',
+      },
+      {
+        rule: "self.tenancy == 'customer-owned' || !has(self.managePolicy)",
+        message: 'the policy of such a tailnet is kept anyway: leave managePolicy out',
+        fieldPath: '.managePolicy',
       },
     ),
   )
@@ -122,8 +133,9 @@ export const tailnetStateSchema = z
     phase: z.enum(TAILNET_STATUSES).default('creating').describe('Where it stands, in one word.'),
     controlId: text().exactOptional().describe("The control plane's own id of the tailnet."),
     dnsName: text().exactOptional().describe('The MagicDNS suffix of its machines.'),
-    policyWritten: z.boolean().exactOptional().describe('True once the policy of a tailnet that we made is written.'),
+    policyWritten: z.boolean().exactOptional().describe('True once our entries are in the policy.'),
     policyHash: text(128).exactOptional().describe('SHA-256 of our sections of the policy, as written last.'),
+    policyReason: reason.exactOptional().describe("Why the policy of the customer's own tailnet is not kept, although it was asked for."),
     policyPending: text(128).exactOptional().describe('Of an earlier version; not written any more.'),
     enforced: z
       .object({

@@ -1,4 +1,5 @@
 import { BifrostError, type ErrorCode, type Secret } from '@bifrost/types/core';
+import type { Relay } from '../../domain/policy/relays.ts';
 import type {
   ControlCredential,
   ControlKey,
@@ -57,6 +58,10 @@ export class MemoryControlPlane implements ControlPlane {
     options: CallOptions,
   ): Promise<ControlTailnet & { readonly dnsName: string; readonly credential: ControlCredential }> {
     return this.#enter(options, () => this.control.createTailnet(this.control.signIn(this.#organizationClient()), displayName));
+  }
+
+  relays(options: CallOptions): Promise<readonly Relay[]> {
+    return this.#enter(options, () => this.control.relays);
   }
 
   tailnet(access: TailnetAccess): TailnetControl {
@@ -201,6 +206,6 @@ class MemoryTailnet implements TailnetControl {
 
 const toKey = ({ keyId, description, tags, expiresAtMs, valid }: SimulatedKey): ControlKey => ({ keyId, description, tags, expiresAtMs, valid });
 
-function toDevice({ tailnetId: _tailnet, keyId: _key, lastSeenAtMs: _seen, ...device }: SimulatedDevice): Device {
-  return device;
+function toDevice({ tailnetId: _tailnet, keyId: _key, lastSeenAtMs, ...device }: SimulatedDevice): Device {
+  return lastSeenAtMs === undefined ? device : { ...device, lastSeenAtMs };
 }

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { BifrostError, Secret } from '@bifrost/types/core';
+import type { DeviceConnectivity } from '../../domain/policy/firewall-check.ts';
+import type { Relay } from '../../domain/policy/relays.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { ControlCredential, ControlTailnet } from '../../ports/control-plane.ts';
 import { badRequest } from './simulated-policy.ts';
@@ -20,7 +22,15 @@ export interface SimulatedControlOptions {
   readonly tailnetLimit?: number;
   /** Milliseconds after which an ephemeral device that is away is forgotten. @default 1800000 */
   readonly ephemeralGraceMs?: number;
+  /** What the control plane gives to all tailnets. @default two regions, of three relays */
+  readonly relays?: readonly Relay[];
 }
+
+const RELAYS: readonly Relay[] = [
+  { region: 'one', regionName: 'Region One', host: 'derp1a.example', addresses: ['192.0.2.11', '2001:db8::11'], port: 443, stunPort: 3478 },
+  { region: 'one', regionName: 'Region One', host: 'stun1b.example', addresses: ['192.0.2.12'], port: undefined, stunPort: 3479 },
+  { region: 'two', regionName: 'Region Two', host: 'derp2a.example', addresses: [], port: 8443, stunPort: undefined },
+];
 
 /** What a signed-in client may do: in the organization (no `controlId`), or in one tailnet. */
 export interface SimulatedGrant {
@@ -54,6 +64,8 @@ const CUSTOMER_SCOPES = ['auth_keys', 'devices:core', 'devices:routes', 'policy_
 export class SimulatedControl {
   /** The organization's own OAuth client. */
   readonly organization: ControlCredential;
+  /** See {@link SimulatedControlOptions}. */
+  readonly relays: readonly Relay[];
   readonly #tailnetLimit: number;
   readonly #around: SimulatedSurroundings;
   readonly #tailnets = new Map<string, SimulatedTailnet>();
@@ -64,6 +76,7 @@ export class SimulatedControl {
 
   constructor(options: SimulatedControlOptions = {}) {
     const clock = options.clock ?? { nowMs: () => Date.now() };
+    this.relays = options.relays ?? RELAYS;
     this.#tailnetLimit = options.tailnetLimit ?? 10;
     this.#around = {
       nowMs: () => clock.nowMs(),
@@ -152,6 +165,11 @@ export class SimulatedControl {
     return this.#tailnetOf(deviceId).changeDevice(deviceId, { connected });
   }
 
+  /** What the machine has found out about its own way to the Internet. @throws {BifrostError} `CONTROL_NOT_FOUND` */
+  setConnectivity(deviceId: string, connectivity: DeviceConnectivity): SimulatedDevice {
+    return this.#tailnetOf(deviceId).changeDevice(deviceId, { connectivity });
+  }
+
   /** The machine logs out. Absent is success. */
   leave(deviceId: string): void {
     for (const tailnet of this.#tailnets.values()) tailnet.deleteDevice(deviceId);
@@ -189,6 +207,11 @@ export class SimulatedControl {
     const tailnet = this.#tailnets.get(init.controlId);
     if (tailnet === undefined) throw new BifrostError({ code: 'CONTROL_NOT_FOUND', message: 'no such tailnet' });
     return tailnet.addDevice({ ...init, enabledRoutes: init.enabledRoutes ?? init.advertiseRoutes ?? [] });
+  }
+
+  /** Gives the clients of a tailnet other scopes, as if new ones had been made in their place. */
+  changeScopes(controlId: string, scopes: readonly string[]): void {
+    for (const client of this.#clients.values()) if (client.controlId === controlId) this.#clients.set(client.clientId, { ...client, scopes });
   }
 
   /** Takes a client's rights away: its tokens die and it cannot sign in. */

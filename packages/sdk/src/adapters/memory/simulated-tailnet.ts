@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { BifrostError, Secret } from '@bifrost/types/core';
 import ipaddr from 'ipaddr.js';
+import type { DeviceConnectivity } from '../../domain/policy/firewall-check.ts';
 import type { ControlKey, Device, KeyRequest } from '../../ports/control-plane.ts';
 import { autoApproved, badRequest, DEFAULT_POLICY, mayUseTag, parsePolicy, type SimulatedPolicy } from './simulated-policy.ts';
 
@@ -166,7 +167,7 @@ export class SimulatedTailnet {
   /** Changes a device. @throws {BifrostError} `CONTROL_NOT_FOUND` */
   changeDevice(
     deviceId: string,
-    change: { connected?: boolean; enabledRoutes?: readonly string[]; advertisedRoutes?: readonly string[] },
+    change: { connected?: boolean; enabledRoutes?: readonly string[]; advertisedRoutes?: readonly string[]; connectivity?: DeviceConnectivity },
   ): SimulatedDevice {
     const record = this.#devices.get(deviceId);
     if (!record) throw new BifrostError({ code: 'CONTROL_NOT_FOUND', message: 'no such device' });

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { BifrostError, type ErrorCode } from '@bifrost/types/core';
 import type { SidecarSpec, SidecarState, Stored, TailnetSpec, TailnetState } from '../../domain/model.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -74,6 +75,7 @@ class MemoryCollection<Spec, State> implements Collection<Spec, State> {
   async replaceSpec(current: Stored<Spec, State>, spec: Spec, options: CallOptions): Promise<Stored<Spec, State>> {
     this.#faults.enter(options);
     const kept = this.#expect(current);
+    if (isDeepStrictEqual(kept.spec, spec)) return kept;
     return this.#write({ ...kept, spec, generation: kept.generation + 1 });
   }
 

@@ -1,9 +1,11 @@
 import { BifrostError, Secret } from '@bifrost/types/core';
 import { z } from 'zod';
+import type { Relay } from '../../domain/policy/relays.ts';
 import type { ControlCredential, ControlPlane, ControlTailnet, TailnetAccess, TailnetControl } from '../../ports/control-plane.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { readJson } from './answers.ts';
 import { type ResolvedTailscaleOptions, resolveOptions, type TailscaleOptions } from './options.ts';
+import { RelayMap } from './relays.ts';
 import { ExistingTailnetAnswer, NewTailnetAnswer, TailnetsAnswer } from './schemas.ts';
 import { type ApiSession, Sessions } from './session.ts';
 import { TailscaleTailnet } from './tailnet-control.ts';
@@ -34,11 +36,13 @@ class TailscaleControlPlane implements ControlPlane {
   readonly #options: ResolvedTailscaleOptions;
   readonly #transport: ApiTransport;
   readonly #sessions: Sessions;
+  readonly #relays: RelayMap;
 
   constructor(options: ResolvedTailscaleOptions) {
     this.#options = options;
     this.#transport = new ApiTransport(options);
     this.#sessions = new Sessions(this.#transport, options);
+    this.#relays = new RelayMap(this.#transport, options.clock);
   }
 
   async listTailnets(options: CallOptions): Promise<readonly ControlTailnet[]> {
@@ -71,6 +75,10 @@ class TailscaleControlPlane implements ControlPlane {
       dnsName,
       credential: { clientId: oauthClient.id, clientSecret: new Secret(oauthClient.secret) },
     };
+  }
+
+  relays(options: CallOptions): Promise<readonly Relay[]> {
+    return this.#relays.read(options);
   }
 
   tailnet(access: TailnetAccess): TailnetControl {

@@ -16,6 +16,7 @@ export const TAILSCALE_OPERATIONS = {
   'routes.approve': 'write',
   'policy.read': 'read',
   'policy.write': 'write',
+  'relays.read': 'read',
 } as const satisfies Readonly<Record<string, 'read' | 'write'>>;
 
 /** Name of one request of the Tailscale adapter, such as `keys.create`. */

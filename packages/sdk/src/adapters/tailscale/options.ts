@@ -9,6 +9,8 @@ export interface TailscaleOptions {
   readonly clock: Clock;
   /** Where API v2 is, without `/api/v2`. @default 'https://api.tailscale.com' */
   readonly baseUrl?: string;
+  /** Control server of the Tailscale clients, which publishes its relays. Default: Tailscale's own, or `baseUrl` where that is given. */
+  readonly loginServer?: string;
   /** The organization's OAuth client. Without it no tailnet can be created or listed, and each tailnet needs its own client. */
   readonly organization?: ControlCredential;
   /** Milliseconds that one HTTP exchange may take, from connecting to the last byte. @default 10000 */
@@ -21,8 +23,11 @@ export interface TailscaleOptions {
   readonly userAgent?: string;
 }
 
+const TAILSCALE_LOGIN = 'https://controlplane.tailscale.com';
+const url = z.url({ protocol: /^https?$/ });
 const Values = z.object({
-  baseUrl: z.url({ protocol: /^https?$/ }).default('https://api.tailscale.com'),
+  baseUrl: url.default('https://api.tailscale.com'),
+  loginServer: url.optional(),
   timeoutMs: z.int().min(1).max(600_000).default(10_000),
   maxConcurrent: z.int().min(1).max(64).default(4),
   tailnetLimit: z.int().min(1).default(10),
@@ -36,6 +41,12 @@ const Values = z.object({
 export interface ResolvedTailscaleOptions extends z.infer<typeof Values> {
   readonly clock: Clock;
   readonly organization: ControlCredential | undefined;
+  readonly loginServer: string;
+}
+
+function isPlain(text: string): boolean {
+  const { username, password, search, hash } = new URL(text);
+  return username === '' && password === '' && search === '' && hash === '';
 }
 
 /** @throws {BifrostError} `INVALID_OPTIONS` with a path for each wrong field */
@@ -43,11 +54,10 @@ export function resolveOptions(options: TailscaleOptions): ResolvedTailscaleOpti
   const parsed = Values.safeParse(options);
   const issues: Issue[] = (parsed.error?.issues ?? []).map(({ path, code }) => ({ path: path.join('.'), message: code }));
   if (parsed.success) {
-    const { username, password, search, hash } = new URL(parsed.data.baseUrl);
-    if (username === '' && password === '' && search === '' && hash === '') {
-      return Object.freeze({ ...parsed.data, clock: options.clock, organization: options.organization });
-    }
-    issues.push({ path: 'baseUrl', message: 'must be scheme, host and path only' });
+    const { baseUrl, loginServer = options.baseUrl === undefined ? TAILSCALE_LOGIN : baseUrl } = parsed.data;
+    if (!isPlain(baseUrl)) issues.push({ path: 'baseUrl', message: 'must be scheme, host and path only' });
+    else if (!isPlain(loginServer)) issues.push({ path: 'loginServer', message: 'must be scheme, host and path only' });
+    else return Object.freeze({ ...parsed.data, loginServer, clock: options.clock, organization: options.organization });
   }
   throw new BifrostError({ code: 'INVALID_OPTIONS', message: 'correct the options of the tailscale control plane', issues });
 }

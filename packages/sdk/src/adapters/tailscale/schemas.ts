@@ -34,6 +34,18 @@ export type KeyAnswer = z.infer<typeof KeyAnswer>;
 export const NewKeyAnswer = KeyAnswer.extend({ key: z.string().min(1) });
 export const KeysAnswer = z.object({ keys: list(KeyAnswer) });
 
+const told = z
+  .boolean()
+  .nullish()
+  .transform((value) => value ?? undefined);
+/** `latency` is by a region's name; of STUN answers alone. */
+const Connectivity = z.object({
+  mappingVariesByDestIP: told,
+  latency: z.record(z.string(), z.object({ latencyMs: z.number().nonnegative(), preferred: z.boolean().nullish() })).nullish(),
+  clientSupports: z.object({ udp: told, ipv6: told }).nullish(),
+});
+export type ConnectivityAnswer = z.infer<typeof Connectivity>;
+
 export const DeviceAnswer = z.object({
   nodeId: z.string().min(1),
   name: z.string(),
@@ -47,10 +59,30 @@ export const DeviceAnswer = z.object({
   created: time,
   advertisedRoutes: optionalList,
   enabledRoutes: optionalList,
+  clientConnectivity: Connectivity.nullish(),
 });
 export type DeviceAnswer = z.infer<typeof DeviceAnswer>;
 export const DevicesAnswer = z.object({ devices: list(DeviceAnswer) });
 export const RoutesAnswer = z.object({ enabledRoutes: list(z.string()) });
+
+const port = z.int().max(65_535).nullish();
+const RelaysNode = z.object({
+  HostName: z.string().regex(/^[\w.:-]{1,253}$/),
+  IPv4: z.string().nullish(),
+  IPv6: z.string().nullish(),
+  STUNPort: port,
+  STUNOnly: z.boolean().nullish(),
+  DERPPort: port,
+});
+const RelaysRegion = z.object({ RegionCode: z.string().min(1).max(100), RegionName: z.string().max(200), Nodes: list(RelaysNode) });
+export type RelaysRegion = z.infer<typeof RelaysRegion>;
+/** `tailcfg.DERPMap`: regions by their number. */
+export const RelaysAnswer = z.object({
+  Regions: z
+    .record(z.string(), RelaysRegion)
+    .transform((regions) => Object.values(regions))
+    .refine((regions) => regions.length <= 1_000 && regions.every(({ Nodes }) => Nodes.length <= 100)),
+});
 
 export const TailnetAnswer = z.object({ id: z.string().min(1), displayName: z.string() });
 export const TailnetsAnswer = z.object({ tailnets: list(TailnetAnswer), cursor: z.string().nullish() });

@@ -1,10 +1,11 @@
 import { BifrostError, Secret } from '@bifrost/types/core';
 import { UNTOLD_CONTROL_ID } from '../../domain/names.ts';
+import type { DeviceConnectivity } from '../../domain/policy/firewall-check.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { ControlKey, Device, KeyRequest, TailnetControl } from '../../ports/control-plane.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { expectNothing, expectPolicy, readJson, readPolicyText } from './answers.ts';
-import { type DeviceAnswer, DevicesAnswer, type KeyAnswer, KeysAnswer, NewKeyAnswer, RoutesAnswer } from './schemas.ts';
+import { type ConnectivityAnswer, type DeviceAnswer, DevicesAnswer, type KeyAnswer, KeysAnswer, NewKeyAnswer, RoutesAnswer } from './schemas.ts';
 import type { ApiSession } from './session.ts';
 import type { ApiAnswer, ApiRequest } from './transport.ts';
 
@@ -199,6 +200,8 @@ async function absentIsSuccess(removal: Promise<void>): Promise<void> {
 }
 
 function toDevice(device: DeviceAnswer): Device {
+  const connected = device.connectedToControl ?? !device.lastSeen;
+  const lastSeenAtMs = Date.parse(device.lastSeen ?? '');
   return {
     deviceId: device.nodeId,
     hostname: device.hostname,
@@ -206,9 +209,18 @@ function toDevice(device: DeviceAnswer): Device {
     addresses: device.addresses,
     tags: device.tags,
     ephemeral: device.isEphemeral ?? false,
-    connected: device.connectedToControl ?? !device.lastSeen,
+    connected,
+    ...(connected || !(lastSeenAtMs > 0) ? {} : { lastSeenAtMs }),
     createdAtMs: device.created ?? 0,
     advertisedRoutes: device.advertisedRoutes,
     enabledRoutes: device.enabledRoutes,
+    ...(device.clientConnectivity ? { connectivity: toConnectivity(device.clientConnectivity) } : {}),
   };
 }
+
+const toConnectivity = ({ latency, clientSupports, mappingVariesByDestIP }: ConnectivityAnswer): DeviceConnectivity => ({
+  regions: Object.entries(latency ?? {}).map(([name, { latencyMs, preferred }]) => ({ name, latencyMs, isHome: preferred === true })),
+  udp: clientSupports?.udp,
+  ipv6: clientSupports?.ipv6,
+  mappingVaries: mappingVariesByDestIP,
+});

@@ -14,7 +14,9 @@ export interface ApiRequest {
   /** The OAuth scope that it needs. */
   readonly scope: string;
   readonly method: 'GET' | 'POST' | 'DELETE';
-  /** After `/api/v2`, with its query. */
+  /** @default 'api' */
+  readonly server?: 'api' | 'login';
+  /** After `/api/v2`, or after the login server's own, with its query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
@@ -30,15 +32,12 @@ export interface ApiAnswer {
 export class ApiTransport implements AsyncDisposable {
   readonly #options: ResolvedTailscaleOptions;
   readonly #agent: Agent;
-  readonly #origin: string;
-  readonly #prefix: string;
+  readonly #servers: Readonly<Record<'api' | 'login', { readonly origin: string; readonly prefix: string }>>;
   #closing: Promise<void> | undefined;
 
   constructor(options: ResolvedTailscaleOptions) {
     this.#options = options;
-    const { origin, pathname } = new URL(options.baseUrl);
-    this.#origin = origin;
-    this.#prefix = `${pathname.replace(/\/+$/, '')}/api/v2`;
+    this.#servers = { api: serverOf(options.baseUrl, '/api/v2'), login: serverOf(options.loginServer, '') };
     // The deadline below covers connecting, headers and body together.
     this.#agent = new Agent({ connections: 64, headersTimeout: 0, bodyTimeout: 0, maxResponseSize: MAX_BODY_BYTES, connect: { timeout: 0 } });
   }
@@ -68,9 +67,10 @@ export class ApiTransport implements AsyncDisposable {
   }
 
   async #exchange(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
+    const { origin, prefix } = this.#servers[request.server ?? 'api'];
     const answer = await this.#agent.request({
-      origin: this.#origin,
-      path: this.#prefix + request.path,
+      origin,
+      path: prefix + request.path,
       method: request.method,
       headers: { accept: 'application/json', 'user-agent': `${this.#options.userAgent} (${request.operation})`, ...request.headers },
       body: request.body ?? null,
@@ -89,6 +89,11 @@ export class ApiTransport implements AsyncDisposable {
     this.#closing ??= this.#agent.close();
     return this.#closing;
   }
+}
+
+function serverOf(url: string, path: string): { readonly origin: string; readonly prefix: string } {
+  const { origin, pathname } = new URL(url);
+  return { origin, prefix: pathname.replace(/\/+$/, '') + path };
 }
 
 function codeOf(error: unknown): string {

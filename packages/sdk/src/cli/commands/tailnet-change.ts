@@ -17,6 +17,7 @@ export interface UpdateOptions {
   readonly policy?: string;
   readonly logging?: boolean;
   readonly tag?: readonly string[];
+  readonly managePolicy?: boolean;
   readonly clear?: readonly string[];
   readonly allowRollout?: boolean;
   readonly confirm?: boolean;
@@ -27,7 +28,7 @@ export interface UpdateOptions {
 const CLEARED: Readonly<Record<string, string>> = { allow: 'config.allowed_networks', block: 'config.blocked_networks', tag: 'tags' };
 
 export async function updateTailnet(session: Session, [tailnetName = '']: readonly string[], options: UpdateOptions): Promise<ExitCode | undefined> {
-  const { allow, block, policy, logging, tag, clear = [], allowRollout = false, confirm = false, etag = '' } = options;
+  const { allow, block, policy, logging, tag, managePolicy, clear = [], allowRollout = false, confirm = false, etag = '' } = options;
   const members = {
     allowedNetworks: allow && [...allow],
     blockedNetworks: block && [...block],
@@ -40,11 +41,12 @@ export async function updateTailnet(session: Session, [tailnetName = '']: readon
     members as Partial<{ allowedNetworks: string[]; blockedNetworks: string[]; accessPolicy: number; enableLogging: boolean }>,
     {
       cleared,
-      top: tag === undefined ? [] : ['tags'],
+      top: [...(tag === undefined ? [] : ['tags']), ...(managePolicy === undefined ? [] : ['manage_policy'])],
     },
   );
-  if (paths.length === 0) throw usage('Say what to change: --allow, --block, --policy, --logging, --tag, --clear.');
-  const change = { tailnetName, config, tags: [...(tag ?? [])], updateMask: { paths: [...paths] } };
+  if (paths.length === 0) throw usage('Say what to change: --allow, --block, --policy, --logging, --tag, --manage-policy, --clear.');
+  const more = managePolicy === undefined ? {} : { managePolicy };
+  const change = { tailnetName, config, tags: [...(tag ?? [])], ...more, updateMask: { paths: [...paths] } };
   if (options.dryRun === true) {
     await showPlan(session, NetworkManager.method.planUpdateTailnet, change);
     return undefined;

@@ -17,6 +17,7 @@ export interface CreateOptions {
   readonly tag?: readonly string[];
   readonly tenancy?: string;
   readonly credentialSecret?: string;
+  readonly managePolicy?: boolean;
   readonly wait?: boolean;
   readonly timeout: string;
   readonly dryRun?: boolean;
@@ -38,6 +39,7 @@ export async function createTailnet(session: Session, [tailnetName = '']: readon
     tags: [...tag],
     tenancy: numberOf(Tailnet_TenancySchema, options.tenancy),
     ...(credentialSecret === undefined ? {} : { credential: { secretName: credentialSecret } }),
+    ...(options.managePolicy === undefined ? {} : { managePolicy: options.managePolicy }),
   });
   if (options.wait !== true) {
     session.show.answer(wireOf(method.output, created), () => [
@@ -73,14 +75,14 @@ export async function tailnetOf(session: Session, tailnetName: string): Promise<
 }
 
 async function dryRun(session: Session, tailnetName: string, options: CreateOptions): Promise<ExitCode> {
-  const { customer: customerId, allow, block, policy, logging, tag, tenancy, credentialSecret } = options;
+  const { customer: customerId, allow, block, policy, logging, tag, tenancy, credentialSecret, managePolicy } = options;
   const wanted = parseOrThrow(
     createTailnetRequestSchema,
     {
       customerId,
       tailnetName,
       config: { allowedNetworks: allow, ...only({ blockedNetworks: block, accessPolicy: policy, enableLogging: logging }) },
-      ...only({ tags: tag, tenancy, credential: credentialSecret && { secretName: credentialSecret } }),
+      ...only({ tags: tag, tenancy, managePolicy, credential: credentialSecret && { secretName: credentialSecret } }),
     },
     'INVALID_ARGUMENT',
   );
@@ -100,6 +102,7 @@ async function dryRun(session: Session, tailnetName: string, options: CreateOpti
     wordOf(AccessPolicySchema, config?.accessPolicy ?? 0) === wanted.config.accessPolicy &&
     config?.enableLogging === wanted.config.enableLogging &&
     sameList(present.tags, wanted.tags) &&
+    present.managePolicy === (wanted.managePolicy ?? false) &&
     (wanted.tenancy === undefined || wordOf(Tailnet_TenancySchema, present.tenancy) === wanted.tenancy);
   if (!isSame)
     throw wouldBeRefused(

@@ -14,15 +14,21 @@ const SKEW_MS = 30_000;
 
 const messageOf = (error: unknown): string => (BifrostError.is(error) ? error.message : String(error));
 
+/** Where a tailnet's client is. */
+const secretNameOf = ({ spec }: StoredTailnet, { environment }: Installed): string =>
+  spec.tenancy === 'shared' ? (environment['BIFROST_SHARED_SECRET'] ?? 'BIFROST_SHARED_SECRET is not set') : spec.credentialSecretName;
+
 /** The Secret that a tailnet's client lies in. */
-async function credentials({ cluster, store, place }: Installed, { signal }: Session): Promise<Seen> {
+async function credentials(installed: Installed, { signal }: Session): Promise<Seen> {
+  const { cluster, store, place } = installed;
   const tailnets = await store.tailnets.list({ signal });
   const lacking: string[] = [];
-  for (const { key, spec, state } of tailnets) {
+  for (const tailnet of tailnets) {
+    const { key, spec, state } = tailnet;
     if (spec.tenancy === 'organization' && state.controlId === undefined) continue; // it is about to be made
-    const data = await cluster.secrets.get({ namespace: place.namespace, name: spec.credentialSecretName }, { signal });
-    if (data?.get('client_id') === undefined || data.get('client_secret') === undefined)
-      lacking.push(`${key}: Secret ${place.namespace}/${spec.credentialSecretName}`);
+    const name = secretNameOf(tailnet, installed);
+    const data = await cluster.secrets.get({ namespace: place.namespace, name }, { signal });
+    if (data?.get('client_id') === undefined || data.get('client_secret') === undefined) lacking.push(`${key}: Secret ${place.namespace}/${name}`);
   }
   if (lacking.length > 0)
     return fail(few(lacking), 'put client_id and client_secret into these Secrets; docs/runbooks/CONTROL_CREDENTIALS_INVALID.md');
@@ -30,9 +36,10 @@ async function credentials({ cluster, store, place }: Installed, { signal }: Ses
 }
 
 /** What a client may read tells which scopes it has; whether it may write is known only by writing. */
-async function lookInto({ cluster, controlPlane, place }: Installed, tailnet: StoredTailnet, { signal }: Session): Promise<readonly string[]> {
+async function lookInto(installed: Installed, tailnet: StoredTailnet, { signal }: Session): Promise<readonly string[]> {
+  const { cluster, controlPlane, place } = installed;
   const { spec, state, key } = tailnet;
-  const data = await cluster.secrets.get({ namespace: place.namespace, name: spec.credentialSecretName }, { signal });
+  const data = await cluster.secrets.get({ namespace: place.namespace, name: secretNameOf(tailnet, installed) }, { signal });
   const [clientId, clientSecret] = [data?.get('client_id'), data?.get('client_secret')];
   const credential = clientId === undefined || clientSecret === undefined ? undefined : { clientId: clientId.reveal(), clientSecret };
   const { controlId } = state;
@@ -41,7 +48,7 @@ async function lookInto({ cluster, controlPlane, place }: Installed, tailnet: St
   const tries = [
     control.listDevices({ signal }),
     control.listKeys({ signal }),
-    ...(spec.tenancy === 'organization' ? [control.readPolicy({ signal })] : []),
+    ...(spec.tenancy !== 'customer-owned' || spec.managePolicy === true ? [control.readPolicy({ signal })] : []),
   ];
   const results = await Promise.allSettled<unknown>(tries);
   return [...new Set(results.flatMap((result) => (result.status === 'rejected' ? [`${key}: ${messageOf(result.reason)}`] : [])))];

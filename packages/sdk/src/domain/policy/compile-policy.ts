@@ -3,7 +3,7 @@ import { type Reach, reachOf } from './reach.ts';
 
 /** One customer's place in a tailnet, as it is wanted. */
 export interface PolicyMember {
-  /** Tags that the devices of the customer's books carry, and nobody else's. */
+  /** Tags of which a device of the customer's books carries one at least, and nobody else's any. Tests ask for the first. */
   readonly sourceTags: readonly string[];
   /** Of the customer's routers. */
   readonly routerTag: string;
@@ -73,6 +73,8 @@ export interface PolicySections {
 type ReachingMember = PolicyMember & { readonly reach: Reach };
 
 const ANY_PORT = ['*'] as const;
+/** Of both families. */
+const PINGS = ['icmp:*'] as const;
 /** A port that tests ask for: what we grant is granted on all of them. */
 const TESTED_PORT = 443;
 /** Of each member and each kind: a server runs all of them with every upload. */
@@ -92,16 +94,19 @@ const byText = <Value>(values: readonly Value[]): readonly Value[] =>
 export function compilePolicy(input: PolicyInput): PolicySections {
   const { members, shared, ownerTags = [], nodeAttributes = [] } = input;
   const tags = sorted(members.flatMap(({ sourceTags, routerTag, books }) => [...sourceTags, routerTag, ...books.map(({ tag }) => tag)]));
+  const ownersOf = (tag: string): readonly string[] => (ownerTags.includes(tag) ? [] : sorted(ownerTags));
   const attributes = sorted(nodeAttributes);
   const hasOthers = shared && members.length > 1;
   const reaching = members.map((member) => ({ ...member, reach: reachOf(member.config) }));
   return {
-    tagOwners: Object.fromEntries(tags.map((tag) => [tag, sorted(ownerTags)])),
+    tagOwners: Object.fromEntries(sorted([...tags, ...ownerTags]).map((tag) => [tag, ownersOf(tag)])),
     autoApprovers: { routes: approvers(members) },
     grants: byText(reaching.flatMap((member) => grantsOf(member, input))),
     ssh: byText(members.flatMap(sshOf)),
     nodeAttrs: attributes.length === 0 ? [] : byText(members.map(({ sourceTags }) => ({ target: sorted(sourceTags), attr: attributes }))),
-    tests: byText(reaching.flatMap((member, index) => testsOf(member, hasOthers ? members[(index + 1) % members.length] : undefined))),
+    tests: byText(
+      reaching.flatMap((member, index) => testsOf(member, { shared, neighbour: hasOthers ? members[(index + 1) % members.length] : undefined })),
+    ),
   };
 }
 
@@ -121,6 +126,8 @@ function grantsOf({ sourceTags, routerTag, books, reach: { networks, devices } }
   const shells = books.filter(({ enableSsh }) => enableSsh).map(({ tag }) => tag);
   return [
     ...(networks.length === 0 ? [] : [{ src, dst: sorted(networks), ip: ANY_PORT, ...(shared ? { via: [routerTag] } : {}) }]),
+    // A way by a router is taken only where the router itself can be reached.
+    ...(shared && networks.length > 0 && !devices ? [{ src, dst: [routerTag], ip: PINGS }] : []),
     ...(devices ? [{ src: own, dst: own, ip: ANY_PORT }] : []),
     ...offering.map(({ tag, advertiseRoutes }) => ({ src: [routerTag], dst: sorted(advertiseRoutes), ip: ANY_PORT, via: [tag] })),
     ...(shells.length === 0 ? [] : [{ src: [routerTag], dst: sorted(shells), ip: ['tcp:22'] }]),
@@ -141,11 +148,19 @@ function targetOf(network: string): string {
   return `${address.includes(':') ? `[${address}]` : address}:${TESTED_PORT}`;
 }
 
-/** The server itself refuses a policy under which a granted network is not reached, or a blocked one, or a neighbour, is. */
-function testsOf({ sourceTags, config, reach }: ReachingMember, neighbour: PolicyMember | undefined): readonly PolicyTest[] {
-  const [src] = sorted(sourceTags);
+interface Beside {
+  readonly shared: boolean;
+  readonly neighbour: PolicyMember | undefined;
+}
+
+/**
+ * The server itself refuses a policy under which a granted network is not reached, or a blocked one, or a neighbour, is. What is granted by way of routers
+ * is not tested: whether a server counts such ways is not known.
+ */
+function testsOf({ sourceTags, config, reach }: ReachingMember, { shared, neighbour }: Beside): readonly PolicyTest[] {
+  const [src] = sourceTags;
   if (src === undefined) return [];
-  const accept = sorted(reach.networks.slice(0, MAX_TESTED).map(targetOf));
+  const accept = shared ? [] : sorted(reach.networks.slice(0, MAX_TESTED).map(targetOf));
   const others = neighbour === undefined ? [] : [...neighbour.sourceTags, neighbour.routerTag];
   const deny = sorted([...config.blockedNetworks.slice(0, MAX_TESTED).map(targetOf), ...others.map((tag) => `${tag}:${TESTED_PORT}`)]);
   if (accept.length === 0 && deny.length === 0) return [];

@@ -1,35 +1,15 @@
-/** A relay of the control plane (DERP), as its map names it. */
-export interface Relay {
-  readonly region: string;
-  readonly host: string;
-  readonly addresses: readonly string[];
-  /** TCP. */
-  readonly port: number;
-  /** UDP; undefined where it answers no STUN. */
-  readonly stunPort: number | undefined;
-}
-
-/** What a customer's firewall must let through for their routers. Replies to it are meant too. */
-export interface FirewallRequirement {
-  readonly purpose: 'control' | 'relay' | 'stun' | 'direct';
-  readonly direction: 'outbound' | 'inbound';
-  readonly protocol: 'tcp' | 'udp';
-  /** One port, or `any`. */
-  readonly destinationPort: string;
-  readonly sourcePort: string;
-  /** A host, an address, or `any`. */
-  readonly destination: string;
-  /** `required`: nothing works without it. `recommended`: without it packets take relays, slower and with less throughput. */
-  readonly need: 'required' | 'recommended';
-  readonly why: string;
-}
+import type { FirewallRequirement } from '@bifrost/types/core';
+import type { Relay } from './relays.ts';
 
 /** The port that Tailscale's clients bind for direct links, where it is free. */
 const WIREGUARD_PORT = '41641';
 const ANY = 'any';
 
+/** Control server of the Tailscale clients, where no other is set. */
+export const TAILSCALE_LOGIN_SERVER = 'https://controlplane.tailscale.com';
+
 interface FirewallInput {
-  /** Of the Tailscale clients: `https://controlplane.tailscale.com`. */
+  /** Of the Tailscale clients. */
   readonly loginServer: string;
   readonly relays: readonly Relay[];
 }
@@ -43,27 +23,20 @@ function control(loginServer: string): FirewallRequirement {
   };
 }
 
-function ofRelay({ region, host, addresses, port, stunPort }: Relay): readonly FirewallRequirement[] {
+const outbound = { direction: 'outbound', sourcePort: ANY } as const;
+
+function ofRelay({ region, regionName, host, addresses, port, stunPort }: Relay): readonly FirewallRequirement[] {
+  const relayed = (destination: string, destinationPort: number): FirewallRequirement => ({
+    ...{ ...outbound, purpose: 'relay', protocol: 'tcp', destination, destinationPort: String(destinationPort) },
+    ...{ region: regionName, need: 'required', why: `relay ${region}: how peers find each other, and the way while there is no direct one` },
+  });
+  const stun = (destination: string, destinationPort: number): FirewallRequirement => ({
+    ...{ ...outbound, purpose: 'stun', protocol: 'udp', destination, destinationPort: String(destinationPort) },
+    ...{ region: regionName, need: 'recommended', why: `relay ${region}: tells a router its outside address, for direct links` },
+  });
   return [host, ...addresses].flatMap((destination) => [
-    {
-      ...({ purpose: 'relay', direction: 'outbound', protocol: 'tcp', destination, destinationPort: String(port), sourcePort: ANY } as const),
-      ...({ need: 'required', why: `relay ${region}: how peers find each other, and the way while there is no direct one` } as const),
-    },
-    ...(stunPort === undefined
-      ? []
-      : [
-          {
-            ...({
-              purpose: 'stun',
-              direction: 'outbound',
-              protocol: 'udp',
-              destination,
-              destinationPort: String(stunPort),
-              sourcePort: ANY,
-            } as const),
-            ...({ need: 'recommended', why: `relay ${region}: tells a router its outside address, for direct links` } as const),
-          },
-        ]),
+    ...(port === undefined ? [] : [relayed(destination, port)]),
+    ...(stunPort === undefined ? [] : [stun(destination, stunPort)]),
   ]);
 }
 
@@ -84,32 +57,3 @@ export function firewallRequirements({ loginServer, relays }: FirewallInput): re
   const once = [...new Map(all.map((line) => [JSON.stringify(line), line])).values()];
   return [...once.filter(({ need }) => need === 'required'), ...once.filter(({ need }) => need !== 'required')];
 }
-
-const COLUMNS = [
-  'direction',
-  'protocol',
-  'destination',
-  'destinationPort',
-  'sourcePort',
-  'need',
-  'purpose',
-  'why',
-] as const satisfies readonly (keyof FirewallRequirement)[];
-const HEADINGS = ['direction', 'protocol', 'destination', 'destination port', 'source port', 'need', 'purpose', 'why'] as const;
-
-/** A spreadsheet reads a cell that begins so as a formula. */
-const cell = (text: string): string => {
-  const plain = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
-};
-
-/** RFC 4180, with a heading. */
-export const firewallCsv = (requirements: readonly FirewallRequirement[]): string =>
-  [HEADINGS, ...requirements.map((line) => COLUMNS.map((column) => line[column]))].map((row) => `${row.map(cell).join(',')}\r\n`).join('');
-
-const escaped = (text: string): string => text.replace(/[\\|`*_<>[\]]/g, '\\$&').replaceAll('\n', ' ');
-
-export const firewallMarkdown = (requirements: readonly FirewallRequirement[]): string =>
-  [HEADINGS, HEADINGS.map(() => '---'), ...requirements.map((line) => COLUMNS.map((column) => escaped(line[column])))]
-    .map((row) => `| ${row.join(' | ')} |\n`)
-    .join('');

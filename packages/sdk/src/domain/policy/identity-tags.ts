@@ -26,11 +26,28 @@ function slugOf(readable: string, whole: string, digest: Digest): string {
   return slug === '' ? hash : `${slug}-${hash}`;
 }
 
-export function customerTagsOf(customerId: string, digest: Digest): CustomerTags {
-  const slug = slugOf(customerId, customerId, digest);
+/**
+ * A customer's place in one tailnet. The name is part of it, since two tailnets of one customer may be one at the control plane: what one of them grants
+ * is not for the books of the other.
+ */
+export interface Place {
+  readonly customerId: string;
+  readonly tailnetName: string;
+}
+
+export function customerTagsOf({ customerId, tailnetName }: Place, digest: Digest): CustomerTags {
+  const slug = slugOf(customerId, JSON.stringify([customerId, tailnetName]), digest);
   return { customer: `tag:bifrost-customer-${slug}`, router: `tag:bifrost-router-${slug}` };
 }
 
 /** The tag of one book of one customer. */
-export const bookTagOf = (customerId: string, bookDeploymentId: string, digest: Digest): string =>
-  `tag:bifrost-book-${slugOf(bookDeploymentId, JSON.stringify([customerId, bookDeploymentId]), digest)}`;
+export const bookTagOf = ({ customerId, tailnetName }: Place, bookDeploymentId: string, digest: Digest): string =>
+  `tag:bifrost-book-${slugOf(bookDeploymentId, JSON.stringify([customerId, tailnetName, bookDeploymentId]), digest)}`;
+
+const IDENTITY = new RegExp(`^tag:bifrost-(customer|router|book)-([a-z0-9]([a-z0-9-]*[a-z0-9])?-)?[0-9a-f]{${HASH_LENGTH}}$`);
+
+/** Whether a tag has the form of those of customers' books. */
+export const isCustomerTag = (tag: string): boolean => isIdentityTag(tag) && tag.startsWith('tag:bifrost-customer-');
+
+/** Whether a tag has the form of those that are made here, for whomever. */
+export const isIdentityTag = (tag: string): boolean => IDENTITY.test(tag);

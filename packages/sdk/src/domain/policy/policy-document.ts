@@ -6,6 +6,16 @@ import { applyEdits, containerEdits, type Edit } from './hujson-edits.ts';
 /** Which tags only we give to devices. */
 export type IsOurs = (tag: string) => boolean;
 
+/** Whose an entry is, by the tags in it. */
+export interface Ownership {
+  readonly isOurs: IsOurs;
+  /**
+   * In a policy whose owner speaks of our tags too: those that nobody writes but we. An entry is ours only when one of them is in it, and of other tags
+   * no owner and no approval is touched: what lacks is put in.
+   */
+  readonly isMark?: IsOurs;
+}
+
 /**
  * The member that says whose an entry is: it is ours when all that it names is. No memory is needed, so nothing is lost or taken over whatever happens
  * between two writes. An entry of others that names our devices in another member is theirs, and stays.
@@ -61,9 +71,10 @@ function canonical(value: unknown): string {
 
 const textsOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : value === undefined ? [] : [value]);
 
-function isOfOurs(entry: unknown, member: string, isOurs: IsOurs): boolean {
+function isOfOurs(entry: unknown, member: string, { isOurs, isMark = isOurs }: Ownership): boolean {
   const named = typeof entry === 'object' && entry !== null ? textsOf((entry as Readonly<Record<string, unknown>>)[member]) : [];
-  return named.length > 0 && named.every((item) => typeof item === 'string' && isOurs(item));
+  const tags = named.filter((item): item is string => typeof item === 'string');
+  return tags.length === named.length && tags.every(isOurs) && tags.some(isMark);
 }
 
 const shown = (value: unknown): string => JSON.stringify(value, undefined, 2);
@@ -77,11 +88,11 @@ interface Change {
 interface Merging {
   readonly text: string;
   readonly root: Node;
-  readonly isOurs: IsOurs;
+  readonly whose: Ownership;
 }
 const NOTHING: Change = { edits: [], missing: [] };
 
-function listChange({ text, root, isOurs }: Merging, name: keyof typeof DECIDING, wanted: readonly object[]): Change {
+function listChange({ text, root, whose }: Merging, name: keyof typeof DECIDING, wanted: readonly object[]): Change {
   const list = memberOf(root, name);
   // Present even when empty: without grants a policy allows everything.
   if (list === undefined) return wanted.length === 0 && name !== 'grants' ? NOTHING : { edits: [], missing: [property(name, shown(wanted))] };
@@ -91,13 +102,13 @@ function listChange({ text, root, isOurs }: Merging, name: keyof typeof DECIDING
   for (const child of list.children ?? []) {
     const entry: unknown = getNodeValue(child);
     if (left.delete(canonical(entry))) continue;
-    if (isOfOurs(entry, DECIDING[name], isOurs)) take.add(child);
+    if (isOfOurs(entry, DECIDING[name], whose)) take.add(child);
   }
   return { edits: containerEdits(text, list, { take, put: [...left.values()].map(shown) }), missing: [] };
 }
 
 /** Owners of our tags are ours to say; others' tags are not touched. */
-function ownersChange({ text, root, isOurs }: Merging, wanted: PolicySections['tagOwners']): Change {
+function ownersChange({ text, root, whose: { isOurs, isMark } }: Merging, wanted: PolicySections['tagOwners']): Change {
   const owners = memberOf(root, 'tagOwners');
   if (owners === undefined) return Object.keys(wanted).length === 0 ? NOTHING : { edits: [], missing: [property('tagOwners', shown(wanted))] };
   requireKind(owners, 'object', 'tagOwners');
@@ -106,7 +117,10 @@ function ownersChange({ text, root, isOurs }: Merging, wanted: PolicySections['t
   for (const child of owners.children ?? []) {
     const [name, value] = child.children ?? [];
     const tag = String(name?.value);
-    if (!isOurs(tag) && !left.has(tag)) continue;
+    if (isMark === undefined ? !isOurs(tag) && !left.has(tag) : !isMark(tag)) {
+      left.delete(tag);
+      continue;
+    }
     const isRight = left.has(tag) && value !== undefined && canonical(getNodeValue(value)) === canonical(left.get(tag));
     if (isRight) left.delete(tag);
     else take.add(child);
@@ -115,7 +129,11 @@ function ownersChange({ text, root, isOurs }: Merging, wanted: PolicySections['t
 }
 
 /** Of each route, those approvers that are ours; a route that nobody else approves goes with the last of them. */
-function routesEdits({ text, isOurs }: Merging, routes: Node, wanted: Readonly<Record<string, readonly string[]>>): readonly Edit[] {
+function routesEdits(
+  { text, whose: { isOurs, isMark = isOurs } }: Merging,
+  routes: Node,
+  wanted: Readonly<Record<string, readonly string[]>>,
+): readonly Edit[] {
   const left = new Map(Object.entries(wanted));
   const take = new Set<Node>();
   const edits: Edit[] = [];
@@ -126,7 +144,7 @@ function routesEdits({ text, isOurs }: Merging, routes: Node, wanted: Readonly<R
     requireKind(list, 'array', `autoApprovers.routes of ${route}`);
     const lacking = new Set(left.get(route));
     left.delete(route);
-    const unwanted = (list.children ?? []).filter(({ value }) => !lacking.delete(value) && isOurs(String(value)));
+    const unwanted = (list.children ?? []).filter(({ value }) => !lacking.delete(value) && isMark(String(value)));
     if (unwanted.length > 0 && unwanted.length === list.children?.length && lacking.size === 0) take.add(child);
     else edits.push(...containerEdits(text, list, { take: new Set(unwanted), put: [...lacking].map((tag) => JSON.stringify(tag)) }));
   }
@@ -158,9 +176,9 @@ function approversChange(merging: Merging, wanted: Readonly<Record<string, reado
  * @example
  * const text = mergePolicy(policyText, sections, (tag) => tag.startsWith('tag:bifrost-'));
  */
-export function mergePolicy(text: string, wanted: PolicySections, isOurs: IsOurs): string {
+export function mergePolicy(text: string, wanted: PolicySections, whose: IsOurs | Ownership): string {
   const root = parsePolicyText(text);
-  const merging = { text, root, isOurs };
+  const merging = { text, root, whose: typeof whose === 'function' ? { isOurs: whose } : whose };
   const changes = [
     ownersChange(merging, wanted.tagOwners),
     approversChange(merging, wanted.autoApprovers.routes),

@@ -1,77 +1,78 @@
+import type { IsolationProof, ProofFault, ProofInput, ProofInputHash, ProvenIsolation } from '@bifrost/types/core';
 import type { Digest } from './identity-tags.ts';
-import { type IsolationFinding, type ProvenCustomer, proveIsolation } from './prove-isolation.ts';
+import { type Judgement, judgeEvidence } from './judge-evidence.ts';
+import { Evidence } from './proof-evidence.ts';
 
-/** What was proven, of which inputs, and what came of it: for whoever was not there. */
-export interface IsolationProof {
-  readonly v: 1;
-  /** When the inputs were read back. */
-  readonly readAt: string;
-  readonly tailnet: string;
-  readonly inputs: {
-    /** Of the policy's text, as it was read back. */
-    readonly policySha256: string;
-    /** Of the customers, in the form of {@link canonicalCustomers}. */
-    readonly customersSha256: string;
-  };
-  readonly customers: number;
-  /** Pairs of customers that were judged: each in both directions. */
-  readonly pairs: number;
-  readonly verdict: 'apart' | 'open';
-  readonly findings: readonly IsolationFinding[];
-  /** Of all that is above. */
-  readonly sha256: string;
+type Content = Omit<IsolationProof, 'sha256'>;
+
+/** Members in the order of the type, whatever order they came in: the same content has one text. */
+function textOf(content: Content): string {
+  const { v, readAt, installation, verdict, customers, pairs, tailnets, sidecars, layers, findings, reservations, inputs } = content;
+  return JSON.stringify({
+    ...{ v, readAt, installation, verdict, customers, pairs, tailnets, sidecars },
+    layers: layers.map(({ layer, assurance, judged, findings: found }) => ({ layer, assurance, judged, findings: found })),
+    findings: findings.map(({ layer, kind, tailnetName, customerId, otherCustomerId, by, where }) => ({
+      ...{ layer, kind, tailnetName, customerId, otherCustomerId, by, where },
+    })),
+    reservations: reservations.map(({ layer, assurance, reason, subject, code }) => ({ layer, assurance, reason, subject, code })),
+    inputs: inputs.map(({ name, from, unread, sha256 }) => ({ name, from, unread, sha256 })),
+  });
 }
 
-/** What a proof speaks of. */
-export interface ProofInputs {
-  readonly policyText: string;
-  readonly customers: readonly ProvenCustomer[];
-}
+const byName = (a: { readonly name: string }, b: { readonly name: string }): number => (a.name < b.name ? -1 : Number(a.name > b.name));
 
-/** One text for the same customers, whatever their order. */
-export function canonicalCustomers(customers: readonly ProvenCustomer[]): string {
-  const lines = customers.map(({ customerId, tags, addresses, networks }) =>
-    JSON.stringify({ customerId, tags: [...tags].sort(), addresses: [...addresses].sort(), networks: [...networks].sort() }),
-  );
-  return lines.sort().join('\n');
-}
+const hashOf = ({ name, from, text, unread }: ProofInput, digest: Digest): ProofInputHash => ({
+  ...{ name, from, ...(unread === undefined ? {} : { unread }) },
+  sha256: digest(text),
+});
 
-const contentOf = ({ v, readAt, tailnet, inputs, customers, pairs, verdict, findings }: Omit<IsolationProof, 'sha256'>): string =>
-  JSON.stringify([
-    ...[v, readAt, tailnet, inputs.policySha256, inputs.customersSha256, customers, pairs, verdict],
-    findings.map(({ from, to, by }) => [from, to, by]),
-  ]);
-
-/** Proves, and writes it down. */
-export function isolationProof(
-  inputs: ProofInputs,
-  { tailnet, readAtMs, digest }: { readonly tailnet: string; readonly readAtMs: number; readonly digest: Digest },
-): IsolationProof {
-  const { policyText, customers } = inputs;
-  const findings = proveIsolation(policyText, customers);
-  const content = {
-    v: 1,
-    readAt: new Date(readAtMs).toISOString(),
-    tailnet,
-    inputs: { policySha256: digest(policyText), customersSha256: digest(canonicalCustomers(customers)) },
-    customers: customers.length,
-    pairs: customers.length * Math.max(0, customers.length - 1),
+function contentOf(inputs: readonly ProofInput[], { readAt, digest }: { readonly readAt: string; readonly digest: Digest }): Content {
+  const judged = judgeEvidence(inputs, digest);
+  const { customers, pairs, tailnets, sidecars, layers, findings, reservations } = judged;
+  return {
+    ...{ v: 1, readAt, installation: new Evidence(inputs).get('settings', 'manager')?.installation ?? '' },
     verdict: findings.length === 0 ? 'apart' : 'open',
-    findings,
-  } as const;
-  return { ...content, sha256: digest(contentOf(content)) };
+    ...{ customers, pairs, tailnets, sidecars, layers, findings, reservations },
+    inputs: [...inputs].sort(byName).map((input) => hashOf(input, digest)),
+  };
 }
 
-/** What does not hold of a proof: it was altered, it is of other inputs, or proving again says something else. */
-export type ProofFault = 'altered' | 'other-policy' | 'other-customers' | 'other-verdict';
+/** Judges what was read back, and writes it down. */
+export function isolationProof(inputs: readonly ProofInput[], about: { readonly readAtMs: number; readonly digest: Digest }): ProvenIsolation {
+  const { readAtMs, digest } = about;
+  const content = contentOf(inputs, { readAt: new Date(readAtMs).toISOString(), digest });
+  return { proof: { ...content, sha256: digest(textOf(content)) }, inputs: [...inputs].sort(byName) };
+}
 
-/** Empty: the proof is of these inputs, as it was written, and proving again says the same. */
-export function proofFaults(proof: IsolationProof, { policyText, customers }: ProofInputs, digest: Digest): readonly ProofFault[] {
-  const again = isolationProof({ policyText, customers }, { tailnet: proof.tailnet, readAtMs: Date.parse(proof.readAt), digest });
+/** What of the inputs is not as the proof says. */
+function* inputFaults(proof: IsolationProof, inputs: readonly ProofInput[], digest: Digest): Generator<ProofFault, void, void> {
+  const given = new Map(inputs.map((input) => [input.name, hashOf(input, digest)]));
+  const told = new Map(proof.inputs.map((input) => [input.name, input]));
+  for (const [name, { sha256, from, unread }] of told) {
+    const there = given.get(name);
+    if (there === undefined) yield { kind: 'input-missing', name };
+    else if (there.sha256 !== sha256 || there.from !== from || there.unread !== unread) yield { kind: 'input-altered', name };
+  }
+  for (const name of given.keys()) if (!told.has(name)) yield { kind: 'input-added', name };
+}
+
+/** Inputs that were altered may be no evidence at all any more. */
+function judgedAgain(inputs: readonly ProofInput[], digest: Digest): Judgement | undefined {
+  try {
+    return judgeEvidence(inputs, digest);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Empty: the proof is as it was written, of these inputs, and judging them again says the same. */
+export function proofFaults({ proof, inputs }: ProvenIsolation, digest: Digest): readonly ProofFault[] {
+  const again = judgedAgain(inputs, digest);
+  const verdict = again === undefined ? undefined : again.findings.length === 0 ? 'apart' : 'open';
+  const isSame = again !== undefined && textOf({ ...proof, ...again, verdict: verdict ?? 'open' }) === textOf(proof);
   return [
-    ...(digest(contentOf(proof)) === proof.sha256 ? [] : (['altered'] as const)),
-    ...(again.inputs.policySha256 === proof.inputs.policySha256 ? [] : (['other-policy'] as const)),
-    ...(again.inputs.customersSha256 === proof.inputs.customersSha256 ? [] : (['other-customers'] as const)),
-    ...(again.verdict === proof.verdict && JSON.stringify(again.findings) === JSON.stringify(proof.findings) ? [] : (['other-verdict'] as const)),
+    ...(digest(textOf(proof)) === proof.sha256 ? [] : [{ kind: 'altered' } as const]),
+    ...inputFaults(proof, inputs, digest),
+    ...(isSame ? [] : [{ kind: 'other-verdict' } as const]),
   ];
 }

@@ -1,11 +1,16 @@
 import type { Action, GuardRule } from '../guard.ts';
+import { hasLiveGuard, renderedHash } from '../live-guard.ts';
 import { CONTAINERS } from '../names.ts';
-import type { SidecarFragment } from '../pod-shape.ts';
+import type { ContainerShape, EnvironmentVariable, SidecarFragment } from '../pod-shape.ts';
+import type { Digest } from './identity-tags.ts';
+import type { GuardEvidence } from './proof-evidence.ts';
 
 const RULE = /^add ([46]) (\d{1,5}) (from all|to \S+|fwmark \S+) (lookup main|lookup 52|prohibit)$/;
 
+type Carrier = Pick<SidecarFragment, 'initContainers'>;
+
 /** The guard's rules as a fragment carries them: read out of the program that runs in its pods, not compiled again. Empty in userspace mode. */
-export function guardRulesIn({ initContainers }: Pick<SidecarFragment, 'initContainers'>): readonly GuardRule[] {
+export function guardRulesIn({ initContainers }: Carrier): readonly GuardRule[] {
   const command = initContainers.find(({ name }) => name === CONTAINERS.guard)?.['command'];
   const program = Array.isArray(command) ? String(command.at(-1)) : '';
   return program.split('\n').flatMap((line): readonly GuardRule[] => {
@@ -13,4 +18,32 @@ export function guardRulesIn({ initContainers }: Pick<SidecarFragment, 'initCont
     if (selector === undefined) return [];
     return [{ family: family === '4' ? 4 : 6, preference: Number(preference), selector, action: action as Action }];
   });
+}
+
+/** An API server leaves an empty text out of its JSON, and writes members out that were not given. */
+function variable({ name, value, valueFrom }: EnvironmentVariable): readonly [string, string] {
+  const field = (valueFrom as { readonly fieldRef?: { readonly fieldPath?: string } } | undefined)?.fieldRef?.fieldPath;
+  return [name, valueFrom === undefined ? `=${value ?? ''}` : `field ${field ?? 'other'}`];
+}
+
+const capabilitiesOf = ({ securityContext }: ContainerShape): unknown =>
+  (securityContext as { readonly capabilities?: { readonly add?: unknown; readonly drop?: unknown } } | undefined)?.capabilities;
+
+/** What of the guard decides what it does: whatever defaults an API server adds, the same guard gives the same text. */
+function decisive(guard: ContainerShape): string {
+  const { image, env = [], restartPolicy } = guard;
+  return JSON.stringify([image, guard['command'], guard['args'], restartPolicy, env.map(variable), capabilitiesOf(guard), guard['lifecycle']]);
+}
+
+/** The guard among these init containers; undefined: there is none. */
+export function readGuard(carrier: Carrier, digest: Digest): GuardEvidence | undefined {
+  const guard = carrier.initContainers.find(({ name }) => name === CONTAINERS.guard);
+  if (guard === undefined) return undefined;
+  const renderedFor = renderedHash(carrier.initContainers);
+  return {
+    rules: guardRulesIn(carrier),
+    sha256: digest(decisive(guard)),
+    live: hasLiveGuard(carrier),
+    ...(renderedFor === undefined ? {} : { renderedFor }),
+  };
 }

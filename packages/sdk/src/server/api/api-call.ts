@@ -145,7 +145,7 @@ export class ApiCall {
     const options = {
       signal,
       actor: callerOf(principal),
-      request: { ...this.identity, method: method.name, ...(rule.changes ? { requestSha256: hash() } : {}) },
+      request: { ...this.identity, method: method.name, ...(rule.recorded ? { requestSha256: hash() } : {}) },
       scope: { visible: customersOf(principal, 'viewer'), permitted: customersOf(principal, rule.needs) },
       ...(ifMatch === undefined ? {} : { ifMatch }),
     };
@@ -178,7 +178,7 @@ export class ApiCall {
       try {
         return await handler({ manager, principal, request, options, accepted: () => this.#record(method.name, 'accepted') });
       } catch (error) {
-        throw rule.changes ? error : await this.#recorded(method.name, error); // the manager records what changes something
+        throw rule.recorded ? error : await this.#recorded(method.name, error); // the manager records these itself
       }
     };
     const key = this.#caller.header('idempotency-key');

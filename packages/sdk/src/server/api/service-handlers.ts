@@ -9,6 +9,10 @@ export const SERVICE_HANDLERS = {
     return { body: { metrics: await manager.getConnectionMetrics({ ...options, ...filter }) } };
   },
   ListLeftovers: async ({ manager, options }) => ({ body: { leftovers: await manager.listLeftovers(options) } }),
+  ProveIsolation: async ({ manager, request, options }) => {
+    const { proof, inputs } = await manager.proveIsolation(options);
+    return { body: { proof, inputs: request['withInputs'] === true ? inputs : [] } };
+  },
   GetServiceInfo: async ({ manager, principal: { subject, via, grants } }) => {
     const roles = grants.flatMap(({ role, customers }) => (customers === '*' ? [`${role}:*`] : customers.map((customer) => `${role}:${customer}`)));
     return { body: { version: VERSION, adapters: manager.adapters, readOnly: manager.readOnly, caller: { subject, via, roles } } };

@@ -8,7 +8,7 @@ import { changeOf } from './update-mask.ts';
 
 const CHANGEABLE = {
   config: { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false },
-  top: { tags: [] },
+  top: { tags: [], managePolicy: false },
 };
 
 const answer = (tailnet: Tailnet): Outcome => ({ body: { tailnet: shown(tailnet) }, etag: tailnet.etag });
@@ -55,5 +55,8 @@ export const TAILNET_HANDLERS = {
   }),
   GetNetworkStatus: async ({ manager, request, options }) => ({
     body: { ...(await manager.getNetworkStatus(text(request, 'tailnetName'), options)) },
+  }),
+  GetFirewallRequirements: async ({ manager, request, options }) => ({
+    body: { ...(await manager.firewallRequirements(text(request, 'tailnetName'), options)) },
   }),
 } satisfies Readonly<Record<string, Handler>>;

@@ -12,6 +12,7 @@ export type MethodName =
   | 'PauseTailnet'
   | 'ResumeTailnet'
   | 'GetNetworkStatus'
+  | 'GetFirewallRequirements'
   | 'UpgradeSidecars'
   | 'PlanUpgradeSidecars'
   | 'AttachSidecar'
@@ -29,6 +30,7 @@ export type MethodName =
   | 'MonitorConnectivity'
   | 'GetConnectionMetrics'
   | 'ListLeftovers'
+  | 'ProveIsolation'
   | 'GetServiceInfo'
   | 'SetReadOnly';
 
@@ -48,6 +50,8 @@ export interface MethodRule {
   readonly everywhere: boolean;
   /** Whether it changes something: it is recorded, takes an idempotency key, and is refused while read-only. */
   readonly changes: boolean;
+  /** Whether the manager records each call of it: of what changes something, and of questions that show what is allowed, or would be. */
+  readonly recorded: boolean;
   /** What it takes from the caller's and the customer's limit, points. */
   readonly cost: number;
   /** Set, these need an admin. */
@@ -58,8 +62,9 @@ export interface MethodRule {
 const COST = { read: 1, change: 5, list: 5, trial: 10, everything: 50 } as const;
 
 type Given = Pick<MethodRule, 'needs' | 'about' | 'cost'>;
-const reads = (given: Given): MethodRule => ({ ...given, everywhere: false, changes: false, adminFlags: [] });
-const changes = (given: Given & Partial<MethodRule>): MethodRule => ({ everywhere: false, changes: true, adminFlags: [], ...given });
+const reads = (given: Given): MethodRule => ({ ...given, everywhere: false, changes: false, recorded: false, adminFlags: [] });
+const asks = (given: Given): MethodRule => ({ ...reads(given), recorded: true });
+const changes = (given: Given & Partial<MethodRule>): MethodRule => ({ everywhere: false, changes: true, recorded: true, adminFlags: [], ...given });
 
 /** Who may call what, and what it costs: the one table. */
 export const METHOD_RULES: Readonly<Record<MethodName, MethodRule>> = {
@@ -67,23 +72,25 @@ export const METHOD_RULES: Readonly<Record<MethodName, MethodRule>> = {
   GetTailnet: reads({ needs: 'viewer', about: 'tailnet', cost: COST.read }),
   ListTailnets: reads({ needs: 'viewer', about: 'list', cost: COST.list }),
   UpdateTailnet: changes({ needs: 'operator', about: 'tailnet', cost: COST.change }),
-  PlanUpdateTailnet: reads({ needs: 'viewer', about: 'tailnet', cost: COST.trial }),
+  PlanUpdateTailnet: asks({ needs: 'viewer', about: 'tailnet', cost: COST.trial }),
   DeleteTailnet: changes({ needs: 'admin', about: 'tailnet', cost: COST.change, adminFlags: ['abandon', 'cascade'] }),
   PauseTailnet: changes({ needs: 'operator', about: 'tailnet', cost: COST.change }),
   ResumeTailnet: changes({ needs: 'operator', about: 'tailnet', cost: COST.change }),
   GetNetworkStatus: reads({ needs: 'viewer', about: 'tailnet', cost: COST.read }),
+  // It asks the control plane.
+  GetFirewallRequirements: asks({ needs: 'viewer', about: 'tailnet', cost: COST.trial }),
   UpgradeSidecars: changes({ needs: 'operator', about: 'tailnet', cost: COST.trial }),
-  PlanUpgradeSidecars: reads({ needs: 'viewer', about: 'tailnet', cost: COST.trial }),
+  PlanUpgradeSidecars: asks({ needs: 'viewer', about: 'tailnet', cost: COST.trial }),
   AttachSidecar: changes({ needs: 'operator', about: 'tailnet', cost: COST.trial }),
   // It shows what would be put into a pod, and tries that on the API server: not for everyone who may look.
-  PlanAttachSidecar: reads({ needs: 'operator', about: 'tailnet', cost: COST.trial }),
+  PlanAttachSidecar: asks({ needs: 'operator', about: 'tailnet', cost: COST.trial }),
   InjectSidecar: changes({ needs: 'operator', about: 'tailnet', cost: COST.trial }),
   GetSidecar: reads({ needs: 'viewer', about: 'sidecar', cost: COST.read }),
   ListSidecars: reads({ needs: 'viewer', about: 'list', cost: COST.list }),
   UpdateSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.trial }),
-  PlanUpdateSidecar: reads({ needs: 'viewer', about: 'sidecar', cost: COST.trial }),
+  PlanUpdateSidecar: asks({ needs: 'viewer', about: 'sidecar', cost: COST.trial }),
   // It asks the control plane.
-  ExplainPacket: reads({ needs: 'viewer', about: 'sidecar', cost: COST.trial }),
+  ExplainPacket: asks({ needs: 'viewer', about: 'sidecar', cost: COST.trial }),
   RepairSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
   QuarantineSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
   ReadmitSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
@@ -92,6 +99,8 @@ export const METHOD_RULES: Readonly<Record<MethodName, MethodRule>> = {
   GetConnectionMetrics: reads({ needs: 'viewer', about: 'list', cost: COST.list }),
   // It asks every control plane, and shows what belongs to nobody.
   ListLeftovers: { ...reads({ needs: 'admin', about: 'installation', cost: COST.everything }), everywhere: true },
+  // It reads everything back, and speaks of all customers.
+  ProveIsolation: { ...reads({ needs: 'operator', about: 'installation', cost: COST.everything }), everywhere: true },
   GetServiceInfo: reads({ needs: 'viewer', about: 'installation', cost: COST.read }),
   SetReadOnly: changes({ needs: 'admin', about: 'installation', cost: COST.change, everywhere: true }),
 };

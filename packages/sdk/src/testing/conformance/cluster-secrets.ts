@@ -31,6 +31,23 @@ export function describeSecrets(open: OpenCluster): void {
       await cluster.secrets.remove(secret, call());
     }));
 
+  it('C57: put of what was seen is CLUSTER_CONFLICT once it has changed or gone, and changes nothing; until then it replaces', () =>
+    bench(open, async ({ cluster, namespace }) => {
+      const secret = { namespace: await namespace(), name: fresh('bifrost') };
+      const put = async (value: string, seen?: ReadonlyMap<string, Secret>): Promise<void> =>
+        cluster.secrets.put({ ...secret, labels: {}, data: data({ authkey: value }) }, { ...call(), seen });
+      await put('first');
+      const old = await cluster.secrets.get(secret, call());
+      await put('second', await cluster.secrets.get(secret, call()));
+      expect(await read(cluster, secret)).toEqual({ authkey: 'second' });
+      await expect(put('third', old)).rejects.toMatchObject({ code: 'CLUSTER_CONFLICT' });
+      expect(await read(cluster, secret)).toEqual({ authkey: 'second' });
+      const last = await cluster.secrets.get(secret, call());
+      await cluster.secrets.remove(secret, call());
+      await expect(put('third', last)).rejects.toMatchObject({ code: 'CLUSTER_CONFLICT' });
+      expect(await read(cluster, secret)).toBeUndefined();
+    }));
+
   it('C21: list has ours in all namespaces, with labels, without data', () =>
     bench(open, async ({ cluster, namespace }) => {
       const secrets = [

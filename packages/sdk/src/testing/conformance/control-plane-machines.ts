@@ -57,6 +57,27 @@ export function machineCases(run: Run, withJoin: Test): void {
   );
 }
 
+export function connectivityCases(run: Run, withJoin: Test): void {
+  withJoin(
+    'P27: a machine tells what it found out about its way to the Internet: UDP works here, and a region’s STUN answers',
+    run(async ({ plane, admin, options, make }) => {
+      const { control } = await make();
+      await control.writePolicy(POLICY, 'ts-default', options);
+      const { key } = await control.createKey(KEY, options);
+      await admin.join?.({ authKey: key, hostname: 'teller' });
+      const regions = (await plane.relays(options)).map(({ regionName }) => regionName);
+      const told = async () => (await control.listDevices(options))[0]?.connectivity;
+      await expect.poll(told, { timeout: 20_000 }).toMatchObject({ udp: true });
+      const found = await told();
+      const answered = found?.regions ?? [];
+      expect(regions).toEqual(expect.arrayContaining(answered.map(({ name }) => name)));
+      expect(answered.filter(({ isHome }) => isHome)).toHaveLength(1);
+      expect(answered.every(({ latencyMs }) => latencyMs >= 0 && latencyMs < 60_000)).toBe(true);
+      for (const word of [found?.ipv6, found?.mappingVaries]) expect([true, false, undefined]).toContain(word);
+    }),
+  );
+}
+
 export function routeCases(run: Run, withJoin: Test): void {
   withJoin(
     'P13: routes are approved by set; the policy approves some by itself; an unknown device is CONTROL_NOT_FOUND',

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { parseAddress } from '@bifrost/types/core';
 import { expect, it } from 'vitest';
 import type { KeyRequest } from '../../ports/control-plane.ts';
 import { KEY, type Made, newName, POLICY, type Run, type Test } from './control-plane-support.ts';
@@ -138,6 +139,26 @@ export function policyCases(run: Run): void {
       const before = await control.readPolicy(options);
       await expect(control.writePolicy('{ "grants": ', before.etag, options)).rejects.toMatchObject({ code: 'POLICY_REFUSED' });
       expect(await control.readPolicy(options)).toEqual(before);
+    }),
+  );
+}
+
+export function relayCases(run: Run): void {
+  it(
+    'P26: relays are told with name, addresses and ports, to anyone, and the same when asked again',
+    run(async ({ plane, options }) => {
+      const relays = await plane.relays(options);
+      expect(relays.length).toBeGreaterThan(0);
+      expect(relays.some(({ port }) => port !== undefined)).toBe(true);
+      for (const { region, regionName, host, addresses, port, stunPort } of relays) {
+        expect([region, regionName].every((name) => name !== '')).toBe(true);
+        expect(host).toMatch(/^[\w.:-]+$/);
+        for (const address of [...addresses]) expect(parseAddress(address)).toBeDefined();
+        const ports = [port, stunPort].filter((one) => one !== undefined);
+        expect(ports.length).toBeGreaterThan(0);
+        expect(ports.every((one) => Number.isInteger(one) && one > 0 && one <= 65_535)).toBe(true);
+      }
+      expect(await plane.relays(options)).toEqual(relays);
     }),
   );
 }

@@ -2,10 +2,10 @@ import { getEventListeners } from 'node:events';
 import { inspect } from 'node:util';
 import { Secret } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
-import { deviceIsolationCases, machineCases, routeCases } from './control-plane-machines.ts';
+import { connectivityCases, deviceIsolationCases, machineCases, routeCases } from './control-plane-machines.ts';
 import { policyJudgementCases } from './control-plane-policies.ts';
 import { type Case, type ControlPlaneBench, everyCall, KEY, type Lack, newName, POLICY, type Run, runner } from './control-plane-support.ts';
-import { endCases, keyCases, policyCases, tailnetCases } from './control-plane-tailnets.ts';
+import { endCases, keyCases, policyCases, relayCases, tailnetCases } from './control-plane-tailnets.ts';
 
 export type { ControlPlaneAdmin, ControlPlaneBench, Lack } from './control-plane-support.ts';
 
@@ -24,9 +24,11 @@ export function describeControlPlane(adapter: string, open: () => Promise<Contro
     tailnetCases(run);
     endCases(run, it.skipIf(lacks.includes('room')));
     keyCases(run);
+    relayCases(run);
     policyCases(run);
     policyJudgementCases(run);
     machineCases(run, withJoin);
+    connectivityCases(run, withJoin);
     routeCases(run, withJoin);
     isolationCases(run);
     deviceIsolationCases(run, withJoin);
@@ -77,7 +79,12 @@ function cancelCases(run: Run): void {
     const caller = new AbortController();
     if (abort === 'before') caller.abort(reason);
     const { signal } = caller;
-    const calls = [plane.listTailnets({ signal }), plane.createTailnet(newName(), { signal }), ...everyCall(control, { signal })];
+    const calls = [
+      plane.listTailnets({ signal }),
+      plane.relays({ signal }),
+      plane.createTailnet(newName(), { signal }),
+      ...everyCall(control, { signal }),
+    ];
     if (abort === 'half-way') caller.abort(reason);
     for (const result of await Promise.allSettled(calls)) {
       expect(result.status).toBe('rejected');
@@ -103,6 +110,7 @@ function cancelCases(run: Run): void {
       await plane[Symbol.asyncDispose]();
       await plane[Symbol.asyncDispose]();
       await expect(plane.listTailnets(options)).rejects.toMatchObject({ code: 'MANAGER_STOPPED' });
+      await expect(plane.relays(options)).rejects.toMatchObject({ code: 'MANAGER_STOPPED' });
     }),
   );
 }

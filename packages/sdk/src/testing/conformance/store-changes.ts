@@ -51,6 +51,17 @@ export function describeCompareAndSwap(open: OpenStore): void {
       expect(await store.tailnets.get(old.key, call())).toEqual(current);
     }));
 
+  it('S38: the same spec again changes nothing, and is refused to an old version all the same', () =>
+    bench(open, async ({ store, name }) => {
+      const old = await createTailnet(store, name());
+      const current = await store.tailnets.replaceState(old, { phase: 'active' }, call());
+      const same = await store.tailnets.replaceSpec(current, current.spec, call());
+      expect([same.spec, same.state, same.generation]).toEqual([current.spec, current.state, current.generation]);
+      expect(await store.tailnets.get(old.key, call())).toEqual(same);
+      await expect(store.tailnets.replaceSpec(old, old.spec, call())).rejects.toMatchObject(code('STORE_CONFLICT'));
+      expect(await store.tailnets.get(old.key, call())).toEqual(same);
+    }));
+
   it('S11: of two writes from one read exactly one wins', () =>
     bench(open, async ({ store, name }) => {
       const read = await createTailnet(store, name());

@@ -11,6 +11,7 @@ import type { ChangePlan } from "./plan_pb.js";
 import type { Sidecar, Sidecar_Status, WorkloadReference } from "./sidecar_pb.js";
 import type { PacketExplanation, PacketProtocol } from "./policy_pb.js";
 import type { ConnectivityEventSchema, GetConnectionMetricsRequestSchema, GetConnectionMetricsResponseSchema, GetNetworkStatusRequestSchema, GetNetworkStatusResponseSchema, MonitorConnectivityRequestSchema } from "./connectivity_pb.js";
+import type { GetFirewallRequirementsRequestSchema, GetFirewallRequirementsResponseSchema } from "./firewall_pb.js";
 
 /**
  * Describes the file bifrost/network/v1/network_manager.proto.
@@ -52,6 +53,13 @@ export declare type CreateTailnetRequest = Message<"bifrost.network.v1.CreateTai
    * @generated from field: bifrost.network.v1.CredentialReference credential = 6;
    */
   credential?: CredentialReference | undefined;
+
+  /**
+   * For `customer_owned`: keep Bifrost's entries in the tailnet's policy, beside the customer's own. Its client then needs the scope `policy_file`.
+   *
+   * @generated from field: optional bool manage_policy = 7;
+   */
+  managePolicy?: boolean | undefined;
 };
 
 /**
@@ -210,7 +218,7 @@ export declare type UpdateTailnetRequest = Message<"bifrost.network.v1.UpdateTai
   tags: string[];
 
   /**
-   * Of `config`, `config.allowed_networks`, ..., `tags`: what is in it takes the request's value, empty lists too.
+   * Of `config`, `config.allowed_networks`, ..., `tags`, `manage_policy`: what is in it takes the request's value, empty lists too.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 4;
    */
@@ -226,7 +234,7 @@ export declare type UpdateTailnetRequest = Message<"bifrost.network.v1.UpdateTai
   /**
    * Most of the peers that are in use may be lost.
    *
-   * @generated from field: bool confirm = 7;
+   * @generated from field: bool confirm = 8;
    */
   confirm: boolean;
 
@@ -236,6 +244,13 @@ export declare type UpdateTailnetRequest = Message<"bifrost.network.v1.UpdateTai
    * @generated from field: string etag = 6;
    */
   etag: string;
+
+  /**
+   * Of `customer_owned`: whether Bifrost keeps its entries in the tailnet's policy.
+   *
+   * @generated from field: optional bool manage_policy = 7;
+   */
+  managePolicy?: boolean | undefined;
 };
 
 /**
@@ -363,6 +378,11 @@ export declare type PlanUpdateTailnetRequest = Message<"bifrost.network.v1.PlanU
    * @generated from field: google.protobuf.FieldMask update_mask = 4;
    */
   updateMask?: FieldMask | undefined;
+
+  /**
+   * @generated from field: optional bool manage_policy = 5;
+   */
+  managePolicy?: boolean | undefined;
 };
 
 /**
@@ -1256,6 +1276,352 @@ export declare type Leftover = Message<"bifrost.network.v1.Leftover"> & {
 export declare const LeftoverSchema: GenMessage<Leftover>;
 
 /**
+ * @generated from message bifrost.network.v1.ProveIsolationRequest
+ */
+export declare type ProveIsolationRequest = Message<"bifrost.network.v1.ProveIsolationRequest"> & {
+  /**
+   * With all that was read, so that the proof can be verified by whoever was not there.
+   *
+   * @generated from field: bool with_inputs = 1;
+   */
+  withInputs: boolean;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ProveIsolationRequest.
+ * Use `create(ProveIsolationRequestSchema)` to create a new message.
+ */
+export declare const ProveIsolationRequestSchema: GenMessage<ProveIsolationRequest>;
+
+/**
+ * @generated from message bifrost.network.v1.ProveIsolationResponse
+ */
+export declare type ProveIsolationResponse = Message<"bifrost.network.v1.ProveIsolationResponse"> & {
+  /**
+   * @generated from field: bifrost.network.v1.IsolationProof proof = 1;
+   */
+  proof?: IsolationProof | undefined;
+
+  /**
+   * @generated from field: repeated bifrost.network.v1.ProofInput inputs = 2;
+   */
+  inputs: ProofInput[];
+};
+
+/**
+ * Describes the message bifrost.network.v1.ProveIsolationResponse.
+ * Use `create(ProveIsolationResponseSchema)` to create a new message.
+ */
+export declare const ProveIsolationResponseSchema: GenMessage<ProveIsolationResponse>;
+
+/**
+ * What was proven, of which inputs, and what came of it.
+ *
+ * @generated from message bifrost.network.v1.IsolationProof
+ */
+export declare type IsolationProof = Message<"bifrost.network.v1.IsolationProof"> & {
+  /**
+   * 1.
+   *
+   * @generated from field: uint32 v = 1;
+   */
+  v: number;
+
+  /**
+   * When reading began.
+   *
+   * @generated from field: google.protobuf.Timestamp read_at = 2;
+   */
+  readAt?: Timestamp | undefined;
+
+  /**
+   * Whose: as the manager's options name it.
+   *
+   * @generated from field: string installation = 3;
+   */
+  installation: string;
+
+  /**
+   * `open`: there are findings. `apart`: none; how much that says, `layers` and `reservations` tell.
+   *
+   * @generated from field: string verdict = 4;
+   */
+  verdict: string;
+
+  /**
+   * @generated from field: uint32 customers = 5;
+   */
+  customers: number;
+
+  /**
+   * Of customers, in both directions.
+   *
+   * @generated from field: uint32 pairs = 6;
+   */
+  pairs: number;
+
+  /**
+   * @generated from field: uint32 tailnets = 7;
+   */
+  tailnets: number;
+
+  /**
+   * @generated from field: uint32 sidecars = 8;
+   */
+  sidecars: number;
+
+  /**
+   * @generated from field: repeated bifrost.network.v1.ProofLayerState layers = 9;
+   */
+  layers: ProofLayerState[];
+
+  /**
+   * At most 1,000.
+   *
+   * @generated from field: repeated bifrost.network.v1.ProofFinding findings = 10;
+   */
+  findings: ProofFinding[];
+
+  /**
+   * At most 1,000.
+   *
+   * @generated from field: repeated bifrost.network.v1.ProofReservation reservations = 11;
+   */
+  reservations: ProofReservation[];
+
+  /**
+   * @generated from field: repeated bifrost.network.v1.ProofInputHash inputs = 12;
+   */
+  inputs: ProofInputHash[];
+
+  /**
+   * Of all that is above, as the SDK writes it: `verifyProof` and `bifrost prove --verify` know the form.
+   *
+   * @generated from field: string sha256 = 13;
+   */
+  sha256: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.IsolationProof.
+ * Use `create(IsolationProofSchema)` to create a new message.
+ */
+export declare const IsolationProofSchema: GenMessage<IsolationProof>;
+
+/**
+ * How a layer stands: the weakest of its parts.
+ *
+ * @generated from message bifrost.network.v1.ProofLayerState
+ */
+export declare type ProofLayerState = Message<"bifrost.network.v1.ProofLayerState"> & {
+  /**
+   * `identity`, `tailnet-policy`, `guard`, `network-policy`.
+   *
+   * @generated from field: string layer = 1;
+   */
+  layer: string;
+
+  /**
+   * `enforced`, `cooperative`, `unproven`, `absent`.
+   *
+   * @generated from field: string assurance = 2;
+   */
+  assurance: string;
+
+  /**
+   * How many parts were judged.
+   *
+   * @generated from field: uint32 judged = 3;
+   */
+  judged: number;
+
+  /**
+   * @generated from field: uint32 findings = 4;
+   */
+  findings: number;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ProofLayerState.
+ * Use `create(ProofLayerStateSchema)` to create a new message.
+ */
+export declare const ProofLayerStateSchema: GenMessage<ProofLayerState>;
+
+/**
+ * One thing that lets a customer's book reach what is not its own, or that would tell two customers for one.
+ *
+ * @generated from message bifrost.network.v1.ProofFinding
+ */
+export declare type ProofFinding = Message<"bifrost.network.v1.ProofFinding"> & {
+  /**
+   * @generated from field: string layer = 1;
+   */
+  layer: string;
+
+  /**
+   * `reaches-other-customer`, `beyond-intent`, `fails-open`, ...
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * Empty where it is no tailnet's.
+   *
+   * @generated from field: string tailnet_name = 3;
+   */
+  tailnetName: string;
+
+  /**
+   * Whose book reaches more than its own.
+   *
+   * @generated from field: string customer_id = 4;
+   */
+  customerId: string;
+
+  /**
+   * @generated from field: optional string other_customer_id = 5;
+   */
+  otherCustomerId?: string | undefined;
+
+  /**
+   * The entry at fault: `grants.3`, `5110 to 10.0.0.0/8 lookup 52`, `namespace acme`.
+   *
+   * @generated from field: string by = 6;
+   */
+  by: string;
+
+  /**
+   * `policy acme-production`, `workload acme/deployment-shop`.
+   *
+   * @generated from field: string where = 7;
+   */
+  where: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ProofFinding.
+ * Use `create(ProofFindingSchema)` to create a new message.
+ */
+export declare const ProofFindingSchema: GenMessage<ProofFinding>;
+
+/**
+ * A part of what was to be proven for which the layer is not `enforced`.
+ *
+ * @generated from message bifrost.network.v1.ProofReservation
+ */
+export declare type ProofReservation = Message<"bifrost.network.v1.ProofReservation"> & {
+  /**
+   * @generated from field: string layer = 1;
+   */
+  layer: string;
+
+  /**
+   * `cooperative`, `unproven`.
+   *
+   * @generated from field: string assurance = 2;
+   */
+  assurance: string;
+
+  /**
+   * `not-read`, `book-may-bypass`, `guard-outdated`, ...
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string subject = 4;
+   */
+  subject: string;
+
+  /**
+   * Of `not-read`: the error's code.
+   *
+   * @generated from field: optional string code = 5;
+   */
+  code?: string | undefined;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ProofReservation.
+ * Use `create(ProofReservationSchema)` to create a new message.
+ */
+export declare const ProofReservationSchema: GenMessage<ProofReservation>;
+
+/**
+ * What a proof says of one thing that was read.
+ *
+ * @generated from message bifrost.network.v1.ProofInputHash
+ */
+export declare type ProofInputHash = Message<"bifrost.network.v1.ProofInputHash"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * `manager`, `store`, `cluster`, `control-plane`, `agents`.
+   *
+   * @generated from field: string from = 2;
+   */
+  from: string;
+
+  /**
+   * Why it was not read: the error's code.
+   *
+   * @generated from field: optional string unread = 3;
+   */
+  unread?: string | undefined;
+
+  /**
+   * Of its text, hexadecimal.
+   *
+   * @generated from field: string sha256 = 4;
+   */
+  sha256: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ProofInputHash.
+ * Use `create(ProofInputHashSchema)` to create a new message.
+ */
+export declare const ProofInputHashSchema: GenMessage<ProofInputHash>;
+
+/**
+ * One thing that was read.
+ *
+ * @generated from message bifrost.network.v1.ProofInput
+ */
+export declare type ProofInput = Message<"bifrost.network.v1.ProofInput"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string from = 2;
+   */
+  from: string;
+
+  /**
+   * @generated from field: optional string unread = 3;
+   */
+  unread?: string | undefined;
+
+  /**
+   * @generated from field: string text = 4;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ProofInput.
+ * Use `create(ProofInputSchema)` to create a new message.
+ */
+export declare const ProofInputSchema: GenMessage<ProofInput>;
+
+/**
  * @generated from message bifrost.network.v1.GetServiceInfoRequest
  */
 export declare type GetServiceInfoRequest = Message<"bifrost.network.v1.GetServiceInfoRequest"> & {
@@ -1507,6 +1873,16 @@ export declare const NetworkManager: GenService<{
     output: typeof GetNetworkStatusResponseSchema;
   },
   /**
+   * What the firewall in front of the customer's routers must let through, and which of it is blocked now.
+   *
+   * @generated from rpc bifrost.network.v1.NetworkManager.GetFirewallRequirements
+   */
+  getFirewallRequirements: {
+    methodKind: "unary";
+    input: typeof GetFirewallRequirementsRequestSchema;
+    output: typeof GetFirewallRequirementsResponseSchema;
+  },
+  /**
    * Records that a workload wants a sidecar. The same request again is a no-op (200 instead of 201).
    *
    * @generated from rpc bifrost.network.v1.NetworkManager.AttachSidecar
@@ -1655,6 +2031,16 @@ export declare const NetworkManager: GenService<{
     methodKind: "unary";
     input: typeof ListLeftoversRequestSchema;
     output: typeof ListLeftoversResponseSchema;
+  },
+  /**
+   * Reads everything back, and judges whether anything lets one customer reach another, or a book more than its intent. Changes nothing.
+   *
+   * @generated from rpc bifrost.network.v1.NetworkManager.ProveIsolation
+   */
+  proveIsolation: {
+    methodKind: "unary";
+    input: typeof ProveIsolationRequestSchema;
+    output: typeof ProveIsolationResponseSchema;
   },
   /**
    * What this service is, and who it takes the caller for.

@@ -94,6 +94,13 @@ export declare type Tailnet = Message<"bifrost.network.v1.Tailnet"> & {
    * @generated from field: string etag = 13;
    */
   etag: string;
+
+  /**
+   * Of `customer_owned`: whether Bifrost keeps its entries in the policy. Of all others it does.
+   *
+   * @generated from field: bool manage_policy = 14;
+   */
+  managePolicy: boolean;
 };
 
 /**
@@ -172,6 +179,13 @@ export enum Tailnet_Tenancy {
    * @generated from enum value: organization = 2;
    */
   organization = 2,
+
+  /**
+   * The platform: several customers in one, told apart by tags.
+   *
+   * @generated from enum value: shared = 3;
+   */
+  shared = 3,
 }
 
 /**

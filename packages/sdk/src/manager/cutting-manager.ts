@@ -1,23 +1,11 @@
-import type { ExplainInput, QuarantineSidecarInput } from '@bifrost/types';
-import type { PacketExplanation, Sidecar } from '@bifrost/types/core';
-import { explain } from './explain-calls.ts';
-import { type CallerOptions, type ChangeOptions, ManagerCore } from './manager-core.ts';
+import type { QuarantineSidecarInput } from '@bifrost/types';
+import type { Sidecar } from '@bifrost/types/core';
+import { AskingManager } from './asking-manager.ts';
+import type { ChangeOptions } from './manager-core.ts';
 import { quarantineSidecar, readmitSidecar } from './quarantine-calls.ts';
 
-/** The calls of a {@link NetworkManager} that ask about what may pass, or stop it. */
-export abstract class PolicyCalls extends ManagerCore {
-  /**
-   * Why a packet of a sidecar's book passes or not: the deciding rule, and its layer (guard, the sidecar's settings, route, the tailnet's policy), by what is
-   * in force now, read back. `evidence` is what the agents said last.
-   *
-   * @throws {BifrostError} `SIDECAR_NOT_FOUND`, `INVALID_ARGUMENT`, and what the control plane answers
-   * @example
-   * const { verdict, layer, by } = await manager.explain({ sidecarId, to: '10.1.0.10', port: 443 });
-   */
-  async explain(input: ExplainInput, options?: CallerOptions): Promise<PacketExplanation> {
-    return explain(this.context, input, this.call(options));
-  }
-
+/** Calls that stop what passes, whatever is configured. */
+export abstract class CuttingManager extends AskingManager {
   /**
    * Cuts a sidecar off from its tailnet at once: its keys are revoked, its devices deleted, established connections with them, and its guards let nothing
    * out but what the cluster itself needs. Its pods stay as they are, for evidence; those that start anew do not join, and neither a pause of the tailnet

@@ -1,0 +1,168 @@
+import { PROOF_LAYERS, type ProofFinding, type ProofInput, type ProofLayer, type ProofLayerState, type ProofReservation } from '@bifrost/types/core';
+import type { Digest } from './identity-tags.ts';
+import { Evidence, type EvidenceKind, type SettingsEvidence, SHARED } from './proof-evidence.ts';
+import { proveGuard } from './prove-guard.ts';
+import { controlGroups, deviceIdentity, sidecarIdentity, TagOwners, tailnetIdentity } from './prove-identity.ts';
+import { proveNetworkPolicies } from './prove-network-policies.ts';
+import { provePolicy } from './prove-policy.ts';
+
+/** What came of judging what was read back. */
+export interface Judgement {
+  readonly customers: number;
+  readonly pairs: number;
+  readonly tailnets: number;
+  readonly sidecars: number;
+  readonly layers: readonly ProofLayerState[];
+  readonly findings: readonly ProofFinding[];
+  readonly reservations: readonly ProofReservation[];
+}
+
+/** As many as are told of each: one is enough to look. */
+export const MAX_TOLD = 1_000;
+
+/** Collects what is found; counts what is not told any more. */
+class Sheet {
+  readonly findings: ProofFinding[] = [];
+  readonly reservations: ProofReservation[] = [];
+  readonly #counts = new Map<ProofLayer, { judged: number; findings: number; cooperative: boolean; unproven: boolean }>();
+
+  #of(layer: ProofLayer) {
+    const known = this.#counts.get(layer) ?? { judged: 0, findings: 0, cooperative: false, unproven: false };
+    this.#counts.set(layer, known);
+    return known;
+  }
+
+  judged(layer: ProofLayer): void {
+    this.#of(layer).judged += 1;
+  }
+
+  find(layer: ProofLayer, found: Iterable<Omit<ProofFinding, 'layer'>>): void {
+    for (const { kind, tailnetName, customerId, otherCustomerId, by, where } of found) {
+      this.#of(layer).findings += 1;
+      const other = otherCustomerId === undefined ? {} : { otherCustomerId };
+      if (this.findings.length < MAX_TOLD) this.findings.push({ layer, kind, tailnetName, customerId, ...other, by, where });
+    }
+  }
+
+  reserve(reservation: ProofReservation): void {
+    this.#of(reservation.layer)[reservation.assurance] = true;
+    if (this.reservations.length < MAX_TOLD) this.reservations.push(reservation);
+  }
+
+  layers(): readonly ProofLayerState[] {
+    return PROOF_LAYERS.map((layer) => {
+      const { judged, findings, cooperative, unproven } = this.#of(layer);
+      const assurance = unproven ? 'unproven' : cooperative ? 'cooperative' : judged === 0 ? 'absent' : 'enforced';
+      return { layer, assurance, judged, findings };
+    });
+  }
+}
+
+/** Notes where a layer rests on what was not read. True: it was. */
+function isRead(
+  sheet: Sheet,
+  evidence: Evidence,
+  { layer, kind, key }: { readonly layer: ProofLayer; readonly kind: EvidenceKind; readonly key: string },
+): boolean {
+  const code = evidence.unread(kind, key);
+  if (code === undefined) return true;
+  sheet.reserve({ layer, assurance: 'unproven', reason: 'not-read', subject: `${kind} ${key}`, code });
+  return false;
+}
+
+/**
+ * Judges what was read back, and nothing else: whoever has the inputs comes to the same. Pure; the order of the inputs does not matter.
+ */
+export function judgeEvidence(inputs: readonly ProofInput[], digest: Digest): Judgement {
+  const evidence = new Evidence(inputs);
+  const sheet = new Sheet();
+  const tailnets = evidence.all('tailnet');
+  judgeIdentity(sheet, evidence, digest);
+  judgePolicies(sheet, evidence, digest);
+  judgeGuards(sheet, evidence);
+  judgeNetworkPolicies(sheet, evidence);
+  const customers = new Set(tailnets.map(([, { customerId }]) => customerId)).size;
+  return {
+    ...{ customers, pairs: customers * Math.max(0, customers - 1), tailnets: tailnets.length, sidecars: evidence.keys('sidecar').length },
+    ...{ layers: sheet.layers(), findings: sheet.findings, reservations: sheet.reservations },
+  };
+}
+
+function judgeIdentity(sheet: Sheet, evidence: Evidence, digest: Digest): void {
+  const layer = 'identity';
+  const owners = new TagOwners(evidence, digest);
+  sheet.find(layer, tailnetIdentity(evidence));
+  for (const group of controlGroups(evidence)) {
+    sheet.judged(layer);
+    if (isRead(sheet, evidence, { layer, kind: 'devices', key: group.key })) sheet.find(layer, deviceIdentity(group, evidence, owners));
+  }
+  for (const [key, sidecar] of evidence.all('sidecar')) {
+    sheet.judged(layer);
+    isRead(sheet, evidence, { layer, kind: 'workload', key });
+    sheet.find(layer, sidecarIdentity(key, sidecar, evidence));
+  }
+}
+
+/** Of tailnets whose policy is none of ours nothing is asked: there each customer is alone, and the guard holds what is blocked. */
+function judgePolicies(sheet: Sheet, evidence: Evidence, digest: Digest): void {
+  const layer = 'tailnet-policy';
+  for (const group of controlGroups(evidence)) {
+    if (!group.tailnets.some(([, { managed, tenancy }]) => managed || tenancy === SHARED)) continue;
+    sheet.judged(layer);
+    isRead(sheet, evidence, { layer, kind: 'devices', key: group.key });
+    if (isRead(sheet, evidence, { layer, kind: 'policy', key: group.key })) sheet.find(layer, provePolicy(group, evidence, digest));
+  }
+}
+
+function judgeGuards(sheet: Sheet, evidence: Evidence): void {
+  const layer = 'guard';
+  const settings = settingsOf(evidence);
+  for (const [key, sidecar] of evidence.all('sidecar')) {
+    const { tailnetName, customerId, namespace } = sidecar;
+    const subject = `workload ${key}`;
+    const tailnet = evidence.get('tailnet', tailnetName);
+    // Another customer's tailnet of that name has no say about its rules: told as `foreign-tailnet`.
+    if (tailnet === undefined || tailnet.customerId !== customerId || !isRead(sheet, evidence, { layer, kind: 'workload', key })) continue;
+    const workload = evidence.get('workload', key);
+    const agents = evidence.get('agents', key) ?? [];
+    if (workload === undefined || !workload.carries) {
+      // Pods that are left of it run what cannot be seen any more. Without any there is no way into the tailnet.
+      if (agents.length > 0) sheet.reserve({ layer, assurance: 'unproven', reason: 'no-workload', subject });
+      continue;
+    }
+    sheet.judged(layer);
+    const policies = evidence.get('network-policies', namespace);
+    const { faults, reservations } = proveGuard({ settings, tailnet, sidecar, workload, agents, policies });
+    sheet.find(
+      layer,
+      faults.map(({ kind, by }) => ({ kind, tailnetName, customerId, by, where: subject })),
+    );
+    for (const reservation of reservations) sheet.reserve({ layer, ...reservation, subject });
+  }
+}
+
+function judgeNetworkPolicies(sheet: Sheet, evidence: Evidence): void {
+  const layer = 'network-policy';
+  const isEnforced = settingsOf(evidence).networkPolicyEnforced;
+  if (!isEnforced) sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-not-enforced', subject: 'installation' });
+  if (!isRead(sheet, evidence, { layer, kind: 'pods', key: 'with sidecars' })) return;
+  const pods = evidence.get('pods', 'with sidecars');
+  if (pods === undefined) {
+    sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-unread', subject: 'installation' });
+    return;
+  }
+  if (!isEnforced) return;
+  const namespaces = [...new Set(pods.map(({ namespace }) => namespace))];
+  const unread = namespaces.filter((key) => !isRead(sheet, evidence, { layer, kind: 'network-policies', key }));
+  const known = pods.filter(({ namespace }) => !unread.includes(namespace));
+  for (const _ of known) sheet.judged(layer);
+  const policies = new Map(namespaces.map((namespace) => [namespace, evidence.get('network-policies', namespace) ?? []]));
+  sheet.find(
+    layer,
+    [...proveNetworkPolicies(known, policies, MAX_TOLD)].map((found) => ({ ...found, tailnetName: '' })),
+  );
+}
+
+/** Without them nothing is known of what is enforced. */
+const settingsOf = (evidence: Evidence): SettingsEvidence =>
+  evidence.get('settings', 'manager') ?? { installation: '', deviceTags: [], routerTag: '', directAddresses: [], networkPolicyEnforced: false };

@@ -1,0 +1,137 @@
+import { type Cidr, cidrContains, cidrsOverlap, type IpAddress, type ProofFinding, parseAddress } from '@bifrost/types/core';
+import { addressPoints, rangesOf, tableOf } from './address-points.ts';
+import { bookTagOf, customerTagsOf, type Digest } from './identity-tags.ts';
+import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
+import type { DeviceEvidence, Evidence, SettingsEvidence, TailnetEvidence } from './proof-evidence.ts';
+import { type ControlGroup, TagOwners } from './prove-identity.ts';
+import { type ProvenCustomer, proveIsolation } from './prove-isolation.ts';
+
+type Found = Omit<ProofFinding, 'layer'>;
+
+const EVERYWHERE: readonly Cidr[] = rangesOf(['0.0.0.0/0', '::/0']);
+/** Addresses of devices. */
+const DEVICES: readonly Cidr[] = rangesOf(['100.64.0.0/10', 'fd7a:115c:a1e0::/48']);
+
+/** A customer in a tailnet: what its devices carry and have, and what is wanted for it. */
+interface Member extends ProvenCustomer {
+  readonly tailnetName: string;
+  readonly tailnet: TailnetEvidence;
+  /** Of its books' devices. */
+  readonly bookTags: ReadonlySet<string>;
+  readonly bookAddresses: readonly IpAddress[];
+  readonly routerTags: ReadonlySet<string>;
+}
+
+/** The customers of one tailnet at the control plane, with what was read of them. Who is not told apart by tags is the only one there. */
+function membersOf({ key, tailnets }: ControlGroup, evidence: Evidence, digest: Digest): readonly Member[] {
+  const owners = new TagOwners(evidence, digest);
+  const settings = evidence.get('settings', 'manager');
+  const devices = evidence.get('devices', key) ?? [];
+  const books = Map.groupBy(evidence.all('sidecar'), ([, { tailnetName }]) => tailnetName);
+  const isShared = tailnets[0]?.[0] !== key;
+  return tailnets.map(([tailnetName, tailnet]) => {
+    const { customerId, allowedNetworks } = tailnet;
+    const { customer, router } = customerTagsOf({ customerId, tailnetName }, digest);
+    const ofBooks = (books.get(tailnetName) ?? []).map(([, { bookDeploymentId }]) =>
+      bookTagOf({ customerId, tailnetName }, bookDeploymentId, digest),
+    );
+    const own = isShared ? devices.filter(({ tags }) => owners.customersOf(tags).includes(customerId)) : devices;
+    const bookTags = new Set([customer, ...ofBooks, ...(isShared ? [] : (settings?.deviceTags ?? []))]);
+    return {
+      ...{ customerId, tailnetName, tailnet, bookTags },
+      routerTags: new Set([router, ...(isShared ? [] : tagsOfRouters(settings))]),
+      tags: [...new Set([customer, router, ...ofBooks, ...own.flatMap(({ tags }) => tags)])],
+      addresses: own.flatMap(({ addresses }) => addresses),
+      bookAddresses: own.filter(({ tags }) => tags.some((tag) => bookTags.has(tag))).flatMap(addressesOf),
+      networks: [...allowedNetworks, ...own.flatMap(({ routes }) => routes)],
+    };
+  });
+}
+
+const tagsOfRouters = (settings: SettingsEvidence | undefined): readonly string[] => (settings === undefined ? [] : [settings.routerTag]);
+const addressesOf = ({ addresses }: DeviceEvidence): readonly IpAddress[] => addresses.flatMap((text) => parseAddress(text) ?? []);
+
+/** Whether a rule's source may stand for a device of the customer's books. */
+function isFromBooks(selector: Selector, { bookTags, bookAddresses }: Member): boolean {
+  if (selector.kind === 'tag') return bookTags.has(selector.tag);
+  if (selector.kind === 'nobody') return false;
+  return selector.kind !== 'range' || bookAddresses.some((address) => cidrContains(selector.range, address));
+}
+
+/** ICMP to the customer's own routers: what makes them candidates of a grant by their way. */
+const isGreeting = ({ ports, dst }: JudgedRule, { routerTags }: Member): boolean =>
+  ports.every(({ protocol }) => protocol === 'icmp') && dst.every((selector) => selector.kind === 'tag' && routerTags.has(selector.tag));
+
+/** Of two ranges that overlap, the smaller: what lies in both. */
+const both = (a: Cidr, b: Cidr): readonly Cidr[] => (cidrsOverlap(a, b) ? [a.prefixLength > b.prefixLength ? a : b] : []);
+
+/** What a destination stands for besides devices by their tags. */
+const rangesIn = (selector: Selector): readonly Cidr[] => {
+  if (selector.kind === 'range') return [selector.range];
+  return selector.kind === 'everything' || selector.kind === 'unknown' ? EVERYWHERE : [];
+};
+
+/** Whether an intent lets every address of a range behind routers be reached. The ranges of devices are granted as devices. */
+function isWithin(range: Cidr, { allowedNetworks, blockedNetworks, accessPolicy }: TailnetEvidence): boolean {
+  const [isAllowed, isBlocked] = [tableOf(allowedNetworks), tableOf(blockedNetworks)];
+  const parts = [...rangesOf(allowedNetworks), ...rangesOf(blockedNetworks), ...DEVICES];
+  const points = addressPoints([range, ...parts.flatMap((part) => both(part, range))]).filter((address) => cidrContains(range, address));
+  const isOfDevices = (address: IpAddress): boolean => DEVICES.some((devices) => cidrContains(devices, address));
+  const wanted = (address: IpAddress): boolean => !isBlocked.holds(address) && (accessPolicy === 'permissive' || isAllowed.holds(address));
+  return points.every((address) => isOfDevices(address) || wanted(address));
+}
+
+/** Whether a rule that starts at a customer's books reaches more than the customer's intent. */
+function isBeyond(rule: JudgedRule, member: Member): boolean {
+  if (!rule.src.some((selector) => isFromBooks(selector, member)) || isGreeting(rule, member)) return false;
+  const meetsDevices = rule.dst.some((selector) => {
+    if (selector.kind === 'nobody') return false;
+    return selector.kind !== 'range' || DEVICES.some((devices) => cidrsOverlap(devices, selector.range));
+  });
+  if (meetsDevices && member.tailnet.accessPolicy === 'restrictive') return true;
+  return rule.dst.flatMap(rangesIn).some((range) => !isWithin(range, member.tailnet));
+}
+
+function* beyondIntents(policy: JudgedPolicy, members: readonly Member[], where: string): Generator<Found, void, void> {
+  const told = new Set<string>();
+  for (const member of members) {
+    for (const rule of policy.rules) {
+      const { customerId, tailnetName } = member;
+      const by = rule.name;
+      if (told.has(`${tailnetName} ${by}`) || !isBeyond(rule, member)) continue;
+      told.add(`${tailnetName} ${by}`);
+      yield { kind: 'beyond-intent', tailnetName, customerId, by, where };
+    }
+  }
+}
+
+/**
+ * Whether the policy of one tailnet at the control plane keeps its customers apart, and, where we write it, lets no book reach more than its customer's
+ * intent, whoever wrote the entry.
+ */
+export function* provePolicy(group: ControlGroup, evidence: Evidence, digest: Digest): Generator<Found, void, void> {
+  const text = evidence.get('policy', group.key);
+  if (text === undefined) return;
+  const where = `policy ${group.key}`;
+  const members = membersOf(group, evidence, digest);
+  const [first] = members;
+  for (const { from, to, by } of proveIsolation(text, members)) {
+    const tailnetName = members.find(({ customerId }) => customerId === from)?.tailnetName ?? '';
+    yield { kind: 'reaches-other-customer', tailnetName, customerId: from, otherCustomerId: to, by, where };
+  }
+  const policy = readPolicy(text);
+  const managed = members.filter(({ tailnet }) => tailnet.managed);
+  if (first === undefined || managed.length === 0) return;
+  if (policy === undefined || policy.openToAll) {
+    if (members.length > 1) return; // told as one that lets everybody reach everybody
+    yield {
+      kind: 'beyond-intent',
+      tailnetName: first.tailnetName,
+      customerId: first.customerId,
+      by: policy === undefined ? 'policy' : 'default',
+      where,
+    };
+    return;
+  }
+  yield* beyondIntents(policy, managed, where);
+}

@@ -1,0 +1,39 @@
+import type { BifrostError } from '@bifrost/types/core';
+import type { Call } from './context.ts';
+import { KeyedLock } from './keyed-lock.ts';
+
+/** What came of a look at a policy: of each tailnet the hash of what it wanted then. */
+interface Look {
+  readonly atMs: number;
+  readonly hashes: ReadonlyMap<string, string>;
+  /** Why it is not as it is wanted: it stays so until something changes. */
+  readonly error?: BifrostError;
+}
+
+/**
+ * Policies that several tailnets have in common. One round at a time works on one, and what it found holds for the others' rounds that come with it:
+ * each of them would read and compile all of it again.
+ */
+export class Policies {
+  readonly #lock = new KeyedLock();
+  readonly #looks = new Map<string, Look>();
+
+  /** One holder at a time. */
+  alone<T>(group: string, call: Call, work: () => Promise<T>): Promise<T> {
+    return this.#lock.run(group, call, work);
+  }
+
+  saw(group: string, look: Look): void {
+    this.#looks.set(group, look);
+  }
+
+  forget(group: string): void {
+    this.#looks.delete(group);
+  }
+
+  /** Whether it was looked at since then with this wish of that tailnet in it; with what came of it. */
+  lookSince(sinceMs: number, { group, key, hash }: { readonly group: string; readonly key: string; readonly hash: string }): Look | undefined {
+    const look = this.#looks.get(group);
+    return look !== undefined && look.atMs >= sinceMs && look.hashes.get(key) === hash ? look : undefined;
+  }
+}

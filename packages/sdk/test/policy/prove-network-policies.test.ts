@@ -1,0 +1,118 @@
+import { BifrostError, parseAddress } from '@bifrost/types/core';
+import { describe, expect, it } from 'vitest';
+import type { NetworkPolicyShape } from '../../src/domain/network-policy-shape.ts';
+import { judgeEvidence } from '../../src/domain/policy/judge-evidence.ts';
+import { type JudgedPod, judgeNetworkPolicy } from '../../src/domain/policy/judge-network-policy.ts';
+import { CLUSTER_DNS, type NetworkPoliciesInput, networkPoliciesOf, RELAY_PORTS, shapeOf } from '../../src/domain/policy/network-policies.ts';
+import type { PodEvidence } from '../../src/domain/policy/proof-evidence.ts';
+import { proveNetworkPolicies } from '../../src/domain/policy/prove-network-policies.ts';
+import { inputsOf, type Read, readBack } from './evidence.ts';
+import { mutationsOf } from './mutations.ts';
+import { customerOf, digest } from './worlds.ts';
+
+const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['192.0.2.1/32'] };
+const inputFor = (namespace: string): NetworkPoliciesInput => ({
+  ...{ sidecarId: `sidecar-${namespace}`, namespace, ranges, dns: CLUSTER_DNS },
+  ingest: {
+    at: [{ kind: 'pods', namespaceLabels: { 'kubernetes.io/metadata.name': 'bifrost' }, podLabels: { app: 'bifrost' } }],
+    ports: [{ protocol: 'tcp', port: 8443 }],
+  },
+  control: [{ at: [{ kind: 'networks', networks: ['198.51.100.1'] }], ports: [{ protocol: 'tcp', port: 443 }] }],
+  relays: [{ at: [{ kind: 'networks', networks: ['198.51.100.64/28'] }], ports: RELAY_PORTS }],
+});
+const shapes = (namespace: string): readonly NetworkPolicyShape[] => networkPoliciesOf(inputFor(namespace)).map(shapeOf);
+
+const podOf = (namespace: string, at: number): PodEvidence => ({
+  ...{ namespace, name: `shop-${at}`, customerId: namespace, addresses: [`10.244.1.${at}`] },
+  labels: { app: 'shop', 'bifrost.dev/sidecar-id': `sidecar-${namespace}` },
+  namespaceLabels: { 'kubernetes.io/metadata.name': namespace, 'bifrost.dev/customer-id': namespace },
+});
+const pods = [podOf('a', 1), podOf('b', 2), podOf('c', 3), podOf('a', 4)];
+const written = new Map(['a', 'b', 'c'].map((namespace) => [namespace, shapes(namespace)]));
+const found = (policies: ReadonlyMap<string, readonly NetworkPolicyShape[]>, of = pods) => [...proveNetworkPolicies(of, policies, 100)];
+
+const judged = ({ addresses, ...pod }: PodEvidence): JudgedPod => ({
+  ...pod,
+  addresses: addresses.map((text) => {
+    const address = parseAddress(text);
+    if (address === undefined) throw new BifrostError({ code: 'INTERNAL', message: text });
+    return address;
+  }),
+});
+
+/** Each packet that anybody could send, one by one. */
+function pairsByPacket(policies: ReadonlyMap<string, readonly NetworkPolicyShape[]>): ReadonlySet<string> {
+  const all = [...policies].flatMap(([namespace, of]) => of.map((policy) => ({ ...policy, namespace })));
+  const open = new Set<string>();
+  for (const from of pods) {
+    for (const to of pods) {
+      if (from.customerId === to.customerId) continue;
+      for (const protocol of ['TCP', 'UDP', 'SCTP'] as const) {
+        for (const port of [1, 52, 53, 54, 80, 443, 444, 3478, 3479, 8080, 8443, 8444, 41641, 65_535]) {
+          const [toPod] = [judged(to)];
+          const [address] = toPod.addresses;
+          if (address === undefined) continue;
+          const { verdict } = judgeNetworkPolicy(all, { from: judged(from), to: address, toPod, protocol, port });
+          if (verdict === 'allowed') open.add(`${from.customerId}>${to.customerId}`);
+        }
+      }
+    }
+  }
+  return open;
+}
+const pairsOf = (findings: ReturnType<typeof found>): ReadonlySet<string> =>
+  new Set(findings.map(({ customerId, otherCustomerId }) => `${customerId}>${otherCustomerId}`));
+
+describe('pods of different customers under NetworkPolicies that were read back', () => {
+  it('do not reach each other under ours', () => {
+    expect(found(written)).toEqual([]);
+    expect(pairsByPacket(written).size).toBe(0);
+  });
+
+  it('reach each other without any, and that says who and how', () => {
+    const findings = found(new Map());
+    expect(pairsOf(findings)).toEqual(new Set(['a>b', 'a>c', 'b>a', 'b>c', 'c>a', 'c>b']));
+    expect(findings[0]).toEqual({
+      ...{ kind: 'reaches-other-pod', customerId: 'a', otherCustomerId: 'b', by: 'no policy', where: 'pod a/shop-1 to b/shop-2' },
+    });
+  });
+
+  it('are found out for every small change of ours exactly where a packet passes', () => {
+    let [open, closed] = [0, 0];
+    for (const { what, mutated } of mutationsOf(shapes('a'))) {
+      const policies = new Map([...written, ['a', mutated] as const]);
+      const expected = pairsByPacket(policies);
+      expect([what, pairsOf(found(policies))]).toEqual([what, expected]);
+      if (expected.size > 0) open += 1;
+      else closed += 1;
+    }
+    expect(open).toBeGreaterThan(0);
+    expect(closed).toBeGreaterThan(0);
+  });
+
+  it('are found out by a foreign policy that selects another customer’s namespace by a label', () => {
+    const egress = [{ to: [{ namespaceSelector: { matchLabels: { 'bifrost.dev/customer-id': 'b' } } }], ports: [{ protocol: 'TCP', port: 5432 }] }];
+    const foreign: NetworkPolicyShape = { name: 'theirs', podSelector: {}, policyTypes: ['Egress'], ingress: [], egress };
+    const findings = found(new Map([...written, ['a', [...shapes('a'), foreign]] as const]));
+    expect(findings).toEqual([expect.objectContaining({ customerId: 'a', otherCustomerId: 'b', by: 'a/theirs' })]);
+  });
+
+  it('are told up to a limit', () => {
+    const many = Array.from({ length: 30 }, (_, at) => podOf(`n${at}`, at));
+    expect([...proveNetworkPolicies(many, new Map(), 100)]).toHaveLength(100);
+  });
+
+  it('are a layer of the proof once pods and policies are read and the cluster enforces them; until then it is unproven', () => {
+    const config = { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false } as const;
+    const read = readBack([customerOf('a', config, 0), customerOf('b', config, 1)]);
+    const layerOf = (given: Read) => judgeEvidence(inputsOf(given), digest).layers.find(({ layer }) => layer === 'network-policy');
+    expect(layerOf(read)).toEqual({ layer: 'network-policy', assurance: 'unproven', judged: 0, findings: 0 });
+    const { manager } = read.settings ?? {};
+    if (manager === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no settings' });
+    const enforced = { ...read, settings: { manager: { ...manager, networkPolicyEnforced: true } }, pods: { 'with sidecars': pods } };
+    expect(layerOf({ ...enforced, 'network-policies': Object.fromEntries(written) })).toEqual({
+      ...{ layer: 'network-policy', assurance: 'enforced', judged: 4, findings: 0 },
+    });
+    expect(layerOf({ ...enforced, 'network-policies': { ...Object.fromEntries(written), a: [] } })?.findings).toBeGreaterThan(0);
+  });
+});
