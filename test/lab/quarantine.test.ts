@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lab } from './support/command.ts';
 import { type ContainerAddress, exec, HeldConnection, requestFromBook } from './support/containers.ts';
-import type { ControlClient } from './support/control.ts';
+import { ControlClient } from './support/control.ts';
 import { type Customer, clientOfSecret, joinGateway } from './support/customer.ts';
 import { eventually, throughout } from './support/eventually.ts';
 import type { KubernetesObject, PodObject } from './support/kubernetes.ts';
