@@ -10,6 +10,7 @@ const BENCHES: Readonly<Record<string, () => Promise<(options: BenchOptions) => 
   import: async () => (await import('./import.ts')).benchImport,
   ingest: async () => (await import('./ingest.ts')).benchIngest,
   policy: async () => (await import('./policy.ts')).benchPolicy,
+  quarantine: async () => (await import('./quarantine.ts')).benchQuarantine,
   restart: async () => (await import('./restart.ts')).benchRestart,
 };
 

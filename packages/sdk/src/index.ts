@@ -9,6 +9,7 @@ export type {
   ExplainInput,
   InjectSidecarInput,
   MonitorConnectivityInput,
+  QuarantineSidecarInput,
   UpdateSidecarInput,
   UpdateTailnetInput,
   UpgradeSidecarsInput,

@@ -39,6 +39,7 @@ const CALLS: Readonly<Record<string, (manager: NetworkManager, sidecarId: string
   'deleteTailnet with abandon': (manager, _, options) => manager.deleteTailnet(TAILNET, { cascade: true, abandon: true, ...options }),
   updateSidecar: (manager, sidecarId, options) => manager.updateSidecar({ sidecarId, config: { enableSsh: true }, allowRollout: true }, options),
   repairSidecar: (manager, sidecarId, options) => manager.repairSidecar(sidecarId, options),
+  quarantineSidecar: (manager, sidecarId, options) => manager.quarantineSidecar({ sidecarId }, options),
   detachSidecar: (manager, sidecarId, options) => manager.detachSidecar(sidecarId, options),
   'detachSidecar with abandon': (manager, sidecarId, options) => manager.detachSidecar(sidecarId, { abandon: true, ...options }),
 };

@@ -25,6 +25,8 @@ import type {
   NetworkStatus,
   networkConfigurationSchema,
   networkStatusSchema,
+  QuarantineSidecarRequest,
+  quarantineSidecarRequestSchema,
   ReportAnswerV1,
   ReportV1,
   reportAnswerV1Schema,
@@ -58,6 +60,7 @@ it('the output of each schema is exactly the interface of core', () => {
   expectTypeOf<Output<typeof monitorConnectivityRequestSchema>>().toEqualTypeOf<MonitorConnectivityRequest>();
   expectTypeOf<Output<typeof updateTailnetRequestSchema>>().toEqualTypeOf<UpdateTailnetRequest>();
   expectTypeOf<Output<typeof updateSidecarRequestSchema>>().toEqualTypeOf<UpdateSidecarRequest>();
+  expectTypeOf<Output<typeof quarantineSidecarRequestSchema>>().toEqualTypeOf<QuarantineSidecarRequest>();
   expectTypeOf<Output<typeof upgradeSidecarsRequestSchema>>().toEqualTypeOf<UpgradeSidecarsRequest>();
   expectTypeOf<ReadonlyDeep<Output<typeof reportV1Schema>>>().toEqualTypeOf<ReadonlyDeep<ReportV1>>();
   expectTypeOf<ReadonlyDeep<Output<typeof reportAnswerV1Schema>>>().toEqualTypeOf<ReadonlyDeep<ReportAnswerV1>>();

@@ -116,6 +116,24 @@ const SIDECARS: readonly Step[] = [
   { says: 'a packet of none', method: 'ExplainPacket', request: { ...noSidecar, to: '10.1.0.10' }, ...NO_SIDECAR },
   { says: 'it is repaired', method: 'RepairSidecar', request: sidecar(), http: 200, body: { sidecar: TAILNET } },
   { says: 'none is repaired', method: 'RepairSidecar', request: noSidecar, ...NO_SIDECAR },
+  {
+    says: 'it is quarantined',
+    method: 'QuarantineSidecar',
+    request: sidecar({ reason: 'under suspicion' }),
+    http: 200,
+    body: { sidecar: { quarantine: { reason: 'under suspicion' } } },
+  },
+  { says: 'in quarantine it is not repaired', method: 'RepairSidecar', request: sidecar(), reason: 'SIDECAR_QUARANTINED' },
+  {
+    says: 'a reason that is none',
+    method: 'QuarantineSidecar',
+    request: sidecar({ reason: 'a\nb' }),
+    reason: 'INVALID_ARGUMENT',
+    fields: ['reason'],
+  },
+  { says: 'none is quarantined', method: 'QuarantineSidecar', request: noSidecar, ...NO_SIDECAR },
+  { says: 'it is readmitted', method: 'ReadmitSidecar', request: sidecar(), http: 200, body: { sidecar: TAILNET } },
+  { says: 'none is readmitted', method: 'ReadmitSidecar', request: noSidecar, ...NO_SIDECAR },
 ];
 
 const STATUS: readonly Step[] = [

@@ -47,15 +47,21 @@ export async function requestFromBook(book: ContainerAddress, request: BookReque
   return answerOf(await exec(book, ['/book', ...requestArguments(request)]));
 }
 
-/** One connection of the book that asks every 250 ms for a given time, and counts what is answered. Disposing waits for its end. */
+/** One connection of the book that asks every 250 ms for a given time, through its proxy where it has one, and counts what is answered. Disposing waits for its end. */
 export class HeldConnection implements AsyncDisposable {
   readonly #child;
   #answers = 0;
+  #lastAtMs = Number.NEGATIVE_INFINITY;
   #said = '';
 
-  constructor({ namespace, pod, container }: ContainerAddress, { url, forMs }: { readonly url: string; readonly forMs: number }) {
-    this.#child = spawn('bash', [program, 'exec', namespace, pod, container, '--', '/book', 'hold', url, String(forMs)], { stdio: 'pipe' });
+  constructor(
+    { namespace, pod, container }: ContainerAddress,
+    { url, forMs, everyMs = 250 }: { readonly url: string; readonly forMs: number; readonly everyMs?: number },
+  ) {
+    const command = ['/book', 'hold', url, String(forMs), String(everyMs)];
+    this.#child = spawn('bash', [program, 'exec', namespace, pod, container, '--', ...command], { stdio: 'pipe' });
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.#lastAtMs = performance.now();
       this.#answers += text.split('\n').length - 1;
     });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -67,6 +73,11 @@ export class HeldConnection implements AsyncDisposable {
   get answers(): number {
     if (this.#child.exitCode !== null) throw new Error(`the connection has ended: ${this.#said}`);
     return this.#answers;
+  }
+
+  /** When the last answer came, by `performance.now()`; also of one that has ended meanwhile, as one that is reset does. */
+  get lastAtMs(): number {
+    return this.#lastAtMs;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

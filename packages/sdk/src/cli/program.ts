@@ -7,6 +7,7 @@ import { addFirewall } from './commands/firewall.ts';
 import { addLeftovers } from './commands/leftovers.ts';
 import { addMetrics } from './commands/metrics.ts';
 import { addProve } from './commands/prove.ts';
+import { addQuarantine } from './commands/quarantine.ts';
 import { addReadOnly } from './commands/read-only.ts';
 import { addSidecarCommands } from './commands/sidecar.ts';
 import { addSimulate } from './commands/simulate.ts';
@@ -77,6 +78,7 @@ export function programOf(cli: Cli, ended: (code: ExitCode) => void): Command {
     addExplain,
     addProve,
     addFirewall,
+    addQuarantine,
     addLeftovers,
     addDoctor,
     addReadOnly,

@@ -3,6 +3,7 @@ import {
   type ChangePlan,
   type Condition,
   DeviceAccessChangeSchema,
+  LosingPeer_Loss,
   NetworkModeSchema,
   type PlanUpdateSidecarResponseSchema,
   type PlanUpdateTailnetResponseSchema,
@@ -16,7 +17,8 @@ import {
   Tailnet_TenancySchema,
 } from '@bifrost/types/proto';
 import type { DescMessage, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf';
-import { durationText } from './quantities.ts';
+import { countText, durationText } from './quantities.ts';
+import { safeText } from './safe-text.ts';
 import type { Session } from './session.ts';
 import { factLines, type Table } from './table.ts';
 import { timeMs, wireOf, wordOf } from './wire.ts';
@@ -123,6 +125,12 @@ export function upgradeText({ done, total, finished, haltedBy }: NonNullable<Tai
   return `${done} of ${total}, ${state}`;
 }
 
+function quarantineText(session: Session, { quarantine }: Sidecar): string | undefined {
+  if (quarantine === undefined) return undefined;
+  const { since, reason } = quarantine;
+  return `for ${ageText(session, since) ?? 'some time'}${reason === '' ? '' : `: ${reason}`}`;
+}
+
 export function sidecarLines(session: Session, sidecar: Sidecar): readonly string[] {
   const { config, workload } = sidecar;
   return [
@@ -134,6 +142,7 @@ export function sidecarLines(session: Session, sidecar: Sidecar): readonly strin
       ['customer', sidecar.customerId],
       ['status', sidecarStatus(sidecar)],
       ['reason', reasonText(sidecar.reason)],
+      ['quarantine', quarantineText(session, sidecar)],
       ['address', sidecar.ipAddress],
       ['hostname', config?.hostname],
       ['advertises', config?.advertiseRoutes.join(', ')],
@@ -165,7 +174,7 @@ function planLines(session: Session, plan: ChangePlan): readonly string[] {
 }
 
 /** Who gains and who loses, and what may be meant otherwise. */
-function accessLines({ access, outputs, warnings }: ChangePlan): readonly string[] {
+function accessLines({ access, livePeers, outputs, warnings }: ChangePlan): readonly string[] {
   const devices = access === undefined ? '' : wordOf(DeviceAccessChangeSchema, access.devices);
   const list = (networks: readonly string[] = [], word: string): readonly string[] => {
     const all = [...networks, ...(devices === word ? ['the tailnet’s own devices'] : [])];
@@ -174,12 +183,26 @@ function accessLines({ access, outputs, warnings }: ChangePlan): readonly string
   return [
     ...list(access?.gained, 'gained'),
     ...list(access?.lost, 'lost'),
+    ...peerLines(livePeers),
     ...outputs.flatMap(({ output, added, removed }) => [
       `${output}:`,
       ...removed.map((entry) => `  - ${entry}`),
       ...added.map((entry) => `  + ${entry}`),
     ]),
     ...warnings.map(({ code, path, message }) => `warning: ${path}: ${message} (${code})`),
+  ];
+}
+
+/** Of what is in use now. */
+function peerLines(peers: ChangePlan['livePeers']): readonly string[] {
+  if (peers === undefined) return [];
+  const { lost, total, losing } = peers;
+  return [
+    `${lost} of ${countText(total, 'peer')} in use would be lost`,
+    ...losing.map(({ name, routes, loss, instances }) => {
+      const which = loss === LosingPeer_Loss.all ? 'lost' : 'lost in part';
+      return `  ${safeText(name)} (${safeText(routes.join(', ')) || 'a device'}): ${which}, used by ${countText(instances, 'instance')}`;
+    }),
   ];
 }
 

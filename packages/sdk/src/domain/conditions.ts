@@ -1,6 +1,7 @@
 import type { Condition } from '@bifrost/types/core';
 import { isUp } from './connectivity.ts';
 import type { Reason, SidecarSpec, SidecarState, TailnetSpec, TailnetState } from './model.ts';
+import { isCutOff } from './quarantine.ts';
 
 /** A condition as it stands, without its history. */
 type ConditionNow = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
@@ -91,7 +92,7 @@ function upgraded({ total, done, finished, haltedBy }: NonNullable<TailnetState[
   return condition('Upgraded', 'False', word('InProgress', `${done} of ${total} sidecars.`));
 }
 
-/** `Attached` and `Ready` always; `OnTrial` while a changed fragment has to prove itself; `Reverted` after it has not. */
+/** `Attached` and `Ready` always; `OnTrial` while a changed fragment has to prove itself; `Reverted` after it has not; `Quarantined` while it is kept out. */
 export function sidecarConditions(state: SidecarState, { spec, ...look }: Look & { readonly spec: SidecarSpec }): readonly Condition[] {
   const { phase, reason } = state;
   const ready = isUp(phase);
@@ -104,7 +105,17 @@ export function sidecarConditions(state: SidecarState, { spec, ...look }: Look &
       condition('Ready', ready ? 'True' : phase === 'unknown' ? 'Unknown' : 'False', ready ? word(phase) : (reason ?? word(phase))),
       ...(spec.trial ? [isTrue('OnTrial', word('OnTrial', `Has to connect before ${new Date(spec.trial.deadlineMs).toISOString()}.`))] : []),
       ...(spec.reverted ? [isTrue('Reverted', spec.reverted)] : []),
+      ...quarantined(state, spec),
     ],
     look,
   );
+}
+
+function quarantined(state: SidecarState, spec: SidecarSpec): readonly ConditionNow[] {
+  if (spec.quarantine === undefined) return [];
+  const { reason } = spec.quarantine;
+  const why = reason === undefined ? '' : ` Reason given: ${reason}`;
+  return isCutOff({ spec, state })
+    ? [isTrue('Quarantined', word('CutOff', `No key and no device is left.${why}`))]
+    : [condition('Quarantined', 'False', word('InProgress', `Its keys and devices are being taken away.${why}`))];
 }

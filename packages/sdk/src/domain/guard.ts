@@ -79,6 +79,11 @@ export function liveGuardRules(config: Pick<GuardInput, 'allowedNetworks' | 'blo
   return guardRules({ ...config, ...nothing }).filter(({ preference }) => preference >= PREFERENCES.blocked);
 }
 
+/** What an order to quarantine puts in their place: nothing goes out but what comes before them in the chain. */
+export const QUARANTINE_RULES: readonly GuardRule[] = ([4, 6] as const).map((family) => ({
+  ...{ family, preference: PREFERENCES.quarantine, selector: 'from all', action: 'prohibit' },
+}));
+
 /**
  * A pod in the node's network namespace has the node's own addresses: there the rules would reroute the node, and a proxy would serve all of it. An
  * attach refuses such a pod, but its owner may set hostNetwork later: then nothing of the sidecar runs.

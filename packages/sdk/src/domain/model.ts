@@ -68,9 +68,18 @@ export interface TailnetState {
   readonly policyReason?: Reason;
   /** Of a manager that knew its own text by this: read, and not written any more. */
   readonly policyPending?: string;
+  /** What the policy, as it was written last, is for. */
+  readonly enforced?: Pick<NetworkConfiguration, 'allowedNetworks' | 'blockedNetworks' | 'accessPolicy'>;
+  readonly revoked?: RevokedAccess;
   readonly conditions?: readonly Condition[];
   readonly upgrade?: UpgradeState;
   readonly reason?: Reason;
+}
+
+/** When a written policy last granted less than the one before it: networks, the tailnet's own devices. Each time tells one loss from the next. */
+export interface RevokedAccess {
+  readonly networksAtMs?: number;
+  readonly devicesAtMs?: number;
 }
 
 export interface UpgradeState {
@@ -116,6 +125,14 @@ export interface SidecarSpec {
   readonly registeredAtMs?: number;
   /** When it is detached: what the control plane, the cluster, or pods that do not end hold back is left. */
   readonly abandon?: boolean;
+  /** Kept out of its tailnet, its pods left as they are, for as long as this is set. */
+  readonly quarantine?: QuarantineWish;
+}
+
+/** `sinceMs` tells one quarantine from the next. */
+export interface QuarantineWish {
+  readonly sinceMs: number;
+  readonly reason?: string;
 }
 
 /** What asked for the attachment: a call, or the annotation on the workload. */
@@ -172,6 +189,10 @@ export interface SidecarState {
   readonly everConnected?: boolean;
   /** The failed attach has been taken back: the workload is as it was before. */
   readonly rolledBack?: boolean;
+  /** The loss of access ({@link RevokedAccess}) for which its devices were deleted last. */
+  readonly cutForMs?: number;
+  /** `sinceMs` of the quarantine that has been carried out: no key and no device was left. */
+  readonly quarantinedSinceMs?: number;
   readonly repairs?: readonly Repair[];
   readonly conditions?: readonly Condition[];
   readonly reason?: Reason;

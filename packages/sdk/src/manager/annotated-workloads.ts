@@ -21,7 +21,9 @@ export async function reconcileWorkload(context: Context, key: string, call: Cal
   if (wish === undefined) {
     context.observed.unrefused(key);
     context.observed.forgetWorkload(key);
-    return sidecar?.spec.origin === 'annotation' && !sidecar.deleting && hint !== undefined ? withdraw(context, sidecar, call) : SETTLED;
+    // One in quarantine stays: who may annotate the workload could end it otherwise.
+    const isOver = sidecar?.spec.origin === 'annotation' && !sidecar.deleting && sidecar.spec.quarantine === undefined && hint !== undefined;
+    return isOver ? withdraw(context, sidecar, call) : SETTLED;
   }
   try {
     const outcome = sidecar === undefined ? await attach(context, wish, call) : await follow(context, { sidecar, wish }, call);
@@ -53,7 +55,7 @@ async function attach(context: Context, { workload, request }: Wish, call: Call)
 async function follow(context: Context, { sidecar, wish }: { readonly sidecar: StoredSidecar; readonly wish: Wish }, call: Call): Promise<Outcome> {
   const { spec, state, deleting } = sidecar;
   const { tailnetName, config } = wish.request;
-  if (deleting) return SETTLED; // its end is a hint for this workload
+  if (deleting || spec.quarantine !== undefined) return SETTLED; // its end is a hint for this workload
   const isSame = spec.tailnetName === tailnetName && sameJson(spec.config, config);
   if (state.rolledBack === true && !isSame) return withdraw(context, sidecar, call);
   if (isSame || (spec.reverted !== undefined && spec.revertedFor === configHash(config))) return SETTLED;

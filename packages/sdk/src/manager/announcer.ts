@@ -1,5 +1,6 @@
 import type { ManagerEventName, ManagerEvents } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import { isCutOff } from '../domain/quarantine.ts';
 import type { Clock } from '../ports/index.ts';
 import type { EventBus } from './event-bus.ts';
 
@@ -11,6 +12,8 @@ interface Told<Payload> {
   version: string;
   settled: boolean;
   failedCode: string | undefined;
+  /** Only of sidecars. */
+  quarantined?: boolean;
 }
 type TailnetPayload = Omit<ManagerEvents['tailnet:created'], 'atMs'>;
 type SidecarPayload = Omit<ManagerEvents['sidecar:attached'], 'atMs'>;
@@ -67,6 +70,7 @@ export class Announcer {
         version: '',
         settled: sidecar.state.applied !== undefined, // false: it has been in before
         failedCode: failedCodeOf(sidecar),
+        quarantined: isCutOff(sidecar),
       });
     }
   }
@@ -132,9 +136,13 @@ export class Announcer {
     const failedCode = failedCodeOf(now);
     const failedNow = failedCode !== undefined && failedCode !== told.failedCode;
     const attachedNow = now.state.applied === true && !told.settled;
-    Object.assign(told, { settled: told.settled || attachedNow, failedCode });
+    const wasQuarantined = told.quarantined === true;
+    const quarantined = isCutOff(now);
+    Object.assign(told, { settled: told.settled || attachedNow, failedCode, quarantined });
     if (attachedNow) this.#emit('sidecar:attached', told.payload);
     if (failedNow) this.#emit('sidecar:failed', { ...told.payload, code: failedCode });
+    if (quarantined && !wasQuarantined) this.#emit('sidecar:quarantined', told.payload);
+    if (wasQuarantined && !quarantined) this.#emit('sidecar:readmitted', told.payload);
   }
 
   /** A pod of the sidecar that this manager knew is gone. */

@@ -7,7 +7,11 @@ import { wishHash } from './hashes.ts';
 /** What is wanted, as callers can change it, in one form for every store: nothing of the status, nothing that only the loop writes. */
 function wishOf({ spec, deleting }: StoredTailnet | StoredSidecar): object {
   const { customerId, config, abandon = false } = spec;
-  if ('sidecarId' in spec) return { sidecarId: spec.sidecarId, customerId, config, abandon, deleting };
+  if ('sidecarId' in spec) {
+    // Left out where there is none: no etag of before it was known changes.
+    const quarantine = spec.quarantine === undefined ? {} : { quarantine: spec.quarantine };
+    return { sidecarId: spec.sidecarId, customerId, config, abandon, deleting, ...quarantine };
+  }
   const { tailnetId, tags, tenancy, credentialSecretName, managePolicy, paused = false, rollout = 'ask', upgrade } = spec;
   const own = { tailnetId, tags, tenancy, credentialSecretName, managePolicy, paused, rollout, upgradeId: upgrade?.upgradeId };
   return { ...own, customerId, config, abandon, deleting };

@@ -1,7 +1,7 @@
 import { type ExplainInput, explainRequestSchema, parseOrThrow } from '@bifrost/types';
 import { BifrostError, type ExplainEvidence, type PacketExplanation } from '@bifrost/types/core';
 import { isUp } from '../domain/connectivity.ts';
-import { type GuardRule, liveGuardRules, PREFERENCES } from '../domain/guard.ts';
+import { type GuardRule, liveGuardRules, PREFERENCES, QUARANTINE_RULES } from '../domain/guard.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { type ExplainedDevice, explainPacket } from '../domain/policy/explain-packet.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
@@ -42,7 +42,8 @@ function guardInForce(context: Context, sidecar: StoredSidecar, { spec: { config
   const rendered = guardRulesIn(sidecar.spec.fragment);
   const heard = context.instances.of(sidecar.key).filter(({ reported }) => reported);
   if (!heard.some((instance) => guardStateOf(context, sidecar, instance) === 'current')) return rendered;
-  return [...rendered.filter(({ preference }) => preference < PREFERENCES.blocked), ...liveGuardRules(config)];
+  const ordered = sidecar.spec.quarantine === undefined ? liveGuardRules(config) : QUARANTINE_RULES;
+  return [...rendered.filter(({ preference }) => preference < PREFERENCES.blocked), ...ordered];
 }
 
 /** @see NetworkManager.explain */
@@ -60,6 +61,7 @@ export async function explain(context: Context, input: ExplainInput, call: Call)
     from: from === undefined ? undefined : explained(from),
     guard: guardInForce(context, sidecar, tailnet),
     acceptRoutes: sidecar.spec.config.acceptRoutes,
+    isQuarantined: sidecar.spec.quarantine !== undefined,
     devices: devices.map(explained),
   });
   return { ...answer, evidence: evidenceOf(context, sidecar) };

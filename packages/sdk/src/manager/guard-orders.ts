@@ -38,11 +38,16 @@ export class GuardOrders {
   }
 
   /** Of a tailnet that another customer has made under its name meanwhile: nothing. */
-  wantedFor({ tailnetName, customerId }: Pick<SidecarSpec, 'tailnetName' | 'customerId'>): Wanted | undefined {
+  wantedFor({ tailnetName, customerId, quarantine }: Pick<SidecarSpec, 'tailnetName' | 'customerId' | 'quarantine'>): Wanted | undefined {
     const wanted = this.#wanted.get(tailnetName);
+    // Whatever the tailnet's own is, and paused or not: a pause must not keep open what is to be shut.
+    if (quarantine !== undefined) return { version: '', customerId, order: QUARANTINE, paused: false, told: undefined };
     return wanted?.customerId === customerId ? wanted : undefined;
   }
 }
+
+const NOTHING = { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'quarantine' } as const;
+const QUARANTINE: GuardOrder = { hash: networkHash(NOTHING), ...NOTHING };
 
 function orderFor(config: NetworkConfiguration): GuardOrder {
   const { allowedNetworks, blockedNetworks, accessPolicy } = config;
@@ -65,7 +70,7 @@ export function guardStateOf(context: Context, { spec }: StoredSidecar, { guardH
 
 /** How many of a tailnet's instances that have reported hold what is wanted; undefined where no guard takes orders. */
 export function guardCounts(context: Context, tailnetName: string): GuardCounts | undefined {
-  const live = context.observed.sidecarsOf(tailnetName).filter(({ spec }) => hasLiveGuard(spec.fragment));
+  const live = context.observed.sidecarsOf(tailnetName).filter(({ spec }) => hasLiveGuard(spec.fragment) && spec.quarantine === undefined);
   if (live.length === 0) return undefined;
   const states = live.flatMap((sidecar) => {
     const heard = context.instances.of(sidecar.key).filter(({ reported }) => reported);
@@ -77,6 +82,7 @@ export function guardCounts(context: Context, tailnetName: string): GuardCounts 
 
 /** An instance's guard holds something else than before, or was heard of for the first time. The tailnet is looked at when its condition is no longer true. */
 export function noteGuard(context: Context, sidecar: StoredSidecar, instance: Instance): void {
+  if (sidecar.spec.quarantine !== undefined) return; // none of those that its tailnet counts
   const state = guardStateOf(context, sidecar, instance);
   const told = context.guardOrders.wantedFor(sidecar.spec)?.told;
   const { tailnetName } = sidecar.spec;

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { ACCESS_POLICIES, type NetworkConfiguration } from '@bifrost/types/core';
+import { ACCESS_POLICIES, type GuardOrder, type NetworkConfiguration } from '@bifrost/types/core';
 import { hasLiveGuard } from '../domain/live-guard.ts';
 import type { SidecarSpec } from '../domain/model.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
 
 /** Tells whether two configurations lead to the same sidecar: its guard, or in userspace mode its NO_PROXY and the egress that was judged for it. */
-export function networkHash({ allowedNetworks, blockedNetworks, accessPolicy }: NetworkConfiguration): string {
+export function networkHash({ allowedNetworks, blockedNetworks, accessPolicy }: Omit<GuardOrder, 'hash'>): string {
   const parts = [[...allowedNetworks].sort(), [...blockedNetworks].sort(), accessPolicy];
   return sha256(JSON.stringify(parts)).slice(0, 16);
 }

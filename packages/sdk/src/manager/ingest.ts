@@ -7,6 +7,7 @@ import type { Pod, PodIdentity } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { guardOrderOf, noteGuard } from './guard-orders.ts';
 import type { Instance } from './instances.ts';
+import { notedPeers } from './live-peers.ts';
 import type { Observed } from './observed.ts';
 
 const EVENT_OF = {
@@ -100,6 +101,7 @@ export async function ingestReport(
   instance.ipAddress = report.node.ips[0] ?? instance.ipAddress;
   instance.latencyMs = mean(report.peers.map(({ latencyMs }) => latencyMs));
   instance.signs = report.node.signs ?? [];
+  instance.peers = notedPeers(instance.peers, report, nowMs);
   instance.routers = report.peers.flatMap(({ id, path, routes }) => (routes?.length ? [{ deviceId: id, path }] : []));
   instance.relayWorks = report.node.reachable && hasRelay(report.node);
   if (identityChanged) context.touch('sidecar', sidecar.key);

@@ -1,6 +1,7 @@
 import type { Cause, PathClass, ReportV1, SidecarStatus } from '@bifrost/types/core';
 import type { Connection } from '../domain/connectivity.ts';
 import type { InstanceState, StoredSidecar } from '../domain/model.ts';
+import type { SeenPeer } from './live-peers.ts';
 
 /** One pod of an attachment, as this manager knows it from reports. Lives in memory; state changes are also kept in the store. */
 export interface Instance {
@@ -30,6 +31,8 @@ export interface Instance {
   /** What the agent itself finds wrong. */
   signs: readonly string[];
   lastActivityMs: number | undefined;
+  /** Of those that its reports named: bounded. */
+  peers: readonly SeenPeer[];
   /** How it reached the routers of its tailnet, by its last report. */
   routers: readonly RouterPath[];
   /** Its daemon had a relay then. */
@@ -105,6 +108,7 @@ export class Instances {
       latencyMs: undefined,
       signs: [],
       lastActivityMs: undefined,
+      peers: [],
       routers: [],
       relayWorks: false,
       guardHolds: undefined,

@@ -26,7 +26,7 @@ import type {
   UpgradeProgress,
 } from '@bifrost/types/core';
 import type { WorkloadManifest } from '../domain/inject-sidecar.ts';
-import { AskingManager } from './asking-manager.ts';
+import { CuttingManager } from './cutting-manager.ts';
 import { ingestReport } from './ingest.ts';
 import { type Injected, injectSidecar } from './inject-calls.ts';
 import { listLeftovers } from './leftovers.ts';
@@ -39,7 +39,7 @@ import { type AttachPlan, attachSidecar, detachSidecar, planAttach, requireSidec
 import { planUpdateSidecar, repairSidecar, updateSidecar } from './sidecar-update-calls.ts';
 import { sidecarView } from './sidecar-view.ts';
 import { createTailnet, deleteTailnet, requireTailnet, tailnetView } from './tailnet-calls.ts';
-import { pauseTailnet, planUpdateTailnet, updateTailnet } from './tailnet-update-calls.ts';
+import { pauseTailnet, planUpdateTailnet, type UpdateConsents, updateTailnet } from './tailnet-update-calls.ts';
 import { planUpgrade, upgradeSidecars } from './upgrade-calls.ts';
 import { type Awaited, waitFor } from './wait-for.ts';
 
@@ -52,7 +52,7 @@ import { type Awaited, waitFor } from './wait-for.ts';
  * await manager.start();
  * @throws {BifrostError} `INVALID_OPTIONS` with one issue per wrong field
  */
-export class NetworkManager extends AskingManager {
+export class NetworkManager extends CuttingManager {
   /** Which adapters this manager runs on. */
   get adapters(): { readonly cluster: string; readonly store: string; readonly controlPlane: string } {
     const { cluster, store, controlPlane } = this.context;
@@ -83,15 +83,15 @@ export class NetworkManager extends AskingManager {
 
   /**
    * Changes a tailnet's configuration or tags; what is left out stays. Sidecars whose pods would have to be replaced follow in waves, if `allowRollout`
-   * says that they may; `planUpdateTailnet` tells them beforehand.
+   * says that they may; `planUpdateTailnet` tells them beforehand. `confirm`: it may take away more than half (`confirmLossShare`) of the peers in use.
    *
-   * @throws {BifrostError} `INVALID_ARGUMENT`, `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `ROLLOUT_REQUIRED`: nothing was written
+   * @throws {BifrostError} `INVALID_ARGUMENT`, `TAILNET_NOT_FOUND`, `TAILNET_DELETING`, `ROLLOUT_REQUIRED`, `CONFIRM_REQUIRED`: nothing was written
    */
-  async updateTailnet(request: UpdateTailnetInput & { readonly allowRollout?: boolean }, options?: ChangeOptions): Promise<Tailnet> {
+  async updateTailnet(request: UpdateTailnetInput & UpdateConsents, options?: ChangeOptions): Promise<Tailnet> {
     return updateTailnet(this.context, request, this.call(options));
   }
 
-  /** What `updateTailnet` would change, and whose pods it would replace. Writes nothing. @throws as `updateTailnet` but for `ROLLOUT_REQUIRED` */
+  /** What `updateTailnet` would change, whose pods it would replace, which peers in use it would take away. Writes nothing. @throws as `updateTailnet` but for `ROLLOUT_REQUIRED`, `CONFIRM_REQUIRED` */
   async planUpdateTailnet(request: UpdateTailnetInput, options?: CallerOptions): Promise<ChangePlan> {
     return this.asked({ action: 'planUpdateTailnet', subject: request?.tailnetName, options }, (call) =>
       planUpdateTailnet(this.context, request, call),
@@ -156,7 +156,7 @@ export class NetworkManager extends AskingManager {
    * Changes a sidecar's configuration; what is left out stays. Its pods are replaced, if `allowRollout` says that they may; when they do not all connect
    * within the attach deadline, what was there before comes back (`sidecar:reverted`).
    *
-   * @throws {BifrostError} `INVALID_ARGUMENT`, `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR`, `ROLLOUT_REQUIRED`, and what `attachSidecar` refuses: nothing was written
+   * @throws {BifrostError} `INVALID_ARGUMENT`, `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR`, `SIDECAR_QUARANTINED`, `ROLLOUT_REQUIRED`, and what `attachSidecar` refuses: nothing was written
    */
   async updateSidecar(request: UpdateSidecarInput & { readonly allowRollout?: boolean }, options?: ChangeOptions): Promise<Sidecar> {
     return updateSidecar(this.context, request, this.call(options));
@@ -169,7 +169,7 @@ export class NetworkManager extends AskingManager {
     );
   }
 
-  /** Puts right once more what somebody else keeps changing (`DRIFT_REPEATED`). @throws {BifrostError} `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR` */
+  /** Puts right once more what somebody else keeps changing (`DRIFT_REPEATED`). @throws {BifrostError} `SIDECAR_NOT_FOUND`, `OWNED_BY_CREATOR`, `SIDECAR_QUARANTINED` */
   async repairSidecar(sidecarId: string, options?: ChangeOptions): Promise<Sidecar> {
     return repairSidecar(this.context, sidecarId, this.call(options));
   }

@@ -58,6 +58,8 @@ export interface NetworkManagerOptions {
   readonly readOnly?: boolean;
   /** Entries of ours in a tailnet's policy that somebody has changed are put right; else they are only told of (`policy:drifted`). @default true */
   readonly repairPolicy?: boolean;
+  /** Where `updateTailnet` would take away a larger share than this of the peers in use, wholly, it needs `confirm`. 0 to 1; with 1 never. @default 0.5 */
+  readonly confirmLossShare?: number;
   /** How often isolation is proven, milliseconds; what is found is told (`isolation:violated`). 0: only when asked. @default 300000 */
   readonly proofIntervalMs?: number;
 }
@@ -86,6 +88,7 @@ export interface Settings {
   readonly retainedEvents: number;
   readonly readOnly: boolean;
   readonly repairPolicy: boolean;
+  readonly confirmLossShare: number;
   readonly proofIntervalMs: number;
 }
 
@@ -143,6 +146,7 @@ const schema = z.object({
   retainedEvents: z.int().min(1).max(1_000_000).default(10_000),
   readOnly: z.boolean().default(false),
   repairPolicy: z.boolean().default(true),
+  confirmLossShare: z.number().min(0).max(1).default(0.5),
   proofIntervalMs: z
     .int()
     .max(86_400_000)

@@ -6,6 +6,7 @@ import { attachmentKey, UNTOLD_CONTROL_ID } from '../domain/names.ts';
 import type { Workload } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { networkHash } from './hashes.ts';
+import { requireAdmitted } from './quarantine-state.ts';
 import { sameJson } from './same-json.ts';
 import { type CallerScope, isVisible, unknownWorkload } from './scope.ts';
 import { renderAdmitted, sidecarIdOf } from './sidecar-render.ts';
@@ -35,7 +36,8 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
   if (present !== undefined) {
     const { spec } = agreeing(present, { ...request, workload: reference });
     // One that failed and was taken back is tried anew, as if it had never been.
-    if (present.state.rolledBack !== true) return { request, workload, spec: asAsked(spec), present };
+    if (present.state.rolledBack === true) requireAdmitted(present);
+    else return { request, workload, spec: asAsked(spec), present };
   }
   await requireFreeHostname(context, tailnet, { spec: { config: request.config, workload: reference }, ...call });
   const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
@@ -122,7 +124,7 @@ export function requireSameCustomer({ customerId }: Pick<Workload, 'customerId'>
 const exists = (message: string, path: string, { sidecarId, issue }: { readonly sidecarId: string; readonly issue: string }): BifrostError =>
   new BifrostError({ code: 'SIDECAR_EXISTS', message, details: { sidecarId }, issues: [{ path, message: issue }] });
 
-/** Without what came later: a change on trial, an upgrade, a wish to abandon. */
+/** Without what came later: a change on trial, an upgrade, a wish to abandon, a quarantine. */
 function asAsked({
   trial: _trial,
   previous: _previous,
@@ -130,6 +132,7 @@ function asAsked({
   revertedFor: _for,
   upgradeId: _upgrade,
   abandon: _abandon,
+  quarantine: _quarantine,
   ...spec
 }: SidecarSpec): SidecarSpec {
   return spec;

@@ -69,16 +69,24 @@ async function releaseControl(
 ): Promise<Outcome | undefined> {
   const { sidecarId, customerId } = sidecar.spec;
   try {
-    const control = await controlOf(context, tailnet, call);
-    await revokeKeys(sidecarId, sidecar.state, { control, ...call });
-    await deleteDevices(context, { sidecar, tailnet }, { control, ...call });
-    const left = (await control.listDevices(call)).filter((device) => belongsTo(context, { sidecar, tailnet }, device));
-    return left.length > 0 ? { kind: 'waiting', recheckMs: 500 } : undefined;
+    const isClear = await clearControl(context, { sidecar, tailnet }, { control: await controlOf(context, tailnet, call), ...call });
+    return isClear ? undefined : { kind: 'waiting', recheckMs: 500 };
   } catch (error) {
     if (!isAbandoned) throw error;
     await leaveAtControl(context, { error, key: sidecar.key, subject: sidecarId, customerId }, call);
     return undefined;
   }
+}
+
+/** Revokes the keys first, since a reusable one would let a deleted device rejoin. True when none of its devices is there any more. */
+export async function clearControl(
+  context: Context,
+  { sidecar, tailnet }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet },
+  { control, signal }: { readonly control: TailnetControl } & Call,
+): Promise<boolean> {
+  await revokeKeys(sidecar.spec.sidecarId, sidecar.state, { control, signal });
+  await deleteDevices(context, { sidecar, tailnet }, { control, signal });
+  return !(await control.listDevices({ signal })).some((device) => belongsTo(context, { sidecar, tailnet }, device));
 }
 
 /** A reason that a failed round left stays until something changes: taking it out and putting it back would be two hints for the next round. */

@@ -68,14 +68,25 @@ export async function releaseDevices(
       if (free.has(device.deviceId) && belongsTo(context, { sidecar, tailnet }, device)) await control.deleteDevice(device.deviceId, { signal });
     }
   }
-  for (const instance of gone) {
-    context.instances.remove(instance.podUid);
-    context.announcer.lostInstance(sidecar, instance);
-  }
+  forgetGone(context, sidecar, gone);
   const deviceIds = sidecar.state.deviceIds.filter((deviceId) => !free.has(deviceId));
   const instances = sidecar.state.instances.filter(({ podUid }) => present.has(podUid));
   const state = { ...sidecar.state, deviceIds, instances };
   return keepSidecar(context, sidecar, { state, signal });
+}
+
+/** Instances whose pods are gone: their bytes stay counted, and listeners are told. */
+export function forgetGone(context: Context, sidecar: StoredSidecar, gone: readonly { readonly podName: string; readonly podUid: string }[]): void {
+  for (const instance of gone) {
+    context.instances.remove(instance.podUid);
+    context.announcer.lostInstance(sidecar, instance);
+  }
+}
+
+/** Each pod that carries the sidecar and has not ended has an instance from now on. */
+export function noticePods(context: Context, sidecar: StoredSidecar, pods: readonly Pod[]): void {
+  const nowMs = context.clock.nowMs();
+  for (const pod of pods) if (!pod.deleting && !isFinished(pod)) context.instances.ensure(sidecar, pod, nowMs);
 }
 
 /**

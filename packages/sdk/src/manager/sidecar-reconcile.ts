@@ -1,12 +1,14 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
-import type { Pod, Workload } from '../ports/index.ts';
+import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar, proveTailnet, sawSidecar, secondLookAt, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
+import { cutRevoked } from './revocations.ts';
 import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
-import { isFinished, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
+import { noticePods, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
 import { attachmentSecret, ensureKey, revokeKeys } from './sidecar-keys.ts';
+import { cutBeforeDetach, keepQuarantined, startWaitingAnew } from './sidecar-quarantine.ts';
 import { recordFailure, recordInstances, recordState } from './sidecar-record.ts';
 import { judgeTrial } from './sidecar-trial.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
@@ -38,13 +40,21 @@ export async function reconcileSidecar(context: Context, key: string, call: Call
   }
   try {
     const tailnet = await tailnetOf(context, sidecar, call);
-    if (tailnet?.spec.paused === true) return await observe(context, sidecar, call);
-    if (sidecar.deleting) return await detachSidecarFully(context, { sidecar, tailnet }, call);
+    const isQuarantined = sidecar.spec.quarantine !== undefined;
+    // A pause must not keep open what is to be shut.
+    if (tailnet?.spec.paused === true)
+      return await (isQuarantined ? keepQuarantined(context, { sidecar, tailnet }, call) : observe(context, sidecar, call));
+    if (sidecar.deleting) return await detach(context, { sidecar, tailnet }, call);
     return await keepAttached(context, { sidecar, tailnet }, call);
   } catch (error) {
     if (!BifrostError.is(error) || call.signal.aborted) throw error;
     return await recordFailure(context, key, { error, ...call });
   }
+}
+
+async function detach(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome> {
+  if (tailnet !== undefined) await cutBeforeDetach(context, { sidecar, tailnet }, call);
+  return detachSidecarFully(context, { sidecar, tailnet }, call);
 }
 
 /** While the tailnet is paused nothing is changed; what agents say is kept all the same. */
@@ -75,6 +85,7 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
     const unbound = await bindInjected(context, { sidecar, workload }, call);
     if (unbound === 'expired') return expire(context, sidecar, call);
     if (unbound === 'bound') return { kind: 'waiting', recheckMs: 0 };
+    if (sidecar.spec.quarantine !== undefined) return sooner(await keepQuarantined(context, { sidecar, tailnet }, call), waiting(unbound.recheckMs));
     const { workload: place, customerId } = sidecar.spec;
     if ((await context.cluster.workloads.customerOf(place.namespace, call)) !== customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
     return prepare(context, { sidecar, tailnet, recheckMs: unbound.recheckMs }, call);
@@ -83,6 +94,7 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
   if (workload === undefined)
     return context.missing.secondLook(itsWorkload, { isToldGone: isToldGone(context, sidecar) }) ?? release(context, sidecar, call);
   if (workload.finished) return release(context, sidecar, call);
+  if (sidecar.spec.quarantine !== undefined) return keepQuarantined(context, { sidecar, tailnet }, call);
   if (workload.customerId !== sidecar.spec.customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
   if (sidecar.state.rolledBack === true) return takeBack(context, { sidecar, tailnet }, call);
   if (tailnet.state.phase !== 'active') return SETTLED; // its activation is a hint for its sidecars
@@ -101,6 +113,7 @@ interface Attached {
 }
 
 async function settle(context: Context, { sidecar, tailnet, workload }: Attached, call: Call): Promise<Outcome> {
+  startWaitingAnew(context, sidecar);
   context.hindrances.forget(sidecar.key); // of a failed attach that was being taken back when it was asked for again
   const stopped = await stopUnsupported(context, { sidecar, workload }, call); // first: it must not wait for the control plane
   const control = await controlOf(context, tailnet, call);
@@ -109,12 +122,13 @@ async function settle(context: Context, { sidecar, tailnet, workload }: Attached
   const { sidecar: applied, ...told } = stopped ? { sidecar: keyed, ...stopped } : await ensureApplied(context, { sidecar: keyed, workload }, call);
   const pods = await podsOf(context, applied, call);
   noticePods(context, applied, pods);
-  const released = await releaseDevices(context, applied, { tailnet, control, pods, ...call });
+  const cut = await cutRevoked(context, { sidecar: applied, tailnet, control }, call);
+  const released = await releaseDevices(context, cut.sidecar, { tailnet, control, pods, ...call });
   const routes = await settleRoutes(context, { sidecar: released, tailnet, control }, call);
   const reason = told.reason ?? routes;
   const recorded = await recordState(context, { sidecar: released, workload, told: { ...told, ...(reason === undefined ? {} : { reason }) } }, call);
   const trial = await judgeTrial(context, { sidecar: recorded.sidecar, workload, pods }, call);
-  return sooner(trial, recorded.outcome);
+  return sooner(sooner(trial, recorded.outcome), cut.recheckMs === undefined ? SETTLED : waiting(cut.recheckMs));
 }
 
 /** The key of a workload that is yet to be created is made beforehand: its pods must not wait for us. */
@@ -131,6 +145,8 @@ async function prepare(
   }
   return { kind: 'waiting', recheckMs };
 }
+
+const waiting = (recheckMs: number): Outcome => ({ kind: 'waiting', recheckMs });
 
 function sooner(one: Outcome, other: Outcome): Outcome {
   const [first, second] = [one, other].map((outcome) => (outcome.kind === 'waiting' ? outcome.recheckMs : Number.POSITIVE_INFINITY));
@@ -171,9 +187,4 @@ async function expire(context: Context, sidecar: StoredSidecar, call: Call): Pro
   const outcome = await release(context, sidecar, call);
   tellExpired(context, sidecar);
   return outcome;
-}
-
-function noticePods(context: Context, sidecar: StoredSidecar, pods: readonly Pod[]): void {
-  const nowMs = context.clock.nowMs();
-  for (const pod of pods) if (!pod.deleting && !isFinished(pod)) context.instances.ensure(sidecar, pod, nowMs);
 }

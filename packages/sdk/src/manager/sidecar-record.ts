@@ -24,7 +24,7 @@ export async function recordState(
 ): Promise<{ readonly sidecar: StoredSidecar; readonly outcome: Outcome }> {
   const { clock, settings } = context;
   const { instances, deviceIds } = seen(context, sidecar);
-  const { reason: _reason, waitingSinceMs: _since, ...rest } = sidecar.state;
+  const { reason: _reason, waitingSinceMs: _since, quarantinedSinceMs: _quarantined, ...rest } = sidecar.state;
   const deadlineMs = settings.attachDeadlineMs;
   const nowMs = clock.nowMs();
   const everConnected = sidecar.state.everConnected === true || instances.some(({ status }) => isUp(status));
@@ -67,7 +67,10 @@ async function giveUp(context: Context, sidecar: StoredSidecar, { state, ...call
   return { sidecar: kept, outcome: { kind: 'waiting', recheckMs: 0 } as const };
 }
 
-function seen(context: Context, sidecar: StoredSidecar): { readonly instances: readonly InstanceState[]; readonly deviceIds: readonly string[] } {
+export function seen(
+  context: Context,
+  sidecar: StoredSidecar,
+): { readonly instances: readonly InstanceState[]; readonly deviceIds: readonly string[] } {
   const instances = context.instances
     .of(sidecar.key)
     .map(instanceState)

@@ -6,6 +6,7 @@ import { audited } from './audited.ts';
 import { type Call, type Context, keepSidecar, respecSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { networkHash } from './hashes.ts';
+import { requireAdmitted } from './quarantine-state.ts';
 import { differencesOf, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
 import { ownedByCreator, requireSidecar } from './sidecar-calls.ts';
@@ -37,9 +38,10 @@ async function planned(context: Context, input: UpdateSidecarInput, call: Change
   return { sidecar, spec, plan: { changes, rollouts: changed.length === 0 ? [] : [rolloutOf(sidecar, changed)], ownedByCreator: [] } };
 }
 
-/** @throws {BifrostError} `OWNED_BY_CREATOR`, `SIDECAR_EXISTS` */
+/** @throws {BifrostError} `OWNED_BY_CREATOR`, `SIDECAR_QUARANTINED`, `SIDECAR_EXISTS` */
 function requireChangeable({ spec, state, deleting }: StoredSidecar): void {
   if (spec.mode === 'inject') throw ownedByCreator(spec, 'Create it anew with what injectSidecar gives for the changed configuration.');
+  requireAdmitted({ spec });
   if (!deleting && state.rolledBack !== true) return;
   throw new BifrostError({
     code: 'SIDECAR_EXISTS',
@@ -114,6 +116,7 @@ export async function repairSidecar(context: Context, sidecarId: string, call: C
         const sidecar = await requireSidecar(context, sidecarId, call);
         requireMatch(sidecar, call);
         if (sidecar.spec.mode === 'inject') throw ownedByCreator(sidecar.spec, 'Create it anew with this fragment in it.');
+        requireAdmitted(sidecar);
         return sidecar;
       },
       write: async (sidecar) => {

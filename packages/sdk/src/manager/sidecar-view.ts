@@ -1,6 +1,6 @@
 import type { AttachSidecarResponse, Made, Sidecar, SidecarInstance, SidecarStatus } from '@bifrost/types/core';
 import { isUp, statusOfInstances } from '../domain/connectivity.ts';
-import type { InstanceState, StoredSidecar } from '../domain/model.ts';
+import type { InstanceState, SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import type { Context, Found } from './context.ts';
 import { etagOf } from './etags.ts';
 import { guardStateOf } from './guard-orders.ts';
@@ -44,9 +44,16 @@ export function sidecarView(context: Context, sidecar: StoredSidecar): Sidecar {
     instances: instances.map((instance) => instanceView(context, sidecar, instance)),
     mode: spec.mode ?? 'apply',
     networkMode: spec.networkMode ?? 'kernel',
+    ...quarantineView(spec),
     conditions: state.conditions ?? [],
     ...(state.reason === undefined ? {} : { reason: state.reason }),
   };
+}
+
+function quarantineView({ quarantine }: SidecarSpec): Pick<Sidecar, 'quarantine'> {
+  if (quarantine === undefined) return {};
+  const { sinceMs, reason } = quarantine;
+  return { quarantine: { since: new Date(sinceMs), ...(reason === undefined ? {} : { reason }) } };
 }
 
 function instanceView(

@@ -14,6 +14,8 @@ import {
   sawTailnet,
   secondLookAt,
 } from './context.ts';
+import { enforcedNow } from './revocations.ts';
+import { sameJson } from './same-json.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
 import { settlePolicy } from './tailnet-policy.ts';
@@ -68,8 +70,12 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const { controlId, dnsName } = await control.describe(call);
   const ruled = await settlePolicy(context, found, { control, ...call });
   const { reason: _, ...rest } = ruled.state;
-  const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }) };
+  const enforced = enforcedNow(ruled, context.clock.nowMs());
+  const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }), ...enforced };
   const active = await keepTailnet(context, ruled, { state, outdated: outdatedCount(context, ruled), ...call });
+  // Those that stand by a connection which nothing allows any more.
+  if (!sameJson(active.state.revoked, ruled.state.revoked))
+    for (const { key } of context.observed.sidecarsOf(active.key)) context.touch('sidecar', key);
   await sweepDevices(context, control, { tailnet: active, ...call });
   return driveUpgrade(context, active, call);
 }

@@ -85,10 +85,18 @@ export async function planUpdateTailnet(context: Context, input: UpdateTailnetIn
   return (await planned(context, input, call)).plan;
 }
 
+/** What a caller lets an update do, having seen the plan. */
+export interface UpdateConsents {
+  /** Pods may be replaced. */
+  readonly allowRollout?: boolean;
+  /** Most of the peers in use may be lost. */
+  readonly confirm?: boolean;
+}
+
 /** @see NetworkManager.updateTailnet */
 export async function updateTailnet(
   context: Context,
-  { allowRollout = false, ...input }: UpdateTailnetInput & { readonly allowRollout?: boolean },
+  { allowRollout = false, confirm = false, ...input }: UpdateTailnetInput & UpdateConsents,
   call: Change,
 ): Promise<Tailnet> {
   return audited(
@@ -98,6 +106,7 @@ export async function updateTailnet(
       check: async () => {
         const found = await planned(context, input, call);
         requireAllowed(found.plan, allowRollout);
+        if (!confirm) requireUnhurt(found.plan, context.settings.confirmLossShare);
         return found;
       },
       write: async ({ tailnet, spec, plan }) => {
@@ -120,6 +129,18 @@ export function requireAllowed({ rollouts }: ChangePlan, allowRollout: boolean):
     message: `The pods of ${places.slice(0, 3).join(', ')}${more} would be replaced: repeat the call with allowRollout when that may be.`,
     issues: [{ path: 'allowRollout', message: 'is needed, since pods would be replaced' }],
     details: { sidecars: String(rollouts.length), sidecarIds: rollouts.map(({ sidecarId }) => sidecarId).join(',') },
+  });
+}
+
+/** @throws {BifrostError} `CONFIRM_REQUIRED` — with the peers in use that would be lost */
+function requireUnhurt({ livePeers }: ChangePlan, share: number): void {
+  if (livePeers === undefined || livePeers.lost <= livePeers.total * share) return;
+  const { lost, total, losing } = livePeers;
+  throw new BifrostError({
+    code: 'CONFIRM_REQUIRED',
+    message: `${lost} of ${total} peers that are in use would be lost: look at the plan, and repeat the call with confirm when that is meant.`,
+    issues: [{ path: 'confirm', message: 'is needed, since peers in use would be lost' }],
+    details: { lost: String(lost), total: String(total), peerIds: losing.flatMap(({ loss, peerId }) => (loss === 'all' ? [peerId] : [])).join(',') },
   });
 }
 

@@ -14,8 +14,9 @@ import { type Outcome, SETTLED } from './work-queue.ts';
 /** Sidecars on trial at once, when nobody says. */
 export const WAVE_SIZE = 5;
 
-/** What its creator put in, and what failed and was taken back, is not for an upgrade. */
-export const isUpgradable = ({ spec, state, deleting }: StoredSidecar): boolean => !deleting && spec.mode !== 'inject' && state.rolledBack !== true;
+/** What its creator put in, what failed and was taken back, and what is in quarantine is not for an upgrade. */
+export const isUpgradable = ({ spec, state, deleting }: StoredSidecar): boolean =>
+  !deleting && spec.mode !== 'inject' && state.rolledBack !== true && spec.quarantine === undefined;
 
 const isOutdated = (rendered: Pick<SidecarSpec, 'networkMode' | 'renderedFor' | 'fragment'>, config: NetworkConfiguration): boolean =>
   !holdsFor(rendered, rendered.renderedFor ?? networkHash(config), config);
@@ -23,6 +24,13 @@ const isOutdated = (rendered: Pick<SidecarSpec, 'networkMode' | 'renderedFor' | 
 /** How many sidecars have pods that run what was rendered for another configuration than the tailnet's: what is on trial has yet to replace it. */
 export const outdatedCount = ({ observed }: Context, { key, spec }: StoredTailnet): number =>
   observed.sidecarsOf(key).filter((sidecar) => isUpgradable(sidecar) && isOutdated(previousOf(sidecar.spec), spec.config)).length;
+
+/** Whether the pods of a sidecar are about to be replaced for the tailnet's configuration, or are being tried now. */
+export function isRolloutAhead({ spec: { config, upgrade, rollout }, state }: StoredTailnet, sidecar: StoredSidecar): boolean {
+  if (sidecar.spec.trial !== undefined) return true;
+  if (!isUpgradable(sidecar) || !isOutdated(sidecar.spec, config)) return false;
+  return upgrade?.networkHash === networkHash(config) ? !isOver(state.upgrade, upgrade) : rollout === 'always';
+}
 
 const NOBODY_BEGAN_MS = 5_000;
 

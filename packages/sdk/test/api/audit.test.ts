@@ -25,6 +25,8 @@ const CHANGES: Readonly<Partial<Record<MethodName, (client: GrpcClient, sidecarI
   UpgradeSidecars: (client) => client.upgradeSidecars({ tailnetName: TAILNET }),
   UpdateSidecar: (client, sidecarId) => client.updateSidecar({ sidecarId, config: { enableSsh: true }, allowRollout: true }),
   RepairSidecar: (client, sidecarId) => client.repairSidecar({ sidecarId }),
+  QuarantineSidecar: (client, sidecarId) => client.quarantineSidecar({ sidecarId }),
+  ReadmitSidecar: (client, sidecarId) => client.readmitSidecar({ sidecarId }),
   DetachSidecar: (client, sidecarId) => client.detachSidecar({ sidecarId }),
   DeleteTailnet: (client) => client.deleteTailnet({ tailnetName: 'second' }),
   SetReadOnly: (client) => client.setReadOnly({ readOnly: false }),

@@ -38,6 +38,8 @@ const OF_SIDECARS: Readonly<Record<string, Call>> = {
   PlanUpdateSidecar: (client, sidecarId) => client.planUpdateSidecar({ sidecarId, config: { enableSsh: true } }),
   ExplainPacket: (client, sidecarId) => client.explainPacket({ sidecarId, to: '10.1.0.10' }),
   RepairSidecar: (client, sidecarId) => client.repairSidecar({ sidecarId }),
+  QuarantineSidecar: (client, sidecarId) => client.quarantineSidecar({ sidecarId }),
+  ReadmitSidecar: (client, sidecarId) => client.readmitSidecar({ sidecarId }),
   DetachSidecar: (client, sidecarId) => client.detachSidecar({ sidecarId, abandon: true }),
 };
 const CALLS = [

@@ -46,6 +46,8 @@ const CALLS: Readonly<Partial<Record<MethodName, Call>>> = {
   PlanUpdateSidecar: (client, { sidecar }) => client.planUpdateSidecar({ sidecarId: sidecar, config: { enableSsh: true } }),
   ExplainPacket: (client, { sidecar }) => client.explainPacket({ sidecarId: sidecar, to: '10.1.0.10' }),
   RepairSidecar: (client, { sidecar }) => client.repairSidecar({ sidecarId: sidecar }),
+  QuarantineSidecar: (client, { sidecar }) => client.quarantineSidecar({ sidecarId: sidecar }),
+  ReadmitSidecar: (client, { sidecar }) => client.readmitSidecar({ sidecarId: sidecar }),
   DetachSidecar: (client, { sidecar }) => client.detachSidecar({ sidecarId: sidecar }),
   MonitorConnectivity: async (client, { tailnet }) => {
     for await (const event of client.monitorConnectivity({ tailnetName: tailnet, heartbeatSeconds: 1 })) return event;

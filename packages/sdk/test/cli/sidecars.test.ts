@@ -91,6 +91,26 @@ describe('bifrost sidecar', () => {
     expect(await world.bifrost(['sidecar', 'repair', sidecarId])).toMatchObject({ code: 0 });
   });
 
+  it('is put into quarantine and let in again, said beforehand and shown', async () => {
+    await using world = await openServed();
+    const sidecarId = await attach(world);
+    const dry = async (verb: string) => JSON.parse((await world.bifrost([verb, BOOK, '--dry-run', '-o', 'json'])).out);
+    expect(await dry('readmit')).toMatchObject({ would: 'nothing' });
+    expect(await dry('quarantine')).toEqual({ dry_run: true, would: 'quarantine', sidecar_id: sidecarId });
+    expect((await world.sidecars())[0]?.spec).not.toHaveProperty('quarantine');
+    const done = await world.bifrost(['quarantine', BOOK, '--reason', 'under suspicion']);
+    expect(done).toMatchObject({ code: 0, out: expect.stringContaining('is in quarantine') });
+    await world.quiet();
+    const { out } = await world.bifrost(['sidecar', 'get', BOOK]);
+    expect(out).toMatch(/^quarantine: +for .+: under suspicion$/m);
+    expect(out).toMatch(/^Quarantined +True +CutOff/m);
+    expect((await world.bifrost(['quarantine', BOOK, '--dry-run'])).out).toContain('would change nothing');
+    expect(await world.bifrost(['sidecar', 'repair', BOOK])).toMatchObject({ code: 1, err: expect.stringContaining('[SIDECAR_QUARANTINED]') });
+    expect(await dry('readmit')).toMatchObject({ would: 'readmit' });
+    expect(await world.bifrost(['readmit', BOOK])).toMatchObject({ code: 0 });
+    expect((await world.sidecars())[0]?.spec).not.toHaveProperty('quarantine');
+  });
+
   it('detaches, and waits until it is gone', async () => {
     await using world = await openServed();
     const sidecarId = await attach(world);

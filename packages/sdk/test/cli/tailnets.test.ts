@@ -114,6 +114,20 @@ describe('bifrost tailnet', () => {
     expect((await world.bifrost(['tailnet', 'update', NAME])).code).toBe(2);
   });
 
+  it('takes peers in use away only with --confirm, and says beforehand which', async () => {
+    await using world = await openServed();
+    await attach(world);
+    const router = { id: 'n1', name: 'gateway', online: true, path: 'direct', rx_bytes: 9, tx_bytes: 0, routes: ['10.2.0.0/16'] };
+    await world.agents.one.report('heartbeat', { peers: [{ ...router, last_handshake_at_ms: world.clock.nowMs() }] });
+    const change = ['tailnet', 'update', NAME, '--allow', '10.1.0.0/16'];
+    const plan = await world.bifrost([...change, '--dry-run']);
+    expect(plan.out).toMatch(/^1 of 1 peer in use would be lost\n {2}gateway \(10\.2\.0\.0\/16\): lost, used by 1 instance$/m);
+    const wire = JSON.parse((await world.bifrost([...change, '--dry-run', '-o', 'json'])).out);
+    expect(wire.plan.live_peers).toMatchObject({ total: 1, lost: 1, losing: [{ peer_id: 'n1', loss: 'all', last_used_at: expect.any(String) }] });
+    expect(await world.bifrost(change)).toMatchObject({ code: 1, err: expect.stringContaining('[CONFIRM_REQUIRED]') });
+    expect(await world.bifrost([...change, '--confirm'])).toMatchObject({ code: 0 });
+  });
+
   it('has its policy kept, and not any more', async () => {
     await using world = await openServed();
     const of = async (name: string) => JSON.parse((await world.bifrost(['tailnet', 'get', name, '-o', 'json'])).out) as Record<string, unknown>;

@@ -17,7 +17,7 @@ const guard = guardRules({ ...config, ranges, servedPorts: [], directAddresses: 
 const policyText = mergePolicy('{}', compilePolicy({ members: [member], shared: true }), isOurs);
 const gateway = { ...router, name: 'gateway', connected: true };
 const input: PacketSurroundings = {
-  ...{ address: '10.1.0.10', port: 443, protocol: 'tcp', from: book, guard, acceptRoutes: true, policyText },
+  ...{ address: '10.1.0.10', port: 443, protocol: 'tcp', from: book, guard, acceptRoutes: true, isQuarantined: false, policyText },
   devices: [gateway, { ...book, name: 'book', connected: true }],
 };
 

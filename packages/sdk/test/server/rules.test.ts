@@ -31,6 +31,8 @@ const MAY: Readonly<Record<MethodName, readonly Role[]>> = {
   PlanUpdateSidecar: ['viewer', 'operator', 'admin'],
   ExplainPacket: ['viewer', 'operator', 'admin'],
   RepairSidecar: ['operator', 'admin'],
+  QuarantineSidecar: ['operator', 'admin'],
+  ReadmitSidecar: ['operator', 'admin'],
   DetachSidecar: ['operator', 'admin'],
   MonitorConnectivity: ['viewer', 'operator', 'admin'],
   GetConnectionMetrics: ['viewer', 'operator', 'admin'],
@@ -58,7 +60,7 @@ function expected(method: MethodName, role: Role | 'none', whose: 'own' | 'forei
 describe('who may call what', () => {
   it('the table has each call once', () => {
     expect(Object.keys(METHOD_RULES).sort()).toEqual([...METHODS].sort());
-    expect(METHODS).toHaveLength(27);
+    expect(METHODS).toHaveLength(30);
   });
 
   it.each(ROLE_ROWS)('$method by $role of one customer: own, foreign, absent', ({ method, role }) => {

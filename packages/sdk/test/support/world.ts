@@ -47,6 +47,8 @@ const EVENT_NAMES = Object.keys({
   'sidecar:updated': 0,
   'sidecar:reverted': 0,
   'sidecar:drifted': 0,
+  'sidecar:quarantined': 0,
+  'sidecar:readmitted': 0,
   'sidecar:detached': 0,
   'workload:refused': 0,
   'instance:connected': 0,

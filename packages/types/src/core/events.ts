@@ -42,6 +42,8 @@ export interface ManagerEvents {
   'sidecar:updated': SidecarEvent;
   'sidecar:reverted': SidecarEvent & { readonly code: string };
   'sidecar:drifted': SidecarEvent & { readonly manager: string; readonly repaired: boolean };
+  'sidecar:quarantined': SidecarEvent;
+  'sidecar:readmitted': SidecarEvent;
   'sidecar:detached': SidecarEvent;
   'workload:refused': TailnetEvent & { readonly workload: string; readonly code: string };
   'instance:connected': InstanceEvent;

@@ -12,6 +12,7 @@ export * from './messages.ts';
 export * from './network.ts';
 export * from './policy.ts';
 export * from './proof.ts';
+export * from './quarantine.ts';
 export * from './report.ts';
 export * from './secret.ts';
 export * from './wire.ts';

@@ -1,5 +1,6 @@
 import type { Cause, NetworkConfiguration, NetworkMode, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
-import type { AccessChange, OutputChange, PolicyWarning } from './policy.ts';
+import type { AccessChange, LivePeers, OutputChange, PolicyWarning } from './policy.ts';
+import type { Quarantine } from './quarantine.ts';
 
 /** Where the credentials of a customer's own tailnet are: a Secret in the manager's own namespace, keys `client_id` and `client_secret`. */
 export interface CredentialReference {
@@ -79,6 +80,8 @@ export interface ChangePlan {
   readonly ownedByCreator: readonly string[];
   /** Of a tailnet: what its books can reach from then on, and what no longer. Absent where the configuration stays. */
   readonly access?: AccessChange;
+  /** Of a tailnet: which of the peers that its books use now would be lost. Absent where access stays, or none is known to be in use. */
+  readonly livePeers?: LivePeers;
   /** Of a tailnet: what would be written to whatever enforces its configuration. Absent where nothing of it changes. */
   readonly outputs?: readonly OutputChange[];
   /** What may be meant otherwise. */
@@ -214,6 +217,8 @@ export interface Sidecar extends AttachSidecarResponse {
   readonly instances: readonly SidecarInstance[];
   readonly mode: AttachMode;
   readonly networkMode: NetworkMode;
+  /** Set while it is in quarantine; the condition `Quarantined` says whether that has been carried out. */
+  readonly quarantine?: Quarantine;
   readonly conditions: readonly Condition[];
   readonly reason?: StatusReason;
 }

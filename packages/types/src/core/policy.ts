@@ -88,3 +88,28 @@ export interface PolicyWarning {
   readonly path: string;
   readonly message: string;
 }
+
+/** The peers of a tailnet that its books have used within the last ten minutes, by the agents' reports since the manager's start. */
+export interface LivePeers {
+  readonly total: number;
+  /** Of those: nothing that lies behind them could be reached any more. */
+  readonly lost: number;
+  /** At most 256; those that would be lost wholly come first. */
+  readonly losing: readonly LosingPeer[];
+}
+
+/** A peer in use, a router mostly, that a change takes away. */
+export interface LosingPeer {
+  /** The control plane's stable id. */
+  readonly peerId: string;
+  readonly name: string;
+  /** CIDRs that it carries. */
+  readonly routes: readonly string[];
+  readonly loss: PeerLoss;
+  /** Instances that have used it. */
+  readonly instances: number;
+  readonly lastUsedAt: Date;
+}
+
+/** How much of what lies behind a peer is lost. */
+export type PeerLoss = 'all' | 'some';

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { UpdateSidecarRequest, UpdateTailnetRequest, UpgradeSidecarsRequest } from '../core/messages.ts';
 import { ACCESS_POLICIES, NETWORK_MODE_WISHES } from '../core/network.ts';
-import { boundedId, dnsLabel, type Input, labelValue, REQUEST_LIMITS, requestedCidr } from './fields.ts';
+import type { QuarantineSidecarRequest } from '../core/quarantine.ts';
+import { boundedId, boundedText, dnsLabel, type Input, labelValue, REQUEST_LIMITS, requestedCidr } from './fields.ts';
 
 const networks = z.array(requestedCidr).max(REQUEST_LIMITS.maxNetworks).readonly();
 
@@ -43,6 +44,14 @@ export const updateSidecarRequestSchema = z
 
 /** What `updateSidecar` and `planUpdateSidecar` take. */
 export type UpdateSidecarInput = Input<typeof updateSidecarRequestSchema>;
+
+/** Which sidecar is to be cut off, and why. Unknown keys are refused. */
+export const quarantineSidecarRequestSchema = z
+  .strictObject({ sidecarId: boundedId(64), reason: boundedText(256).exactOptional() })
+  .readonly() satisfies z.ZodType<QuarantineSidecarRequest>;
+
+/** What `quarantineSidecar` takes. */
+export type QuarantineSidecarInput = Input<typeof quarantineSidecarRequestSchema>;
 
 /** An upgrade that is wanted. Unknown keys are refused. */
 export const upgradeSidecarsRequestSchema = z

@@ -68,13 +68,38 @@ func request(c call) answer {
 	return answer{Status: res.StatusCode, Body: string(body), Milliseconds: time.Since(started).Milliseconds()}
 }
 
+// dial opens a connection to the host, through a tunnel of the proxy that the environment names, where it names one.
+func dial(req *http.Request) (net.Conn, error) {
+	proxy, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, err
+	}
+	if proxy == nil {
+		return net.Dial("tcp", req.URL.Host)
+	}
+	connection, err := net.Dial("tcp", proxy.Host)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(connection, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", req.URL.Host, req.URL.Host)
+	// Nobody sends before we do: what is read too much of would be lost.
+	res, err := http.ReadResponse(bufio.NewReader(connection), &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the proxy answers %s", res.Status)
+	}
+	return connection, nil
+}
+
 // hold asks again and again on one connection, and waits for each answer as long as it takes: a connection that stalls shows by what does not come.
-func hold(url string, timeout time.Duration) error {
+func hold(url string, timeout, interval time.Duration) error {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	connection, err := net.Dial("tcp", req.URL.Host)
+	connection, err := dial(req)
 	if err != nil {
 		return err
 	}
@@ -91,7 +116,7 @@ func hold(url string, timeout time.Duration) error {
 		io.Copy(io.Discard, res.Body)
 		res.Body.Close()
 		fmt.Println(res.StatusCode)
-		time.Sleep(250 * time.Millisecond)
+		time.Sleep(interval)
 	}
 }
 

@@ -4,7 +4,7 @@
 //	book                                                  serve on BOOK_ADDRESSES (default ":8080"); "/" answers BOOK_PAGE
 //	book get URL [TIMEOUT_MS]                             one request; prints one JSON object
 //	book request METHOD URL TIMEOUT_MS [BODY [HEADER...]] the same with a body and headers ("Name: value")
-//	book hold URL TIMEOUT_MS                              a request every 250 ms on one connection, until time is up; prints each status
+//	book hold URL TIMEOUT_MS [EVERY_MS]                   a request every 250 ms on one connection, until time is up; prints each status
 //	book lookup NAME [TIMEOUT_MS]                         one DNS query for an address; prints one JSON object
 //	book cat FILE                                         prints a file of the container
 //
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 func main() {
@@ -40,7 +41,9 @@ func main() {
 		}
 		finish(request(call{method: at(0), url: at(1), timeout: milliseconds(at(2)), body: at(3), headers: headers}))
 	case verb == "hold" && len(rest) == 2:
-		fatal(hold(at(0), milliseconds(at(1))))
+		fatal(hold(at(0), milliseconds(at(1)), 250*time.Millisecond))
+	case verb == "hold" && len(rest) == 3:
+		fatal(hold(at(0), milliseconds(at(1)), milliseconds(at(2))))
 	case verb == "lookup" && len(rest) > 0:
 		finish(lookup(at(0), milliseconds(at(1))))
 	case verb == "cat" && len(rest) == 1:
@@ -49,7 +52,7 @@ func main() {
 		_, err = io.Copy(os.Stdout, file)
 		fatal(err)
 	default:
-		fmt.Fprintln(os.Stderr, "book: get URL [TIMEOUT_MS] | request METHOD URL TIMEOUT_MS [BODY [HEADER...]] | hold URL TIMEOUT_MS | lookup NAME [TIMEOUT_MS] | cat FILE")
+		fmt.Fprintln(os.Stderr, "book: get URL [TIMEOUT_MS] | request METHOD URL TIMEOUT_MS [BODY [HEADER...]] | hold URL TIMEOUT_MS [EVERY_MS] | lookup NAME [TIMEOUT_MS] | cat FILE")
 		os.Exit(2)
 	}
 }

@@ -76,6 +76,14 @@ export const sidecarSpecSchema = z
       .describe(
         'The way out when it does not go: true and deleted, what the control plane, the cluster or pods that do not end hold back is left, and the object goes.',
       ),
+    quarantine: z
+      .object({
+        sinceMs: millisecondsSince1970.describe('Since when, in milliseconds since 1970.'),
+        reason: text(256).exactOptional().describe('Why, in the words of whoever asked for it.'),
+      })
+      .readonly()
+      .exactOptional()
+      .describe('Set, it is kept out of its tailnet: no key, no device; its pods stay as they are.'),
   })
   .readonly()
   .describe('What is wanted: written by the manager only, but for abandon.');
@@ -121,6 +129,10 @@ export const sidecarStateSchema = z
       .describe('Since when pods have been wanted and none has connected ever, in milliseconds since 1970.'),
     everConnected: z.boolean().exactOptional().describe('True once any pod has connected.'),
     rolledBack: z.boolean().exactOptional().describe('True when a failed attach has been taken back.'),
+    cutForMs: millisecondsSince1970
+      .exactOptional()
+      .describe('Of status.revoked of the tailnet: the loss for which its devices were deleted last, in milliseconds since 1970.'),
+    quarantinedSinceMs: millisecondsSince1970.exactOptional().describe('The sinceMs of the quarantine that has been carried out.'),
     repairs: z
       .array(
         z

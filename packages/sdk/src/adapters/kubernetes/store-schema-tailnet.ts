@@ -137,6 +137,25 @@ export const tailnetStateSchema = z
     policyHash: text(128).exactOptional().describe('SHA-256 of our sections of the policy, as written last.'),
     policyReason: reason.exactOptional().describe("Why the policy of the customer's own tailnet is not kept, although it was asked for."),
     policyPending: text(128).exactOptional().describe('Of an earlier version; not written any more.'),
+    enforced: z
+      .object({
+        allowedNetworks: z.array(range).max(1000).readonly().describe('As in spec.config.'),
+        blockedNetworks: z.array(range).max(1000).readonly().describe('As in spec.config.'),
+        accessPolicy: z.enum(ACCESS_POLICIES).describe('As in spec.config.'),
+      })
+      .readonly()
+      .exactOptional()
+      .describe('What the policy, as it was written last, is for.'),
+    revoked: z
+      .object({
+        networksAtMs: millisecondsSince1970.exactOptional().describe('When it last granted fewer networks than before, in milliseconds since 1970.'),
+        devicesAtMs: millisecondsSince1970
+          .exactOptional()
+          .describe("When it last ceased to grant the tailnet's own devices, in milliseconds since 1970."),
+      })
+      .readonly()
+      .exactOptional()
+      .describe('What it last took away: established connections are cut for it.'),
     conditions,
     upgrade: upgradeState.exactOptional(),
     reason: reason.exactOptional(),

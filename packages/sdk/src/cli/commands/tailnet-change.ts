@@ -20,6 +20,7 @@ export interface UpdateOptions {
   readonly managePolicy?: boolean;
   readonly clear?: readonly string[];
   readonly allowRollout?: boolean;
+  readonly confirm?: boolean;
   readonly etag?: string;
   readonly dryRun?: boolean;
 }
@@ -27,7 +28,7 @@ export interface UpdateOptions {
 const CLEARED: Readonly<Record<string, string>> = { allow: 'config.allowed_networks', block: 'config.blocked_networks', tag: 'tags' };
 
 export async function updateTailnet(session: Session, [tailnetName = '']: readonly string[], options: UpdateOptions): Promise<ExitCode | undefined> {
-  const { allow, block, policy, logging, tag, managePolicy, clear = [], allowRollout = false, etag = '' } = options;
+  const { allow, block, policy, logging, tag, managePolicy, clear = [], allowRollout = false, confirm = false, etag = '' } = options;
   const members = {
     allowedNetworks: allow && [...allow],
     blockedNetworks: block && [...block],
@@ -50,7 +51,7 @@ export async function updateTailnet(session: Session, [tailnetName = '']: readon
     await showPlan(session, NetworkManager.method.planUpdateTailnet, change);
     return undefined;
   }
-  const { tailnet } = await session.call(NetworkManager.method.updateTailnet, { ...change, allowRollout, etag });
+  const { tailnet } = await session.call(NetworkManager.method.updateTailnet, { ...change, allowRollout, confirm, etag });
   if (tailnet !== undefined)
     session.show.answer(wireOf(TailnetSchema, tailnet), () => [`tailnet ${tailnetName} is as it was asked for (${tailnetStatus(tailnet)})`]);
   return undefined;

@@ -89,6 +89,7 @@ function addUpdate(tailnet: Command, run: Run): void {
     .option('--no-manage-policy', 'take them out again')
     .addOption(new Option('--clear <member>', 'make it empty').choices(['allow', 'block', 'tag']).argParser(collect))
     .option('--allow-rollout', 'pods may be replaced for it')
+    .option('--confirm', 'most of the peers in use may be lost')
     .option(...ETAG)
     .option(...DRY_RUN)
     .action(run<UpdateOptions>(updateTailnet));

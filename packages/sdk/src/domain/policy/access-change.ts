@@ -1,4 +1,4 @@
-import { type AccessChange, cidrsOverlap, type NetworkConfiguration, parseCidr } from '@bifrost/types/core';
+import { type AccessChange, type Cidr, cidrsOverlap, type NetworkConfiguration, parseCidr } from '@bifrost/types/core';
 import { excludeCidr } from 'cidr-tools';
 import { type Reach, reachOf } from './reach.ts';
 
@@ -14,15 +14,24 @@ export function accessChange(before: NetworkConfiguration, after: NetworkConfigu
   };
 }
 
-/** How much of what lies behind a peer is lost: all that could be reached, some of it, or nothing. */
-export function lossOf(routes: readonly string[], { before, after }: { readonly before: Reach; readonly after: Reach }): 'all' | 'some' | 'nothing' {
-  const overlaps = (networks: readonly string[]): boolean => networks.some((network) => routes.some((route) => areOverlapping(network, route)));
-  const isLost = overlaps(minus(before.networks, after.networks)) || (before.devices && !after.devices);
-  if (!isLost) return 'nothing';
-  return overlaps(after.networks) || after.devices ? 'some' : 'all';
+type Loss = 'all' | 'some' | 'nothing';
+interface Reaches {
+  readonly before: Reach;
+  readonly after: Reach;
 }
 
-function areOverlapping(one: string, other: string): boolean {
-  const [a, b] = [parseCidr(one), parseCidr(other)];
-  return a !== undefined && b !== undefined && cidrsOverlap(a, b);
+/** How much of what lies behind a peer with these routes is lost: all that could be reached, some of it, or nothing. For many peers: what is lost is told once. */
+export function lossesOf({ before, after }: Reaches): (routes: readonly string[]) => Loss {
+  const [lost, left] = [parsed(minus(before.networks, after.networks)), parsed(after.networks)];
+  const isDevicesLost = before.devices && !after.devices;
+  return (routes) => {
+    const carried = parsed(routes);
+    const overlaps = (networks: readonly Cidr[]): boolean => networks.some((network) => carried.some((route) => cidrsOverlap(network, route)));
+    if (!isDevicesLost && !overlaps(lost)) return 'nothing';
+    return after.devices || overlaps(left) ? 'some' : 'all';
+  };
 }
+
+export const lossOf = (routes: readonly string[], reaches: Reaches): Loss => lossesOf(reaches)(routes);
+
+const parsed = (networks: readonly string[]): readonly Cidr[] => networks.flatMap((network) => parseCidr(network) ?? []);

@@ -33,6 +33,8 @@ export interface PacketSurroundings {
   /** Of the pod, in the order of their preferences. Empty in userspace mode. */
   readonly guard: readonly GuardRule[];
   readonly acceptRoutes: boolean;
+  /** The sidecar is kept out of its tailnet. */
+  readonly isQuarantined: boolean;
   /** All of the tailnet. */
   readonly devices: readonly ExplainedDevice[];
   /** As read back; undefined where our client may not read it. */
@@ -116,12 +118,15 @@ function policyStep({ policyText, from, address, port, protocol }: PacketSurroun
 
 const NOT_ACCEPTED: ExplainStep = { layer: 'preference', outcome: 'stops', by: 'acceptRoutes', message: 'the sidecar does not accept routes' };
 
+const IN_QUARANTINE: ExplainStep = { layer: 'preference', outcome: 'stops', by: 'quarantine', message: 'the sidecar is in quarantine' };
+
 /** The layers in order; what comes after one that stops it is not asked. */
 function stepsOf(input: PacketSurroundings, address: IpAddress): readonly ExplainStep[] {
   const carrier = carrierOf(input.devices, address, input.address);
   const isUnaccepted = carrier?.route !== undefined && !input.acceptRoutes;
   const { step, failedClosed } = guardOf(input.guard, address, carrier !== undefined && !isUnaccepted);
   const route = routeStep(carrier);
+  if (input.isQuarantined && step.outcome !== 'leaves') return step.outcome === 'stops' && !failedClosed ? [IN_QUARANTINE, step] : [IN_QUARANTINE];
   // The guard refuses it for want of a route: why there is none is the answer.
   if (failedClosed) return [isUnaccepted ? NOT_ACCEPTED : route, step];
   if (step.outcome === 'stops' || step.outcome === 'leaves') return [step];

@@ -61,6 +61,12 @@ export const SIDECAR_HANDLERS = {
     body: { explanation: await manager.explain((request['port'] === 0 ? without(request, 'port') : request) as unknown as ExplainInput, options) },
   }),
   RepairSidecar: async ({ manager, request, options }) => answer(await manager.repairSidecar(text(request, 'sidecarId'), options)),
+  QuarantineSidecar: async ({ manager, request, options }) => {
+    const reason = text(request, 'reason');
+    const input = { sidecarId: text(request, 'sidecarId'), ...(reason === '' ? {} : { reason }) };
+    return answer(await manager.quarantineSidecar(input, options));
+  },
+  ReadmitSidecar: async ({ manager, request, options }) => answer(await manager.readmitSidecar(text(request, 'sidecarId'), options)),
   DetachSidecar: async ({ manager, request, options }) => {
     await manager.detachSidecar(text(request, 'sidecarId'), { abandon: request['abandon'] === true, ...options });
     return { body: {}, httpStatus: 202 };

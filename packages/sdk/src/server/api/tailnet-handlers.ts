@@ -33,7 +33,8 @@ export const TAILNET_HANDLERS = {
   },
   UpdateTailnet: async (call) => {
     const { manager, request, options } = call;
-    return answer(await manager.updateTailnet({ ...changed(call), allowRollout: request['allowRollout'] === true }, options));
+    const consents = { allowRollout: request['allowRollout'] === true, confirm: request['confirm'] === true };
+    return answer(await manager.updateTailnet({ ...changed(call), ...consents }, options));
   },
   DeleteTailnet: async ({ manager, request, options }) => {
     const { cascade, abandon } = request as { readonly cascade: boolean; readonly abandon: boolean };

@@ -24,6 +24,8 @@ export type MethodName =
   | 'PlanUpdateSidecar'
   | 'ExplainPacket'
   | 'RepairSidecar'
+  | 'QuarantineSidecar'
+  | 'ReadmitSidecar'
   | 'DetachSidecar'
   | 'MonitorConnectivity'
   | 'GetConnectionMetrics'
@@ -90,6 +92,8 @@ export const METHOD_RULES: Readonly<Record<MethodName, MethodRule>> = {
   // It asks the control plane.
   ExplainPacket: asks({ needs: 'viewer', about: 'sidecar', cost: COST.trial }),
   RepairSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
+  QuarantineSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
+  ReadmitSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change }),
   DetachSidecar: changes({ needs: 'operator', about: 'sidecar', cost: COST.change, adminFlags: ['abandon'] }),
   MonitorConnectivity: reads({ needs: 'viewer', about: 'list', cost: COST.list }),
   GetConnectionMetrics: reads({ needs: 'viewer', about: 'list', cost: COST.list }),

@@ -232,6 +232,13 @@ export declare type UpdateTailnetRequest = Message<"bifrost.network.v1.UpdateTai
   allowRollout: boolean;
 
   /**
+   * Most of the peers that are in use may be lost.
+   *
+   * @generated from field: bool confirm = 8;
+   */
+  confirm: boolean;
+
+  /**
    * Only if the tailnet still has this one.
    *
    * @generated from field: string etag = 6;
@@ -1088,6 +1095,87 @@ export declare type RepairSidecarResponse = Message<"bifrost.network.v1.RepairSi
 export declare const RepairSidecarResponseSchema: GenMessage<RepairSidecarResponse>;
 
 /**
+ * @generated from message bifrost.network.v1.QuarantineSidecarRequest
+ */
+export declare type QuarantineSidecarRequest = Message<"bifrost.network.v1.QuarantineSidecarRequest"> & {
+  /**
+   * @generated from field: string sidecar_id = 1;
+   */
+  sidecarId: string;
+
+  /**
+   * For whoever reads it later: at most 256 characters, never a secret.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string etag = 3;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.QuarantineSidecarRequest.
+ * Use `create(QuarantineSidecarRequestSchema)` to create a new message.
+ */
+export declare const QuarantineSidecarRequestSchema: GenMessage<QuarantineSidecarRequest>;
+
+/**
+ * @generated from message bifrost.network.v1.QuarantineSidecarResponse
+ */
+export declare type QuarantineSidecarResponse = Message<"bifrost.network.v1.QuarantineSidecarResponse"> & {
+  /**
+   * @generated from field: bifrost.network.v1.Sidecar sidecar = 1;
+   */
+  sidecar?: Sidecar | undefined;
+};
+
+/**
+ * Describes the message bifrost.network.v1.QuarantineSidecarResponse.
+ * Use `create(QuarantineSidecarResponseSchema)` to create a new message.
+ */
+export declare const QuarantineSidecarResponseSchema: GenMessage<QuarantineSidecarResponse>;
+
+/**
+ * @generated from message bifrost.network.v1.ReadmitSidecarRequest
+ */
+export declare type ReadmitSidecarRequest = Message<"bifrost.network.v1.ReadmitSidecarRequest"> & {
+  /**
+   * @generated from field: string sidecar_id = 1;
+   */
+  sidecarId: string;
+
+  /**
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ReadmitSidecarRequest.
+ * Use `create(ReadmitSidecarRequestSchema)` to create a new message.
+ */
+export declare const ReadmitSidecarRequestSchema: GenMessage<ReadmitSidecarRequest>;
+
+/**
+ * @generated from message bifrost.network.v1.ReadmitSidecarResponse
+ */
+export declare type ReadmitSidecarResponse = Message<"bifrost.network.v1.ReadmitSidecarResponse"> & {
+  /**
+   * @generated from field: bifrost.network.v1.Sidecar sidecar = 1;
+   */
+  sidecar?: Sidecar | undefined;
+};
+
+/**
+ * Describes the message bifrost.network.v1.ReadmitSidecarResponse.
+ * Use `create(ReadmitSidecarResponseSchema)` to create a new message.
+ */
+export declare const ReadmitSidecarResponseSchema: GenMessage<ReadmitSidecarResponse>;
+
+/**
  * @generated from message bifrost.network.v1.DetachSidecarRequest
  */
 export declare type DetachSidecarRequest = Message<"bifrost.network.v1.DetachSidecarRequest"> & {
@@ -1883,6 +1971,26 @@ export declare const NetworkManager: GenService<{
     methodKind: "unary";
     input: typeof RepairSidecarRequestSchema;
     output: typeof RepairSidecarResponseSchema;
+  },
+  /**
+   * Cuts a sidecar off from its tailnet at once: keys revoked, devices deleted, guards shut. Its pods stay, for evidence; those that start anew do not join.
+   *
+   * @generated from rpc bifrost.network.v1.NetworkManager.QuarantineSidecar
+   */
+  quarantineSidecar: {
+    methodKind: "unary";
+    input: typeof QuarantineSidecarRequestSchema;
+    output: typeof QuarantineSidecarResponseSchema;
+  },
+  /**
+   * Ends a quarantine.
+   *
+   * @generated from rpc bifrost.network.v1.NetworkManager.ReadmitSidecar
+   */
+  readmitSidecar: {
+    methodKind: "unary";
+    input: typeof ReadmitSidecarRequestSchema;
+    output: typeof ReadmitSidecarResponseSchema;
   },
   /**
    * Takes a sidecar away with all that was made for it. It is gone when GetSidecar answers NOT_FOUND.

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { WorkloadReference } from "./sidecar_pb.js";
 
 /**
@@ -58,6 +59,13 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
    * @generated from field: repeated bifrost.network.v1.OutputChange outputs = 6;
    */
   outputs: OutputChange[];
+
+  /**
+   * Of a tailnet: which of the peers that its books use now would be lost. Absent where access stays, or none is known to be in use.
+   *
+   * @generated from field: bifrost.network.v1.LivePeers live_peers = 7;
+   */
+  livePeers?: LivePeers | undefined;
 };
 
 /**
@@ -65,6 +73,112 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
  * Use `create(ChangePlanSchema)` to create a new message.
  */
 export declare const ChangePlanSchema: GenMessage<ChangePlan>;
+
+/**
+ * The peers of a tailnet that its books have used within the last ten minutes, by the agents' reports since the manager's start.
+ *
+ * @generated from message bifrost.network.v1.LivePeers
+ */
+export declare type LivePeers = Message<"bifrost.network.v1.LivePeers"> & {
+  /**
+   * @generated from field: int32 total = 1;
+   */
+  total: number;
+
+  /**
+   * Of those: nothing that lies behind them could be reached any more.
+   *
+   * @generated from field: int32 lost = 2;
+   */
+  lost: number;
+
+  /**
+   * At most 256; those that would be lost wholly come first.
+   *
+   * @generated from field: repeated bifrost.network.v1.LosingPeer losing = 3;
+   */
+  losing: LosingPeer[];
+};
+
+/**
+ * Describes the message bifrost.network.v1.LivePeers.
+ * Use `create(LivePeersSchema)` to create a new message.
+ */
+export declare const LivePeersSchema: GenMessage<LivePeers>;
+
+/**
+ * A peer in use, a router mostly, that a change takes away.
+ *
+ * @generated from message bifrost.network.v1.LosingPeer
+ */
+export declare type LosingPeer = Message<"bifrost.network.v1.LosingPeer"> & {
+  /**
+   * The control plane's stable id.
+   *
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * CIDRs that it carries.
+   *
+   * @generated from field: repeated string routes = 3;
+   */
+  routes: string[];
+
+  /**
+   * @generated from field: bifrost.network.v1.LosingPeer.Loss loss = 4;
+   */
+  loss: LosingPeer_Loss;
+
+  /**
+   * Instances that have used it.
+   *
+   * @generated from field: int32 instances = 5;
+   */
+  instances: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp last_used_at = 6;
+   */
+  lastUsedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message bifrost.network.v1.LosingPeer.
+ * Use `create(LosingPeerSchema)` to create a new message.
+ */
+export declare const LosingPeerSchema: GenMessage<LosingPeer>;
+
+/**
+ * @generated from enum bifrost.network.v1.LosingPeer.Loss
+ */
+export enum LosingPeer_Loss {
+  /**
+   * @generated from enum value: loss_unspecified = 0;
+   */
+  loss_unspecified = 0,
+
+  /**
+   * @generated from enum value: all = 1;
+   */
+  all = 1,
+
+  /**
+   * @generated from enum value: some = 2;
+   */
+  some = 2,
+}
+
+/**
+ * Describes the enum bifrost.network.v1.LosingPeer.Loss.
+ */
+export declare const LosingPeer_LossSchema: GenEnum<LosingPeer_Loss>;
 
 /**
  * What a change writes elsewhere, in one of the places that enforce an intent.

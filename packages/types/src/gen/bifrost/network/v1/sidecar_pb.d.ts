@@ -133,6 +133,13 @@ export declare type Sidecar = Message<"bifrost.network.v1.Sidecar"> & {
    * @generated from field: string etag = 15;
    */
   etag: string;
+
+  /**
+   * Set while it is in quarantine; the condition `Quarantined` says whether that has been carried out.
+   *
+   * @generated from field: bifrost.network.v1.Quarantine quarantine = 16;
+   */
+  quarantine?: Quarantine | undefined;
 };
 
 /**
@@ -225,6 +232,31 @@ export enum Sidecar_Mode {
  * Describes the enum bifrost.network.v1.Sidecar.Mode.
  */
 export declare const Sidecar_ModeSchema: GenEnum<Sidecar_Mode>;
+
+/**
+ * Why and since when a sidecar is kept out of its tailnet.
+ *
+ * @generated from message bifrost.network.v1.Quarantine
+ */
+export declare type Quarantine = Message<"bifrost.network.v1.Quarantine"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp since = 1;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * The caller's own words.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.Quarantine.
+ * Use `create(QuarantineSchema)` to create a new message.
+ */
+export declare const QuarantineSchema: GenMessage<Quarantine>;
 
 /**
  * One pod's sidecar, as last seen.
