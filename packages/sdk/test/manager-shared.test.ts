@@ -210,6 +210,7 @@ describe('the policy that they share', () => {
     const { reason } = await world.manager.getTailnet('acme');
     expect(reason).toMatchObject({ code: 'ISOLATION_VIOLATED', message: expect.stringContaining('grants.0') });
     expect(reason?.message).not.toMatch(/globex/);
+    expect((await world.tailnet('globex'))?.state.phase).toBe('active'); // whose part is in force
     await world.edit((text) => text.replace(/\{[^{}]*autogroup:tagged[^{}]*\},/, ''));
     await world.until(async () => (await world.tailnet('acme'))?.state.phase === 'active');
     expect(await world.text()).toContain('10.20.0.0/16');
