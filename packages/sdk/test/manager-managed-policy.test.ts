@@ -122,6 +122,9 @@ describe('a customer’s own tailnet whose policy we are asked to keep', () => {
     await world.run(180_000);
     const text = await policyOf(world).text();
     for (const network of ['10.0.0.0/10', '172.16.0.0/16']) expect(text).toContain(network);
+    const sources = read(text).grants.flatMap(({ src }: { src: string[] }) => src);
+    expect(sources).not.toContain(BOOK_TAG); // what all books carry tells none of the two
+    expect((await world.manager.proveIsolation()).proof.findings).toEqual([]);
     expect(world.names('policy:')).toEqual([]); // neither takes the other's for its own
     await world.manager.deleteTailnet('second');
     await world.until(async () => (await world.tailnet('second')) === undefined);

@@ -101,6 +101,7 @@ describe('two customers with the same networks in one tailnet', () => {
       expect([from, to, await world.verdict(from, to, '10.1.0.10')]).toEqual([from, to, from === to ? 'allowed' : 'denied']);
       expect([from, to, await world.verdict(from, to, '10.99.0.1')]).toEqual([from, to, 'denied']);
     }
+    expect((await world.manager.proveIsolation()).proof).toMatchObject({ verdict: 'apart', findings: [] });
     expect(world.control.devices().filter(({ tags }) => tags.includes(BOOK_TAG))).toEqual([]); // of all customers: that would tell nobody from another
   });
 
