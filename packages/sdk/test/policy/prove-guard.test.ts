@@ -5,8 +5,8 @@ import { addressPoints, rangesOf } from '../../src/domain/policy/address-points.
 import { JudgedGuard, type ReadRule, rulesOfOrder, ruleText, withOrder } from '../../src/domain/policy/judge-guard.ts';
 import type { GuardEvidence, SettingsEvidence, TailnetEvidence } from '../../src/domain/policy/proof-evidence.ts';
 import { guardFaults, proveGuard } from '../../src/domain/policy/prove-guard.ts';
-import { CLUSTER, keyOf, readBack } from './evidence.ts';
-import { ADDRESSES, configuration, customerOf, isIn } from './worlds.ts';
+import { CLUSTER, customerIn, keyOf, readBack } from './evidence.ts';
+import { ADDRESSES, configuration, isIn } from './worlds.ts';
 
 /** And what lies in the cluster, among devices, and at the ends of what rules speak of. */
 const ASKED = [
@@ -28,8 +28,8 @@ const ASKED = [
 ];
 
 /** A guard of one customer, and what it is to hold. */
-function guardOf(config: Parameters<typeof customerOf>[1]) {
-  const customer = customerOf('a', config, 0);
+function guardOf(config: Parameters<typeof customerIn>[1]) {
+  const customer = customerIn('a', config, 0);
   const read = readBack([customer]);
   const key = keyOf(customer);
   const at = <Value>(byKey: Readonly<Record<string, Value>> | undefined, name: string): Value => {
@@ -45,7 +45,7 @@ function guardOf(config: Parameters<typeof customerOf>[1]) {
     agents: at(read.agents, key),
   };
 }
-const rulesOf = (config: Parameters<typeof customerOf>[1]): readonly ReadRule[] => guardOf(config).workload.guard?.rules ?? [];
+const rulesOf = (config: Parameters<typeof customerIn>[1]): readonly ReadRule[] => guardOf(config).workload.guard?.rules ?? [];
 
 /** Where a packet goes, by walking the list: no table, no arithmetic of the judge's. */
 function naive(rules: readonly ReadRule[], address: string, tunnelUp: boolean): string {
@@ -238,6 +238,12 @@ describe('the proof of a guard', () => {
     ['a pod in the node’s network', { ...question, workload: { ...question.workload, hostNetwork: true } }, 'unproven', 'node-network'],
   ] as const)('rests on less with %s', (_, asked, assurance, reason) => {
     expect(proveGuard(asked)).toEqual({ faults: [], reservations: [{ assurance, reason }] });
+  });
+
+  it('of a sidecar in quarantine wants guards that hold something else than the tailnet’s own', () => {
+    const quarantined = { ...question, sidecar: { ...question.sidecar, quarantined: true } };
+    expect(proveGuard(quarantined).reservations).toEqual([{ assurance: 'unproven', reason: 'guard-outdated' }]);
+    expect(proveGuard({ ...quarantined, agents: [{ podName: 'p', heard: true, holds: 'nothing' }] }).reservations).toEqual([]);
   });
 
   it('a book that has dropped NET_RAW alone is held', () => expect(proveGuard(withBook([], ['NET_RAW'])).reservations).toEqual([]));

@@ -6,8 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { customerTagsOf } from '../../src/domain/policy/identity-tags.ts';
 import { judgeEvidence } from '../../src/domain/policy/judge-evidence.ts';
 import type { EvidenceKind, EvidenceKinds } from '../../src/domain/policy/proof-evidence.ts';
-import { changed, inputsOf, keyOf, type Read, readBack } from './evidence.ts';
-import { ADDRESSES, type Customer, configuration, customerOf, digest, isIn } from './worlds.ts';
+import { changed, customerIn, inputsOf, keyOf, type Read, readBack } from './evidence.ts';
+import { ADDRESSES, type Customer, configuration, digest, isIn } from './worlds.ts';
 
 interface Mutation {
   readonly what: string;
@@ -26,7 +26,7 @@ const intents = fc.array(
   { minLength: 2, maxLength: 3 },
 );
 const customersOf = (configs: readonly Customer['member']['config'][]): readonly Customer[] =>
-  configs.map((config, index) => customerOf(`customer-${index}`, config, index));
+  configs.map((config, index) => customerIn(`customer-${index}`, config, index));
 
 type Edit<Kind extends EvidenceKind> = (evidence: EvidenceKinds[Kind]) => EvidenceKinds[Kind];
 
@@ -89,7 +89,12 @@ function identityMutations(read: Read, customers: readonly Customer[], isShared:
       tagged('another’s tag on the device', `book-${id}`, (own) => [...own, tags.customer], tags.customer),
       tagged('another’s tag in place of the device’s own', `book-${id}`, () => [tags.customer], tags.customer),
       tagged('another’s router tag', `router-${id}`, (own) => [...own, tags.router], isShared ? `router-${id}` : tags.router),
-      tagged('a tag of no customer', `book-${id}`, (own) => [...own, 'tag:bifrost-customer-nobody'], 'tag:bifrost-customer-nobody'),
+      tagged(
+        'a tag of no customer',
+        `book-${id}`,
+        (own) => [...own, 'tag:bifrost-customer-nobody-0123456789abcdef'],
+        'tag:bifrost-customer-nobody-0123456789abcdef',
+      ),
       ...(isShared ? [tagged('no tag on the device', `book-${id}`, () => ['tag:bifrost-book'], 'without the tag')] : apart()),
     ];
   });
@@ -222,7 +227,7 @@ describe.each(['organization', 'shared'] as const)('an installation with tenancy
 
 describe('other ways out', () => {
   const config = { allowedNetworks: ['10.0.0.0/28'], blockedNetworks: ['10.0.0.4/30'], accessPolicy: 'standard', enableLogging: false } as const;
-  const customers = [customerOf('a', config, 0), customerOf('b', config, 1)];
+  const customers = [customerIn('a', config, 0), customerIn('b', config, 1)];
   const read = readBack(customers);
   const withPolicy = (text: string) => judged(changed(read, ['policy', 'a'], () => text)).findings;
   const granted = (grant: object) => withPolicy(JSON.stringify({ grants: [{ ip: ['*'], ...grant }] }));

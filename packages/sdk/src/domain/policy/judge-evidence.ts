@@ -143,15 +143,13 @@ function judgeGuards(sheet: Sheet, evidence: Evidence): void {
 
 function judgeNetworkPolicies(sheet: Sheet, evidence: Evidence): void {
   const layer = 'network-policy';
-  const isEnforced = settingsOf(evidence).networkPolicyEnforced;
-  if (!isEnforced) sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-not-enforced', subject: 'installation' });
-  if (!isRead(sheet, evidence, { layer, kind: 'pods', key: 'with sidecars' })) return;
-  const pods = evidence.get('pods', 'with sidecars');
-  if (pods === undefined) {
-    sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-unread', subject: 'installation' });
+  const { networkPolicyEnforced, networkPoliciesKept } = settingsOf(evidence);
+  if (!networkPolicyEnforced || !networkPoliciesKept) {
+    sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-not-enforced', subject: 'installation' });
     return;
   }
-  if (!isEnforced) return;
+  if (!isRead(sheet, evidence, { layer, kind: 'pods', key: 'with sidecars' })) return;
+  const pods = evidence.get('pods', 'with sidecars') ?? [];
   const namespaces = [...new Set(pods.map(({ namespace }) => namespace))];
   const unread = namespaces.filter((key) => !isRead(sheet, evidence, { layer, kind: 'network-policies', key }));
   const known = pods.filter(({ namespace }) => !unread.includes(namespace));
@@ -165,4 +163,6 @@ function judgeNetworkPolicies(sheet: Sheet, evidence: Evidence): void {
 
 /** Without them nothing is known of what is enforced. */
 const settingsOf = (evidence: Evidence): SettingsEvidence =>
-  evidence.get('settings', 'manager') ?? { installation: '', deviceTags: [], routerTag: '', directAddresses: [], networkPolicyEnforced: false };
+  evidence.get('settings', 'manager') ?? {
+    ...{ installation: '', deviceTags: [], routerTag: '', directAddresses: [], networkPolicyEnforced: false, networkPoliciesKept: false },
+  };

@@ -15,6 +15,8 @@ export interface SettingsEvidence {
   readonly directAddresses: readonly string[];
   /** The cluster's network plugin enforces NetworkPolicies. */
   readonly networkPolicyEnforced: boolean;
+  /** We write some for every book. */
+  readonly networkPoliciesKept: boolean;
 }
 
 /** A tailnet as stored. */
@@ -52,7 +54,7 @@ export interface SidecarEvidence {
   readonly bookDeploymentId: string;
   readonly namespace: string;
   readonly userspace: boolean;
-  /** The order that its guards are to hold, where it is not the tailnet's configuration. */
+  /** Its guards are to let nothing through, whatever the tailnet's configuration is. */
   readonly quarantined?: boolean;
   /** Of the fragment that is wanted, and of its predecessor while that may still run. */
   readonly guards: readonly GuardEvidence[];
@@ -107,7 +109,6 @@ export interface PodEvidence {
   readonly name: string;
   readonly customerId?: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly namespaceLabels: Readonly<Record<string, string>>;
   readonly addresses: readonly string[];
 }
 

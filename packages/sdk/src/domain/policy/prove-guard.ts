@@ -149,11 +149,12 @@ function proveUserspace({ settings, tailnet, workload, policies }: GuardQuestion
 /** What the guard's rules leave open, and how far what the agents say bears that out. */
 function proveRules(guard: GuardEvidence, question: GuardQuestion): GuardAnswer {
   const { settings, tailnet, sidecar, agents } = question;
-  const isOutdated = guard.live ? agents.some(({ heard, holds }) => heard && holds !== tailnet.networkHash) : !isCurrent(guard, question);
+  const isMeant = (holds: string | undefined): boolean => (holds === tailnet.networkHash) !== (sidecar.quarantined === true);
+  const isOutdated = guard.live ? agents.some(({ heard, holds }) => heard && !isMeant(holds)) : !isCurrent(guard, question);
   const reasons: readonly (readonly [boolean, ProofReason])[] = [
     [settings.clusterRanges === undefined, 'ranges-unknown'],
     [guard.live && agents.some(({ heard }) => !heard), 'guard-unheard'],
-    [isOutdated && sidecar.quarantined !== true, 'guard-outdated'],
+    [isOutdated, 'guard-outdated'],
   ];
   return {
     faults: faultsOfRules(guard, question),

@@ -1,5 +1,5 @@
 import type { ProofFinding } from '@bifrost/types/core';
-import { bookTagOf, customerTagsOf, type Digest } from './identity-tags.ts';
+import { bookTagOf, customerTagsOf, type Digest, isIdentityTag } from './identity-tags.ts';
 import { controlKeyOf, type DeviceEvidence, type Evidence, SHARED, type SidecarEvidence, type TailnetEvidence } from './proof-evidence.ts';
 
 /** What a control plane has for one or, in tenancy `shared`, for several stored tailnets. */
@@ -23,18 +23,14 @@ type Found = Omit<ProofFinding, 'layer'>;
 /** Whose a tag is, of those that say it. */
 export class TagOwners {
   readonly #owners = new Map<string, string>();
-  readonly #settled: ReadonlySet<string>;
 
   constructor(evidence: Evidence, digest: Digest) {
-    const { deviceTags = [], routerTag } = evidence.get('settings', 'manager') ?? {};
-    this.#settled = new Set([...deviceTags, ...(routerTag === undefined ? [] : [routerTag])]);
     for (const [tailnetName, { customerId }] of evidence.all('tailnet')) {
       const { customer, router } = customerTagsOf({ customerId, tailnetName }, digest);
       this.#owners.set(customer, customerId);
       this.#owners.set(router, customerId);
     }
-    for (const [, { bookDeploymentId, ...place }] of evidence.all('sidecar'))
-      this.#owners.set(bookTagOf(place, bookDeploymentId, digest), place.customerId);
+    for (const [, sidecar] of evidence.all('sidecar')) this.#owners.set(bookTagOf(sidecar, sidecar.bookDeploymentId, digest), sidecar.customerId);
   }
 
   /** `nobody`: it looks as if it said whose a device is, and no customer of this installation has it. Undefined: it says nothing of that. */
@@ -42,7 +38,7 @@ export class TagOwners {
     const customerId = this.#owners.get(tag);
     if (customerId !== undefined) return { customerId };
     // A book that is gone has left its device for a while: its tag says nothing that the customer's beside it does not.
-    return !this.#settled.has(tag) && /^tag:bifrost-(customer|router)-/.test(tag) ? 'nobody' : undefined;
+    return isIdentityTag(tag) && !tag.startsWith('tag:bifrost-book-') ? 'nobody' : undefined;
   }
 
   customersOf(tags: readonly string[]): readonly string[] {

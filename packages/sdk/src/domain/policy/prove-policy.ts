@@ -31,10 +31,9 @@ function membersOf({ key, tailnets }: ControlGroup, evidence: Evidence, digest: 
   const isShared = tailnets[0]?.[0] !== key;
   return tailnets.map(([tailnetName, tailnet]) => {
     const { customerId, allowedNetworks } = tailnet;
-    const { customer, router } = customerTagsOf({ customerId, tailnetName }, digest);
-    const ofBooks = (books.get(tailnetName) ?? []).map(([, { bookDeploymentId }]) =>
-      bookTagOf({ customerId, tailnetName }, bookDeploymentId, digest),
-    );
+    const place = { customerId, tailnetName };
+    const { customer, router } = customerTagsOf(place, digest);
+    const ofBooks = (books.get(tailnetName) ?? []).map(([, { bookDeploymentId }]) => bookTagOf(place, bookDeploymentId, digest));
     const own = isShared ? devices.filter(({ tags }) => owners.customersOf(tags).includes(customerId)) : devices;
     const bookTags = new Set([customer, ...ofBooks, ...(isShared ? [] : (settings?.deviceTags ?? []))]);
     return {
