@@ -68,11 +68,13 @@ function tailnetInput({ key, spec, state }: StoredTailnet): ProofInput {
   });
 }
 
-function sidecarInput({ key, spec }: StoredSidecar): ProofInput {
+function sidecarInput({ key, spec }: StoredSidecar, found: ProofInput): ProofInput {
   const { sidecarId, tailnetName, customerId, bookDeploymentId, workload, networkMode, fragment, renderedFor, previous } = spec;
   const guardOf = (of: Pick<typeof spec, 'fragment' | 'renderedFor'>): readonly GuardEvidence[] => {
     const guard = readGuard(of.fragment, sha256);
-    return guard === undefined ? [] : [{ ...(of.renderedFor === undefined ? {} : { renderedFor: of.renderedFor }), ...guard }];
+    if (guard === undefined) return [];
+    const rules = found.text.includes(guard.sha256) ? [] : guard.rules;
+    return [{ ...(of.renderedFor === undefined ? {} : { renderedFor: of.renderedFor }), ...guard, rules }];
   };
   const evidence: SidecarEvidence = {
     ...{ sidecarId, tailnetName, customerId, bookDeploymentId, namespace: workload.namespace, userspace: networkMode === 'userspace' },
@@ -129,7 +131,7 @@ async function sidecarInputs(context: Context, sidecar: StoredSidecar, call: Cal
   const workload = await read({ kind: 'workload', key, ...call }, async () =>
     workloadEvidence(await context.cluster.workloads.get(spec.workload, call), sidecar),
   );
-  return [sidecarInput(sidecar), workload, agentsInput(context, sidecar)];
+  return [sidecarInput(sidecar, workload), workload, agentsInput(context, sidecar)];
 }
 
 /** Of those of one tailnet at the control plane; several only in tenancy `shared`. */

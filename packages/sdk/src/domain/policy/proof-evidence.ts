@@ -1,7 +1,6 @@
 import type { AccessPolicy, ProofInput, ProofSource } from '@bifrost/types/core';
 import type { ClusterRanges } from '../model.ts';
 import type { NetworkPolicyShape } from '../network-policy-shape.ts';
-import type { ReadRule } from './judge-guard.ts';
 
 /** What the manager goes by. */
 export interface SettingsEvidence {
@@ -37,7 +36,8 @@ export interface TailnetEvidence {
 
 /** The guard as a template or a stored fragment carries it. */
 export interface GuardEvidence {
-  readonly rules: readonly ReadRule[];
+  /** `4 5110 to 10.0.0.0/8 lookup 52`. Of one that was put in they are left out where the workload's is the same. */
+  readonly rules: readonly string[];
   /** Of the container: image, command, variables, restart policy. */
   readonly sha256: string;
   /** It takes orders. */
