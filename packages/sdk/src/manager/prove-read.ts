@@ -142,7 +142,7 @@ async function controlInputs(
 ): Promise<readonly ProofInput[]> {
   const tailnet = tailnets.find(({ state }) => state.phase === 'active') ?? tailnets[0];
   const isManaged = tailnets.some(
-    ({ spec, state }) => (state.policyWritten === true && spec.tenancy !== 'customer-owned') || String(spec.tenancy) === SHARED,
+    ({ spec, state }) => (state.policyWritten === true && spec.tenancy !== 'customer-owned') || spec.tenancy === SHARED,
   );
   // One that is yet to be made has nothing in it.
   if (tailnet === undefined || (tailnet.state.controlId === undefined && tailnet.state.phase !== 'active')) return [];

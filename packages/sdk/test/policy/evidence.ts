@@ -1,13 +1,12 @@
 // What a manager would have read back of a whole installation, made of the worlds' customers: each has a tailnet of its own, or all have one.
 import type { NetworkConfiguration, ProofInput } from '@bifrost/types/core';
 import { compilePolicy } from '../../src/domain/policy/compile-policy.ts';
-import { bookTagOf, customerTagsOf } from '../../src/domain/policy/identity-tags.ts';
 import { mergePolicy } from '../../src/domain/policy/policy-document.ts';
 import { controlKeyOf, type EvidenceKind, type EvidenceKinds, proofInput } from '../../src/domain/policy/proof-evidence.ts';
 import { readGuard } from '../../src/domain/policy/read-guard.ts';
 import { renderSidecar } from '../../src/domain/render-sidecar.ts';
 import { renderInput } from '../support/render-input.ts';
-import { type Customer, customerOf, digest, isOurs } from './worlds.ts';
+import { type Customer, digest, isOurs } from './worlds.ts';
 
 /** Beside the small networks of the worlds, and inside of them: as where a customer routes all of 10.0.0.0/8. */
 export const CLUSTER = { pods: ['10.0.0.12/30', '10.244.0.0/16'], services: ['10.96.0.0/12', 'fd00::c/126'], nodes: ['192.168.65.1/32'] };
@@ -24,25 +23,6 @@ const hashOf = ({ allowedNetworks, blockedNetworks, accessPolicy }: NetworkConfi
   digest(JSON.stringify([allowedNetworks, blockedNetworks, accessPolicy])).slice(0, 16);
 
 export const keyOf = (customer: Pick<Customer, 'id'>): string => `${customer.id}/deployment-shop`;
-
-/** A customer of the worlds in a tailnet that is called as the customer is. */
-export function customerIn(id: string, config: NetworkConfiguration, index: number): Customer {
-  const customer = customerOf(id, config, index);
-  const place = { customerId: id, tailnetName: id };
-  const tags = customerTagsOf(place, digest);
-  const bookTag = bookTagOf(place, 'shop', digest);
-  return {
-    id,
-    member: {
-      ...customer.member,
-      sourceTags: [tags.customer],
-      routerTag: tags.router,
-      books: [{ tag: bookTag, enableSsh: false, advertiseRoutes: [] }],
-    },
-    book: { ...customer.book, tags: ['tag:bifrost-book', tags.customer, bookTag] },
-    router: { ...customer.router, tags: [tags.router] },
-  };
-}
 
 /** Everything of one customer. */
 function readOf({ id, member, book, router }: Customer, tenancy: string): Read {

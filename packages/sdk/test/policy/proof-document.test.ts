@@ -2,11 +2,11 @@ import type { IsolationProof, ProofInput } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
 import { isolationProof, proofFaults } from '../../src/domain/policy/proof-document.ts';
 import { proofInput, unreadInput } from '../../src/domain/policy/proof-evidence.ts';
-import { changed, customerIn, inputsOf, readBack } from './evidence.ts';
-import { digest } from './worlds.ts';
+import { changed, inputsOf, readBack } from './evidence.ts';
+import { customerOf, digest } from './worlds.ts';
 
 const config = { allowedNetworks: ['10.0.0.0/28'], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false } as const;
-const read = readBack([customerIn('a', config, 0), customerIn('b', config, 1), customerIn('c', config, 2)]);
+const read = readBack([customerOf('a', config, 0), customerOf('b', config, 1), customerOf('c', config, 2)]);
 const inputs = inputsOf(read);
 const open = inputsOf(changed(read, ['policy', 'a'], () => '{ "grants": [{ "src": ["*"], "dst": ["*"], "ip": ["*"] }] }'));
 const about = { readAtMs: Date.UTC(2026, 10, 29), digest };

@@ -5,8 +5,8 @@ import { addressPoints, rangesOf } from '../../src/domain/policy/address-points.
 import { JudgedGuard, type ReadRule, ruleLine, rulesOfLines, rulesOfOrder, ruleText, withOrder } from '../../src/domain/policy/judge-guard.ts';
 import type { GuardEvidence, SettingsEvidence, TailnetEvidence } from '../../src/domain/policy/proof-evidence.ts';
 import { guardFaults, proveGuard } from '../../src/domain/policy/prove-guard.ts';
-import { CLUSTER, customerIn, keyOf, readBack } from './evidence.ts';
-import { ADDRESSES, configuration, isIn } from './worlds.ts';
+import { CLUSTER, keyOf, readBack } from './evidence.ts';
+import { ADDRESSES, configuration, customerOf, isIn } from './worlds.ts';
 
 /** And what lies in the cluster, among devices, and at the ends of what rules speak of. */
 const ASKED = [
@@ -28,8 +28,8 @@ const ASKED = [
 ];
 
 /** A guard of one customer, and what it is to hold. */
-function guardOf(config: Parameters<typeof customerIn>[1]) {
-  const customer = customerIn('a', config, 0);
+function guardOf(config: Parameters<typeof customerOf>[1]) {
+  const customer = customerOf('a', config, 0);
   const read = readBack([customer]);
   const key = keyOf(customer);
   const at = <Value>(byKey: Readonly<Record<string, Value>> | undefined, name: string): Value => {
@@ -45,7 +45,7 @@ function guardOf(config: Parameters<typeof customerIn>[1]) {
     agents: at(read.agents, key),
   };
 }
-const rulesOf = (config: Parameters<typeof customerIn>[1]): readonly ReadRule[] => rulesOfLines(guardOf(config).workload.guard?.rules ?? []);
+const rulesOf = (config: Parameters<typeof customerOf>[1]): readonly ReadRule[] => rulesOfLines(guardOf(config).workload.guard?.rules ?? []);
 
 /** Where a packet goes, by walking the list: no table, no arithmetic of the judge's. */
 function naive(rules: readonly ReadRule[], address: string, tunnelUp: boolean): string {

@@ -7,8 +7,8 @@ import { customerTagsOf } from '../../src/domain/policy/identity-tags.ts';
 import { judgeEvidence } from '../../src/domain/policy/judge-evidence.ts';
 import { ruleLine, rulesOfLines } from '../../src/domain/policy/judge-guard.ts';
 import type { EvidenceKind, EvidenceKinds } from '../../src/domain/policy/proof-evidence.ts';
-import { changed, customerIn, inputsOf, keyOf, type Read, readBack } from './evidence.ts';
-import { ADDRESSES, type Customer, configuration, digest, isIn } from './worlds.ts';
+import { changed, inputsOf, keyOf, type Read, readBack } from './evidence.ts';
+import { ADDRESSES, type Customer, configuration, customerOf, digest, isIn } from './worlds.ts';
 
 interface Mutation {
   readonly what: string;
@@ -27,7 +27,7 @@ const intents = fc.array(
   { minLength: 2, maxLength: 3 },
 );
 const customersOf = (configs: readonly Customer['member']['config'][]): readonly Customer[] =>
-  configs.map((config, index) => customerIn(`customer-${index}`, config, index));
+  configs.map((config, index) => customerOf(`customer-${index}`, config, index));
 
 type Edit<Kind extends EvidenceKind> = (evidence: EvidenceKinds[Kind]) => EvidenceKinds[Kind];
 
@@ -228,7 +228,7 @@ describe.each(['organization', 'shared'] as const)('an installation with tenancy
 
 describe('other ways out', () => {
   const config = { allowedNetworks: ['10.0.0.0/28'], blockedNetworks: ['10.0.0.4/30'], accessPolicy: 'standard', enableLogging: false } as const;
-  const customers = [customerIn('a', config, 0), customerIn('b', config, 1)];
+  const customers = [customerOf('a', config, 0), customerOf('b', config, 1)];
   const read = readBack(customers);
   const withPolicy = (text: string) => judged(changed(read, ['policy', 'a'], () => text)).findings;
   const granted = (grant: object) => withPolicy(JSON.stringify({ grants: [{ ip: ['*'], ...grant }] }));

@@ -6,9 +6,9 @@ import { type JudgedPod, judgeNetworkPolicy } from '../../src/domain/policy/judg
 import { CLUSTER_DNS, type NetworkPoliciesInput, networkPoliciesOf, RELAY_PORTS, shapeOf } from '../../src/domain/policy/network-policies.ts';
 import type { PodEvidence } from '../../src/domain/policy/proof-evidence.ts';
 import { proveNetworkPolicies } from '../../src/domain/policy/prove-network-policies.ts';
-import { customerIn, inputsOf, type Read, readBack } from './evidence.ts';
+import { inputsOf, type Read, readBack } from './evidence.ts';
 import { mutationsOf } from './mutations.ts';
-import { digest } from './worlds.ts';
+import { customerOf, digest } from './worlds.ts';
 
 const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['192.0.2.1/32'] };
 const inputFor = (namespace: string): NetworkPoliciesInput => ({
@@ -110,7 +110,7 @@ describe('pods of different customers under NetworkPolicies that were read back'
 
   it('are a layer of the proof once pods and policies are read and the cluster enforces them; until then it is unproven', () => {
     const config = { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false } as const;
-    const read = readBack([customerIn('a', config, 0), customerIn('b', config, 1)]);
+    const read = readBack([customerOf('a', config, 0), customerOf('b', config, 1)]);
     const layerOf = (given: Read) => judgeEvidence(inputsOf(given), digest).layers.find(({ layer }) => layer === 'network-policy');
     expect(layerOf(read)).toEqual({ layer: 'network-policy', assurance: 'unproven', judged: 0, findings: 0 });
     const { manager } = read.settings ?? {};
