@@ -30,7 +30,8 @@ async function everythingSaid(world: World): Promise<string> {
   const stored = [await world.store.tailnets.list(call), await world.store.sidecars.list(call)];
   const views = [await world.manager.listTailnets(), await world.manager.listSidecars(), await world.manager.listLeftovers()];
   const plan = await world.manager.planAttach(BOOK).catch((error: unknown) => shownBy(error));
-  const said = { events: world.events, lines: world.logger.lines, records: world.audit.records, stored, views, plan };
+  const proven = await world.manager.proveIsolation();
+  const said = { proven, events: world.events, lines: world.logger.lines, records: world.audit.records, stored, views, plan };
   return `${JSON.stringify(said)}\n${inspect(said, { depth: 20 })}`;
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { DeviceConnectivity } from '../src/domain/policy/firewall-check.ts';
 import { customerTagsOf } from '../src/domain/policy/identity-tags.ts';
 import { digest } from '../src/manager/hashes.ts';
-import { ACME, BOOK, BOOK_TAG, openWorld, type World } from './support/world.ts';
+import { ACME, BOOK, BOOK_TAG, openWorld, SHARED_SECRET, World } from './support/world.ts';
 
 const NAME = ACME.tailnetName;
 const works: DeviceConnectivity = { regions: [{ name: 'Region One', latencyMs: 9, isHome: true }], udp: true, ipv6: false, mappingVaries: false };
@@ -41,6 +41,21 @@ describe('what a customer’s firewall must let through', () => {
     ]);
     await using plain = await openWorld();
     expect((await plain.manager.firewallRequirements(NAME)).rows[0]).toMatchObject({ destination: 'controlplane.tailscale.com' });
+  });
+
+  it('goes by the relays of the tailnet’s own policy, where it may be read', async () => {
+    await using world = await openWorld();
+    const [credential] = world.credentials;
+    if (credential === undefined) throw new Error('no customer');
+    const control = world.controlPlane.tailnet({ credential });
+    const call = { signal: AbortSignal.timeout(5_000) };
+    const { text, etag } = await control.readPolicy(call);
+    const Nodes = [{ Name: '900a', RegionID: 900, HostName: 'own.example', DERPPort: 8443 }];
+    const derpMap = { OmitDefaultRegions: true, Regions: { 900: { RegionID: 900, RegionCode: 'own', RegionName: 'Own', Nodes } } };
+    await control.writePolicy(JSON.stringify({ ...JSON.parse(text), derpMap }), etag, call);
+    const { rows } = await world.manager.firewallRequirements(NAME);
+    const named = rows.filter(({ purpose }) => purpose === 'relay' || purpose === 'stun');
+    expect(named.map(({ destination, destinationPort }) => `${destination} ${destinationPort}`)).toEqual(['own.example 8443', 'own.example 3478']);
   });
 
   it('says which of it is blocked now, by the router’s own word; twin: a router whose UDP works', async () => {
@@ -86,6 +101,26 @@ describe('what a customer’s firewall must let through', () => {
     expect(await direct()).toEqual(['unknown']);
   });
 
+  it('says that relays are blocked when no book has reached the router for a while: a link takes seconds to go over to its relay', async () => {
+    await using world = await openWorld();
+    await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+    const { deviceId } = await addRouter(world);
+    world.control.setConnectivity(deviceId, blind);
+    const hears = async (path: string) => {
+      await world.agents.one.report('change', { peers: [peer(deviceId, path)] });
+      return statuses(await world.manager.firewallRequirements(NAME), 'relay');
+    };
+    expect(await hears('direct')).toEqual(['unknown']);
+    expect(await hears('none')).toEqual(['unknown']);
+    await world.clock.advance(29_999);
+    expect(await hears('none')).toEqual(['unknown']);
+    await world.clock.advance(1);
+    expect(await hears('none')).toEqual(['blocked']);
+    expect(await hears('derp')).toEqual(['unknown']);
+    expect(await hears('none')).toEqual(['unknown']);
+  });
+
   it('counts who offers routes, or carries a router’s tag, and no book', async () => {
     await using world = await openWorld();
     const count = async () => (await world.manager.firewallRequirements(NAME)).routers;
@@ -96,6 +131,24 @@ describe('what a customer’s firewall must let through', () => {
     await addRouter(world, { tags: [customerTagsOf({ customerId: 'acme-corp', tailnetName: NAME }, digest).router] });
     await addRouter(world);
     expect(await count()).toBe(3);
+  });
+
+  it('tells of a tailnet of several customers the customer’s own routers alone', async () => {
+    await using world = new World({ settings: { sharedCredentialSecretName: SHARED_SECRET, tenancy: 'shared' } });
+    await world.manager.start();
+    const controlId = await world.addShared();
+    for (const customerId of ['acme', 'globex']) {
+      await world.manager.createTailnet({ customerId, tailnetName: customerId, config: { allowedNetworks: ['10.0.0.0/8'] } });
+      await world.until(async () => (await world.tailnet(customerId))?.state.phase === 'active');
+      const { router, customer } = customerTagsOf({ customerId, tailnetName: customerId }, digest);
+      world.control.addDevice({ controlId, hostname: `gateway-of-${customerId}`, tags: [router], advertiseRoutes: ['10.0.0.0/8'] });
+      world.control.addDevice({ controlId, hostname: `book-of-${customerId}`, tags: [customer], advertiseRoutes: ['10.9.0.0/16'] });
+    }
+    world.control.addDevice({ controlId, hostname: 'platforms', tags: ['tag:bifrost-router'], advertiseRoutes: ['10.0.0.0/8'] });
+    const { routers, rows } = await world.manager.firewallRequirements('acme');
+    expect(routers).toBe(1);
+    const named = new Set(rows.flatMap(({ evidence }) => evidence.map(({ router }) => router.split('.')[0])));
+    expect([...named]).toEqual(['gateway-of-acme']);
   });
 
   it('is recorded with who asked, and refused like anything of a tailnet that is not there', async () => {

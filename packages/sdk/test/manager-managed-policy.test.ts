@@ -92,6 +92,27 @@ describe('a customer’s own tailnet whose policy we are asked to keep', () => {
     await world.until(async () => (await world.sidecars())[0]?.state.keys.at(-1)?.tags?.length === 2);
   });
 
+  it('bug: also where the manager died before it had on record that it wrote', async () => {
+    const world = new World();
+    await using _world = world;
+    await world.manager.start();
+    await world.addCustomer('acme-corp', { policy: OWN_POLICY });
+    let death: Promise<void> | undefined;
+    const die = (): void => {
+      death = world.manager.stop(); // not awaited: the stop waits for this very call
+    };
+    world.guard.hook = ({ name }) => (name === 'controlPlane.tailnet.writePolicy' && death === undefined ? die : undefined);
+    await world.manager.createTailnet({ ...ACME, managePolicy: true });
+    await world.until(() => death !== undefined);
+    await death;
+    expect(await policyOf(world).text()).toMatch(IDENTITY);
+    const stored = await world.tailnet();
+    if (stored === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'it is gone' });
+    await world.store.tailnets.replaceSpec(stored, { ...stored.spec, managePolicy: false }, call());
+    await world.restart();
+    await world.until(async () => !IDENTITY.test(await policyOf(world).text()));
+  });
+
   it('two of one customer’s tailnets that are the same there have their entries beside each other', async () => {
     await using world = await open();
     const config = { allowedNetworks: ['172.16.0.0/16'] };
@@ -101,6 +122,9 @@ describe('a customer’s own tailnet whose policy we are asked to keep', () => {
     await world.run(180_000);
     const text = await policyOf(world).text();
     for (const network of ['10.0.0.0/10', '172.16.0.0/16']) expect(text).toContain(network);
+    const sources = read(text).grants.flatMap(({ src }: { src: string[] }) => src);
+    expect(sources).not.toContain(BOOK_TAG); // what all books carry tells none of the two
+    expect((await world.manager.proveIsolation()).proof.findings).toEqual([]);
     expect(world.names('policy:')).toEqual([]); // neither takes the other's for its own
     await world.manager.deleteTailnet('second');
     await world.until(async () => (await world.tailnet('second')) === undefined);

@@ -101,6 +101,7 @@ describe('two customers with the same networks in one tailnet', () => {
       expect([from, to, await world.verdict(from, to, '10.1.0.10')]).toEqual([from, to, from === to ? 'allowed' : 'denied']);
       expect([from, to, await world.verdict(from, to, '10.99.0.1')]).toEqual([from, to, 'denied']);
     }
+    expect((await world.manager.proveIsolation()).proof).toMatchObject({ verdict: 'apart', findings: [] });
     expect(world.control.devices().filter(({ tags }) => tags.includes(BOOK_TAG))).toEqual([]); // of all customers: that would tell nobody from another
   });
 
@@ -210,6 +211,7 @@ describe('the policy that they share', () => {
     const { reason } = await world.manager.getTailnet('acme');
     expect(reason).toMatchObject({ code: 'ISOLATION_VIOLATED', message: expect.stringContaining('grants.0') });
     expect(reason?.message).not.toMatch(/globex/);
+    expect((await world.tailnet('globex'))?.state.phase).toBe('active'); // whose part is in force
     await world.edit((text) => text.replace(/\{[^{}]*autogroup:tagged[^{}]*\},/, ''));
     await world.until(async () => (await world.tailnet('acme'))?.state.phase === 'active');
     expect(await world.text()).toContain('10.20.0.0/16');

@@ -20,7 +20,7 @@ describe('the relays’ map of a login server', () => {
       const bare = { HostName: 'derp10b.example', IPv4: 'none', IPv6: 'none', STUNPort: -1, DERPPort: 8443 };
       const literal = { HostName: '192.0.2.12', IPv4: '192.0.2.12', STUNOnly: true, STUNPort: 3479 };
       api.failNext(answer(region([usual, bare, literal])));
-      const where = { region: 'fra', regionName: 'Frankfurt' };
+      const where = { region: 'fra', regionName: 'Frankfurt', regionId: 10 };
       expect(await plane.relays(options())).toEqual([
         { ...where, host: 'derp10a.example', addresses: ['192.0.2.10', '2001:db8::10'], port: 443, stunPort: 3478 },
         { ...where, host: 'derp10b.example', addresses: [], port: 8443, stunPort: undefined },
@@ -73,6 +73,16 @@ describe('the relays’ map of a login server', () => {
       { adapter: { clock } },
     );
   });
+
+  it('is asked for each time where it is not to be kept', () =>
+    bench(
+      async ({ api, plane }) => {
+        await plane.relays(options());
+        await plane.relays(options());
+        expect(calls(api, MAP)).toBe(2);
+      },
+      { adapter: { relaysKeptMs: 0 } },
+    ));
 
   it('comes from loginServer where that is given, else from where the API is', async () => {
     const asked: (string | undefined)[] = [];

@@ -12,7 +12,7 @@ import { tailscaleControlPlane } from '@bifrost/sdk/tailscale';
 interface Settings {
   readonly kubeconfig: string;
   readonly kubernetes: { readonly timeoutMs?: number; readonly relistMs?: number };
-  readonly control: { readonly baseUrl: string; readonly timeoutMs?: number };
+  readonly control: { readonly baseUrl: string; readonly timeoutMs?: number; readonly relaysKeptMs?: number };
   readonly organization: { readonly clientId: string; readonly clientSecret: string };
   readonly manager: Pick<NetworkManagerOptions, 'images' | 'ingest'> & Partial<NetworkManagerOptions>;
 }

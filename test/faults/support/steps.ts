@@ -39,6 +39,7 @@ const STEPS: readonly Step[] = [
   { name: 'lose the key', from: 'attached', to: 'attached', only: 'organization', act: loseKey },
   { name: 'lose a pod and the finalizer', from: 'attached', to: 'attached', only: 'customer-owned', act: losePodAndFinalizer },
   { name: 'look for leftovers', from: 'attached', to: 'attached', only: 'organization', act: lookForLeftovers },
+  { name: 'ask for the firewall', from: 'attached', to: 'attached', only: 'customer-owned', act: askForFirewall },
   { name: 'detach', from: 'attached', to: 'made', act: (world, { sidecarId }) => gone(world.call('detachSidecar', sidecarId), 'SIDECAR_NOT_FOUND') },
   { name: 'annotate', from: 'made', to: 'annotated', only: 'organization', act: annotate },
   { name: 'take the annotation away', from: 'annotated', to: 'made', only: 'organization', act: withdraw },
@@ -102,6 +103,11 @@ async function updateTailnet(world: World, life: Life): Promise<void> {
   life.changes += 1;
   const config = { blockedNetworks: [`198.51.100.${life.changes % 256}/32`] };
   await world.call('updateTailnet', { tailnetName: life.customer.tailnetName, config, allowRollout: true });
+}
+
+/** A question that asks the control plane what nothing else of a life does. */
+async function askForFirewall(world: World, { customer }: Life): Promise<void> {
+  await world.call('firewallRequirements', customer.tailnetName);
 }
 
 async function pauseAndResume(world: World, { customer }: Life): Promise<void> {

@@ -199,7 +199,7 @@ async function settingsOf(options: WorldOptions, { admin, control, proxies, tls 
   return {
     kubeconfig: `${kubeconfigOf({ url: proxies.kubernetes.url, token, certificateAuthority: tls.cert })}\n`,
     kubernetes: options.kubernetes ?? {},
-    control: { baseUrl: proxies.control.url, ...options.control },
+    control: { baseUrl: proxies.control.url, relaysKeptMs: 0, ...options.control },
     organization: { clientId, clientSecret: clientSecret.reveal() },
     manager: {
       images: { tailscale: `tailscale@${DIGEST}`, agent: `agent@${DIGEST}` },

@@ -18,7 +18,7 @@ const explained = ({ name, tags, addresses, enabledRoutes, connected }: Device):
 });
 
 /** Undefined: our client may not read it. */
-async function policyOf(control: TailnetControl, call: Call): Promise<string | undefined> {
+export async function policyOf(control: TailnetControl, call: Call): Promise<string | undefined> {
   try {
     return (await control.readPolicy(call)).text;
   } catch (error) {

@@ -2,24 +2,22 @@ import type { FirewallReport } from '@bifrost/types/core';
 import type { StoredTailnet } from '../domain/model.ts';
 import { type FirewallRouter, firewallCheck, type RouterLink } from '../domain/policy/firewall-check.ts';
 import { firewallRequirements as requirementsOf, TAILSCALE_LOGIN_SERVER } from '../domain/policy/firewall-requirements.ts';
+import { tailnetRelays } from '../domain/policy/tailnet-relays.ts';
 import type { Device } from '../ports/index.ts';
 import { type Call, type Context, controlOf } from './context.ts';
-import { customerTags } from './identities.ts';
+import { policyOf } from './explain-calls.ts';
+import { customerTags, ownDevices } from './identities.ts';
 import { requireTailnet } from './tailnet-calls.ts';
 
-/** Of several customers there is one tailnet: then only what carries the customer's own tag is theirs, and nobody is told of others'. */
-const isOfSeveral = (tenancy: string): boolean => tenancy === 'shared';
-
-/** Whether a device is a router of the customer's: it offers routes, or carries a router's tag, and is none of the books'. */
-function isRouter(
-  { settings: { routerTag, deviceTags } }: Context,
-  tailnet: StoredTailnet,
-  { tags, advertisedRoutes, enabledRoutes }: Device,
-): boolean {
-  const own = customerTags(tailnet).router;
-  if (isOfSeveral(tailnet.spec.tenancy)) return tags.includes(own);
-  if (tags.some((tag) => deviceTags.includes(tag))) return false;
-  return tags.includes(routerTag) || tags.includes(own) || advertisedRoutes.length > 0 || enabledRoutes.length > 0;
+/** The customer's routers: what offers routes, or carries a router's tag, and is no book. Of a tailnet of several customers only what carries the customer's own. */
+function routersOf(context: Context, tailnet: StoredTailnet, devices: readonly Device[]): readonly Device[] {
+  const { customer, router } = customerTags(tailnet);
+  const ofBooks = new Set([customer, ...context.settings.deviceTags]);
+  const ofRouters = new Set([router, context.settings.routerTag]);
+  return ownDevices(tailnet, devices).filter(
+    ({ tags, advertisedRoutes, enabledRoutes }) =>
+      !tags.some((tag) => ofBooks.has(tag)) && (tags.some((tag) => ofRouters.has(tag)) || advertisedRoutes.length > 0 || enabledRoutes.length > 0),
+  );
 }
 
 /** By router: how the books' agents reach it. Who has been silent for too long says nothing of now. */
@@ -30,9 +28,9 @@ async function linksOf(context: Context, { key }: StoredTailnet, call: Call): Pr
   for (const instance of sidecars.flatMap((sidecar) => context.instances.of(sidecar.key))) {
     const { reported, heardAtMs, relayWorks } = instance;
     if (!reported || heardAtMs < oldestMs) continue;
-    for (const { deviceId, path } of instance.routers) {
+    for (const { deviceId, path, sinceMs } of instance.routers) {
       const known = links.get(deviceId) ?? [];
-      known.push({ path, relayWorks, heardAtMs });
+      known.push({ path, relayWorks, heardAtMs, sinceMs });
       links.set(deviceId, known);
     }
   }
@@ -43,15 +41,17 @@ async function linksOf(context: Context, { key }: StoredTailnet, call: Call): Pr
 export async function firewallRequirements(context: Context, tailnetName: string, call: Call): Promise<FirewallReport> {
   const tailnet = await requireTailnet(context, tailnetName, call);
   const control = await controlOf(context, tailnet, call);
-  const [relays, devices, links] = await Promise.all([context.controlPlane.relays(call), control.listDevices(call), linksOf(context, tailnet, call)]);
-  const routers = devices
-    .filter((device) => isRouter(context, tailnet, device))
-    .map(
-      ({ deviceId, name, connected, lastSeenAtMs, connectivity }): FirewallRouter => ({
-        ...{ name, connected, lastSeenAtMs, connectivity },
-        links: links.get(deviceId) ?? [],
-      }),
-    );
+  const [published, policy, devices, links] = await Promise.all([
+    ...([context.controlPlane.relays(call), policyOf(control, call)] as const),
+    ...([control.listDevices(call), linksOf(context, tailnet, call)] as const),
+  ]);
+  const relays = tailnetRelays(published, policy);
+  const routers = routersOf(context, tailnet, devices).map(
+    ({ deviceId, name, connected, lastSeenAtMs, connectivity }): FirewallRouter => ({
+      ...{ name, connected, lastSeenAtMs, connectivity },
+      links: links.get(deviceId) ?? [],
+    }),
+  );
   const { loginServer = TAILSCALE_LOGIN_SERVER } = context.settings;
   return {
     tailnetName: tailnet.key,

@@ -6,7 +6,7 @@ import type { StoredSidecar } from '../domain/model.ts';
 import type { Pod, PodIdentity } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { guardOrderOf, noteGuard } from './guard-orders.ts';
-import type { Instance } from './instances.ts';
+import type { Instance, RouterPath } from './instances.ts';
 import { notedPeers } from './live-peers.ts';
 import type { Observed } from './observed.ts';
 
@@ -66,6 +66,12 @@ function authorize(observed: Observed, identity: PodIdentity, report: ReportV1):
   return { pod, sidecar };
 }
 
+/** Of the routers that a report names, how they are reached, and since when. */
+const routersIn = ({ peers }: ReportV1, before: readonly RouterPath[], nowMs: number): readonly RouterPath[] =>
+  peers
+    .filter(({ routes }) => (routes?.length ?? 0) > 0)
+    .map(({ id, path }) => ({ deviceId: id, path, sinceMs: before.find((was) => was.deviceId === id && was.path === path)?.sinceMs ?? nowMs }));
+
 /**
  * Takes one report: proves whose it is, then updates that pod's instance. A repeated or reordered report changes nothing.
  *
@@ -102,7 +108,7 @@ export async function ingestReport(
   instance.latencyMs = mean(report.peers.map(({ latencyMs }) => latencyMs));
   instance.signs = report.node.signs ?? [];
   instance.peers = notedPeers(instance.peers, report, nowMs);
-  instance.routers = report.peers.flatMap(({ id, path, routes }) => (routes?.length ? [{ deviceId: id, path }] : []));
+  instance.routers = routersIn(report, instance.routers, nowMs);
   instance.relayWorks = report.node.reachable && hasRelay(report.node);
   if (identityChanged) context.touch('sidecar', sidecar.key);
   applyFact(context, instance, assess(report, nowMs, context.settings.thresholds));

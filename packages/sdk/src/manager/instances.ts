@@ -45,6 +45,8 @@ export interface Instance {
 export interface RouterPath {
   readonly deviceId: string;
   readonly path: PathClass;
+  /** Since when its reports have said so. */
+  readonly sinceMs: number;
 }
 
 /** Bytes of agent starts and pods that are over. */

@@ -111,12 +111,13 @@ export async function policyGroupOf(context: Context, tailnet: StoredTailnet, ca
   const staying = all.filter(({ key, spec, deleting }) => managesPolicy(spec) && (!deleting || (sidecars.get(key) ?? []).length > 0));
   const still = staying.filter(isStill).map((each) => stillPart(context, each, sidecars.get(each.key) ?? []));
   const parts = staying.filter((each) => !isStill(each)).map((each) => partOf(context, each, sidecars.get(each.key) ?? []));
-  const sections = compiled(
-    context,
-    tenancy,
-    parts.map(({ member }) => member),
-  );
+  const sections = compiled(context, tenancy, parts.length + still.length > 1 ? parts.map(toldApart) : parts.map(({ member }) => member));
   return { parts, still, sections, ownership: ownershipOf(context, tenancy, still) };
+}
+
+/** Of several tailnets that are one, what all books carry tells the books of none. */
+function toldApart({ tailnet, member }: Part): PolicyMember {
+  return { ...member, sourceTags: [customerTags(tailnet).customer] };
 }
 
 function stillPart(context: Context, tailnet: StoredTailnet, sidecars: readonly StoredSidecar[]): Part {

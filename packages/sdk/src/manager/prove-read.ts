@@ -37,6 +37,8 @@ async function read<Kind extends EvidenceKind>(
   }
 }
 
+const keepsNetworkPolicies = ({ settings }: Context): boolean => 'networkPolicies' in settings && settings.networkPolicies === 'enforce';
+
 async function settingsInput(context: Context, call: Call): Promise<ProofInput> {
   const { settings, cluster, store, controlPlane } = context;
   const { deviceTags, routerTag, networkPolicyEnforced, systemNamespace, ingest } = settings;
@@ -48,7 +50,7 @@ async function settingsInput(context: Context, call: Call): Promise<ProofInput> 
   });
   return proofInput('settings', 'manager', {
     installation: `${systemNamespace} (${[cluster, store, controlPlane].map(({ kind }) => kind).join(', ')})`,
-    ...{ deviceTags, routerTag, networkPolicyEnforced },
+    ...{ deviceTags, routerTag, networkPolicyEnforced, networkPoliciesKept: keepsNetworkPolicies(context) },
     ...(clusterRanges === undefined ? {} : { clusterRanges }),
     directAddresses: family === 0 ? [] : [`${host}/${family === 6 ? 128 : 32}`],
   });
@@ -61,18 +63,22 @@ function tailnetInput({ key, spec, state }: StoredTailnet): ProofInput {
     ...{ tailnetId, customerId, tenancy, credentialSecretName, allowedNetworks, blockedNetworks, accessPolicy },
     ...(state.controlId === undefined ? {} : { controlId: state.controlId }),
     networkHash: networkHash(config),
-    managed: state.policyWritten === true,
+    // The policy of a customer's own tailnet is the customer's own, also where entries of ours are in it.
+    managed: state.policyWritten === true && tenancy !== 'customer-owned',
   });
 }
 
-function sidecarInput({ key, spec }: StoredSidecar): ProofInput {
+function sidecarInput({ key, spec }: StoredSidecar, found: ProofInput): ProofInput {
   const { sidecarId, tailnetName, customerId, bookDeploymentId, workload, networkMode, fragment, renderedFor, previous } = spec;
   const guardOf = (of: Pick<typeof spec, 'fragment' | 'renderedFor'>): readonly GuardEvidence[] => {
     const guard = readGuard(of.fragment, sha256);
-    return guard === undefined ? [] : [{ ...(of.renderedFor === undefined ? {} : { renderedFor: of.renderedFor }), ...guard }];
+    if (guard === undefined) return [];
+    const rules = found.text.includes(guard.sha256) ? [] : guard.rules;
+    return [{ ...(of.renderedFor === undefined ? {} : { renderedFor: of.renderedFor }), ...guard, rules }];
   };
   const evidence: SidecarEvidence = {
     ...{ sidecarId, tailnetName, customerId, bookDeploymentId, namespace: workload.namespace, userspace: networkMode === 'userspace' },
+    ...('quarantine' in spec && spec.quarantine !== undefined ? { quarantined: true } : {}),
     guards: [...guardOf({ fragment, ...(renderedFor === undefined ? {} : { renderedFor }) }), ...(previous === undefined ? [] : guardOf(previous))],
   };
   return proofInput('sidecar', key, evidence);
@@ -125,7 +131,7 @@ async function sidecarInputs(context: Context, sidecar: StoredSidecar, call: Cal
   const workload = await read({ kind: 'workload', key, ...call }, async () =>
     workloadEvidence(await context.cluster.workloads.get(spec.workload, call), sidecar),
   );
-  return [sidecarInput(sidecar), workload, agentsInput(context, sidecar)];
+  return [sidecarInput(sidecar, workload), workload, agentsInput(context, sidecar)];
 }
 
 /** Of those of one tailnet at the control plane; several only in tenancy `shared`. */
@@ -135,7 +141,9 @@ async function controlInputs(
   call: Call,
 ): Promise<readonly ProofInput[]> {
   const tailnet = tailnets.find(({ state }) => state.phase === 'active') ?? tailnets[0];
-  const isManaged = tailnets.some(({ spec, state }) => state.policyWritten === true || String(spec.tenancy) === SHARED);
+  const isManaged = tailnets.some(
+    ({ spec, state }) => (state.policyWritten === true && spec.tenancy !== 'customer-owned') || spec.tenancy === SHARED,
+  );
   // One that is yet to be made has nothing in it.
   if (tailnet === undefined || (tailnet.state.controlId === undefined && tailnet.state.phase !== 'active')) return [];
   let control: Promise<TailnetControl> | undefined;
@@ -152,10 +160,32 @@ async function controlInputs(
   return [devices, await read({ kind: 'policy', key, ...call }, async () => (await (await opened()).readPolicy(call)).text)];
 }
 
-/** Policies of the namespaces in which they stand in for a guard. */
-function policyNamespaces({ settings }: Context, sidecars: readonly StoredSidecar[]): readonly string[] {
-  const asked = settings.networkPolicyEnforced ? sidecars.filter(({ spec }) => spec.networkMode === 'userspace') : [];
+/** Policies of the namespaces where they stand in for a guard, and of all that have pods where ours are to keep pods apart. */
+function policyNamespaces(context: Context, sidecars: readonly StoredSidecar[]): readonly string[] {
+  if (!context.settings.networkPolicyEnforced) return [];
+  const asked = sidecars.filter(({ spec }) => keepsNetworkPolicies(context) || spec.networkMode === 'userspace');
   return [...new Set(asked.map(({ spec }) => spec.workload.namespace))].sort();
+}
+
+/** Pods of the attachments, and whose their namespaces are now. */
+async function podsInput(context: Context, namespaces: readonly string[], call: Call): Promise<readonly ProofInput[]> {
+  if (!keepsNetworkPolicies(context) || !context.settings.networkPolicyEnforced) return [];
+  const { cluster, settings } = context;
+  const input = await read({ kind: 'pods', key: 'with sidecars', ...call }, async () => {
+    const owners = new Map(
+      await mapBounded(
+        namespaces,
+        settings.concurrency,
+        async (namespace) => [namespace, await cluster.workloads.customerOf(namespace, call)] as const,
+      ),
+    );
+    const pods = (await cluster.pods.list(call)).filter(({ namespace, ip }) => owners.has(namespace) && ip !== undefined);
+    return pods.map(({ namespace, name, labels, ip = '' }) => {
+      const customerId = owners.get(namespace);
+      return { ...{ namespace, name, labels, addresses: [ip] }, ...(customerId === undefined ? {} : { customerId }) };
+    });
+  });
+  return [input];
 }
 
 /** Reads back all that a proof rests on: from the store, the cluster, each tailnet's control plane, and what the agents said last. */
@@ -166,8 +196,10 @@ export async function readEvidence(context: Context, call: Call): Promise<readon
   const groups = [...Map.groupBy(tailnets, ({ key, spec }) => controlKeyOf(key, spec))];
   const ofControls = await mapBounded(groups, settings.concurrency, (group) => controlInputs(context, group, call));
   const ofSidecars = await mapBounded(sidecars, settings.concurrency, (sidecar) => sidecarInputs(context, sidecar, call));
-  const ofNamespaces = await mapBounded(policyNamespaces(context, sidecars), settings.concurrency, (key) =>
+  const namespaces = policyNamespaces(context, sidecars);
+  const ofNamespaces = await mapBounded(namespaces, settings.concurrency, (key) =>
     read({ kind: 'network-policies', key, ...call }, () => cluster.topology.networkPolicies(key, call)),
   );
-  return [await settingsInput(context, call), ...tailnets.map(tailnetInput), ...ofControls.flat(), ...ofSidecars.flat(), ...ofNamespaces];
+  const pods = await podsInput(context, namespaces, call);
+  return [await settingsInput(context, call), ...tailnets.map(tailnetInput), ...ofControls.flat(), ...ofSidecars.flat(), ...ofNamespaces, ...pods];
 }

@@ -7,7 +7,7 @@ import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
 import { requireIsolated } from './isolation.ts';
-import { groupKeyOf, type PolicyGroup, policyGroupOf, provenOf, wantedHash } from './policy-members.ts';
+import { groupKeyOf, type Part, type PolicyGroup, policyGroupOf, provenOf, wantedHash } from './policy-members.ts';
 import { lacksKey } from './sidecar-keys.ts';
 import { outdatedCount } from './tailnet-upgrade.ts';
 
@@ -43,7 +43,7 @@ async function keepPolicy(context: Context, tailnet: StoredTailnet, { control, .
   return context.policies.alone(group, call, async () => {
     const sinceMs = context.clock.nowMs() - context.settings.resyncMs / 2;
     const look = tailnet.spec.tenancy === 'shared' ? context.policies.lookSince(sinceMs, { group, key: tailnet.key, hash: wanted }) : undefined;
-    if (look?.error !== undefined) throw look.error;
+    if (look?.error !== undefined && tailnet.state.policyHash !== wanted) throw look.error;
     return look === undefined ? lookAtPolicy(context, tailnet, { control, ...call }) : recorded(context, tailnet, { wanted, ...call });
   });
 }
@@ -69,6 +69,8 @@ async function unmanaged(context: Context, tailnet: StoredTailnet, work: PolicyW
   return keepTailnet(context, tailnet, { state, outdated: outdatedCount(context, tailnet), signal: work.signal });
 }
 
+const isUnwritten = ({ tailnet: { state }, hash }: Part): boolean => state.policyHash !== hash;
+
 /** Reads, merges and writes for all that have entries there, and records it for this one; the others' rounds record theirs. */
 async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<StoredTailnet> {
   const current = await control.readPolicy(call);
@@ -86,12 +88,12 @@ async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control,
     if (isLeft) return tailnet;
   } catch (error) {
     // What passes by itself is tried by each; what a person must mend is told to each.
-    if (BifrostError.is(error) && error.retry === 'never' && !call.signal.aborted) context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, error });
-    throw error;
+    if (!BifrostError.is(error) || error.retry !== 'never' || call.signal.aborted) throw error;
+    context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, error });
+    const isForOthers = tailnet.state.policyHash === hashes.get(tailnet.key) && group.parts.some(isUnwritten);
+    if (!isForOthers) throw error; // else its own part is in force
   }
-  for (const { tailnet: other, hash } of group.parts) {
-    if (other.key !== tailnet.key && other.state.policyHash !== hash) context.touch('tailnet', other.key);
-  }
+  for (const part of group.parts) if (part.tailnet.key !== tailnet.key && isUnwritten(part)) context.touch('tailnet', part.tailnet.key);
   return recorded(context, begun, { wanted: hashes.get(tailnet.key) ?? '', ...call });
 }
 
@@ -116,7 +118,7 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
     return 'as wanted';
   }
   // While all is recorded as it is wanted, whatever differs in the file is somebody else's edit.
-  if (group.parts.every(({ tailnet: { state }, hash }) => state.policyHash === hash)) {
+  if (!group.parts.some(isUnwritten)) {
     const repaired = context.settings.repairPolicy;
     tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
     if (!repaired) return 'left';

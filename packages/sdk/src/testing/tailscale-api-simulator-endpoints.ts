@@ -235,7 +235,7 @@ function setPolicy(call: ApiCall): ApiReply {
 /** As the login server publishes them: by the number of their region, what is the usual left out. */
 export function relayMap(relays: readonly Relay[]) {
   const regions = Object.entries(Object.groupBy(relays, ({ region }) => region)).map(([code, ofRegion = []], index) => ({
-    RegionID: index + 1,
+    RegionID: ofRegion[0]?.regionId ?? index + 1,
     RegionCode: code,
     RegionName: ofRegion[0]?.regionName ?? code,
     Nodes: goList(

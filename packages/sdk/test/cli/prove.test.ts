@@ -25,7 +25,7 @@ describe('bifrost prove', () => {
     const { code, out } = await world.bifrost(['prove']);
     expect([code, out]).toEqual([0, expect.stringMatching(/^apart: 1 customer, 1 tailnet, 1 sidecar, by 6 inputs read at 20/)]);
     expect(out).toMatch(/^guard +cooperative +1 +0$/m);
-    expect(out).toMatch(/^network-policy: unproven, network-policies-unread \(1\)$/m);
+    expect(out).toMatch(/^network-policy: unproven, network-policies-not-enforced \(1\)$/m);
     const answer = JSON.parse((await world.bifrost(['prove', '-o', 'json'])).out);
     expect(answer).toMatchObject({
       proof: { verdict: 'apart', customers: 1, inputs: expect.arrayContaining([expect.objectContaining({ from: 'store' })]) },

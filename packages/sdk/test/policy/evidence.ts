@@ -1,7 +1,6 @@
 // What a manager would have read back of a whole installation, made of the worlds' customers: each has a tailnet of its own, or all have one.
 import type { NetworkConfiguration, ProofInput } from '@bifrost/types/core';
 import { compilePolicy } from '../../src/domain/policy/compile-policy.ts';
-import { customerTagsOf } from '../../src/domain/policy/identity-tags.ts';
 import { mergePolicy } from '../../src/domain/policy/policy-document.ts';
 import { controlKeyOf, type EvidenceKind, type EvidenceKinds, proofInput } from '../../src/domain/policy/proof-evidence.ts';
 import { readGuard } from '../../src/domain/policy/read-guard.ts';
@@ -67,7 +66,7 @@ export function readBack(customers: readonly Customer[], tenancy: 'organization'
   const isShared = tenancy === 'shared';
   const settings = { deviceTags: ['tag:bifrost-book'], routerTag: 'tag:bifrost-router', clusterRanges: CLUSTER };
   return {
-    settings: { manager: { installation: 'test', ...settings, directAddresses: [], networkPolicyEnforced: false } },
+    settings: { manager: { installation: 'test', ...settings, directAddresses: [], networkPolicyEnforced: false, networkPoliciesKept: false } },
     ...{ tailnet: merged('tailnet'), sidecar: merged('sidecar'), workload: merged('workload'), agents: merged('agents') },
     devices: isShared ? { '(shared)': parts.flatMap(({ devices }) => devices?.['(shared)'] ?? []) } : merged('devices'),
     policy: isShared
@@ -87,6 +86,3 @@ export function changed<Kind extends EvidenceKind>(
   if (evidence === undefined) throw new Error(`nothing was read as ${kind} ${key}`);
   return { ...read, [kind]: { ...byKey, [key]: change(evidence) } };
 }
-
-/** Another customer's tag of the same kind. */
-export const foreignTag = (customerId: string): string => customerTagsOf({ customerId, tailnetName: customerId }, digest).customer;

@@ -15,7 +15,13 @@ const seen = (part: Partial<DeviceConnectivity> = {}): DeviceConnectivity => ({
   ...part,
 });
 const blind = seen({ udp: false, regions: [] });
-const link = (path: PathClass, part: Partial<RouterLink> = {}): RouterLink => ({ path, relayWorks: true, heardAtMs: NOW - 5_000, ...part });
+const link = (path: PathClass, part: Partial<RouterLink> = {}): RouterLink => ({
+  path,
+  relayWorks: true,
+  heardAtMs: NOW - 5_000,
+  sinceMs: NOW - 30_000,
+  ...part,
+});
 const router = (part: Partial<FirewallRouter> = {}): FirewallRouter => ({
   ...{ name: 'gw', connected: true, lastSeenAtMs: undefined, connectivity: seen(), links: [] },
   ...part,
@@ -69,6 +75,7 @@ describe('which lines of a firewall are blocked now', () => {
     ['a link by a relay that is not its home', NYC_RELAY, router({ links: [link('derp')] }), 'unknown'],
     ['a link by a relay nobody knows', FRA_RELAY, router({ connectivity: blind, links: [link('derp')] }), 'unknown'],
     ['no link by any relay', FRA_RELAY, router({ connectivity: blind, links: [link('none')] }), 'blocked'],
+    ['no link since a moment', FRA_RELAY, router({ connectivity: blind, links: [link('none', { sinceMs: NOW - 29_999 })] }), 'unknown'],
     ['no link, while UDP works', FRA_RELAY, router({ links: [link('none')] }), 'unknown'],
     [
       'no link from a book that has no relay itself',
@@ -113,6 +120,7 @@ describe('which lines of a firewall are blocked now', () => {
         path: constantFrom<PathClass>('direct', 'peer-relay', 'derp', 'none'),
         relayWorks: boolean(),
         heardAtMs: integer({ min: 0, max: NOW }),
+        sinceMs: integer({ min: 0, max: NOW }),
       }),
       { maxLength: 3 },
     );

@@ -80,6 +80,19 @@ describe('a proof', () => {
     expect(proofFaults({ proof: { ...proof, ...change }, inputs: given }, digest)).toEqual(faults);
   });
 
+  it('is not one of inputs that were read after all, or were not', () => {
+    const away = isolationProof([...inputs.filter(({ name }) => name !== 'policy b'), unreadInput('policy', 'b', 'CONTROL_UNAVAILABLE')], about);
+    const said = (unread: string) => away.inputs.map((input) => (input.name === 'policy b' ? { ...input, unread } : input));
+    expect(proofFaults(away, digest)).toEqual([]);
+    const faults = [{ kind: 'input-altered', name: 'policy b' }, { kind: 'other-verdict' }];
+    expect(proofFaults({ ...away, inputs: said('CONTROL_DENIED') }, digest)).toEqual(faults);
+    const entries = away.proof.inputs.map((entry) => (entry.name === 'policy b' ? { ...entry, unread: 'CONTROL_DENIED' } : entry));
+    expect(proofFaults({ ...away, proof: { ...away.proof, inputs: entries } }, digest)).toEqual([
+      { kind: 'altered' },
+      { kind: 'input-altered', name: 'policy b' },
+    ]);
+  });
+
   it('is none with a finding taken out, even if its own hash is made anew', () => {
     const honest = isolationProof(open, about).proof;
     const forged = isolationProof(inputs, about).proof;

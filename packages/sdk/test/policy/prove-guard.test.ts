@@ -2,7 +2,7 @@ import { formatAddress, parseAddress } from '@bifrost/types/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addressPoints, rangesOf } from '../../src/domain/policy/address-points.ts';
-import { JudgedGuard, type ReadRule, rulesOfOrder, ruleText, withOrder } from '../../src/domain/policy/judge-guard.ts';
+import { JudgedGuard, type ReadRule, ruleLine, rulesOfLines, rulesOfOrder, ruleText, withOrder } from '../../src/domain/policy/judge-guard.ts';
 import type { GuardEvidence, SettingsEvidence, TailnetEvidence } from '../../src/domain/policy/proof-evidence.ts';
 import { guardFaults, proveGuard } from '../../src/domain/policy/prove-guard.ts';
 import { CLUSTER, keyOf, readBack } from './evidence.ts';
@@ -45,7 +45,7 @@ function guardOf(config: Parameters<typeof customerOf>[1]) {
     agents: at(read.agents, key),
   };
 }
-const rulesOf = (config: Parameters<typeof customerOf>[1]): readonly ReadRule[] => guardOf(config).workload.guard?.rules ?? [];
+const rulesOf = (config: Parameters<typeof customerOf>[1]): readonly ReadRule[] => rulesOfLines(guardOf(config).workload.guard?.rules ?? []);
 
 /** Where a packet goes, by walking the list: no table, no arithmetic of the judge's. */
 function naive(rules: readonly ReadRule[], address: string, tunnelUp: boolean): string {
@@ -173,14 +173,12 @@ describe('the proof of a guard', () => {
       fc.property(configuration, (config) => {
         const question = guardOf(config);
         const guard = question.workload.guard as GuardEvidence;
-        for (const { what, rule, rules } of rulesMutated(guard.rules)) {
-          if (
-            new Set(rules.map((each) => `${each.family}${ruleText(each)}`)).symmetricDifference(
-              new Set(guard.rules.map((each) => `${each.family}${ruleText(each)}`)),
-            ).size === 0
-          )
-            continue;
-          const { faults } = proveGuard({ ...question, workload: { ...question.workload, guard: { ...guard, rules, sha256: 'another' } } });
+        for (const { what, rule, rules } of rulesMutated(rulesOfLines(guard.rules))) {
+          if (new Set(rules.map(ruleLine)).symmetricDifference(new Set(guard.rules)).size === 0) continue;
+          const { faults } = proveGuard({
+            ...question,
+            workload: { ...question.workload, guard: { ...guard, rules: rules.map(ruleLine), sha256: 'another' } },
+          });
           expect([what, faults.map(({ by }) => by)]).toEqual([what, expect.arrayContaining([expect.stringContaining(ruleText(rule))])]);
         }
       }),
@@ -198,8 +196,8 @@ describe('the proof of a guard', () => {
   const guard = question.workload.guard as GuardEvidence;
   const alike = (rules: readonly ReadRule[]) => ({
     ...question,
-    workload: { ...question.workload, guard: { ...guard, rules, live: false } },
-    sidecar: { ...question.sidecar, guards: [{ ...guard, rules, live: false }] },
+    workload: { ...question.workload, guard: { ...guard, rules: rules.map(ruleLine), live: false } },
+    sidecar: { ...question.sidecar, guards: [{ ...guard, rules: rules.map(ruleLine), live: false }] },
   });
 
   it.each<[string, (rule: ReadRule) => boolean, string, string]>([
@@ -219,7 +217,7 @@ describe('the proof of a guard', () => {
     ],
     ['whatever a router offers is reached', ({ preference }) => preference !== 5130, 'beyond-allowed', 'no rule for 0.0.0.0'],
   ])('says what is open: %s', (_, kept, kind, by) => {
-    expect(proveGuard(alike(guard.rules.filter(kept))).faults).toContainEqual({ kind, by });
+    expect(proveGuard(alike(rulesOfLines(guard.rules).filter(kept))).faults).toContainEqual({ kind, by });
   });
 
   const withSettings = (change: Partial<SettingsEvidence>) => ({ ...question, settings: { ...question.settings, ...change } });
@@ -238,6 +236,12 @@ describe('the proof of a guard', () => {
     ['a pod in the node’s network', { ...question, workload: { ...question.workload, hostNetwork: true } }, 'unproven', 'node-network'],
   ] as const)('rests on less with %s', (_, asked, assurance, reason) => {
     expect(proveGuard(asked)).toEqual({ faults: [], reservations: [{ assurance, reason }] });
+  });
+
+  it('of a sidecar in quarantine wants guards that hold something else than the tailnet’s own', () => {
+    const quarantined = { ...question, sidecar: { ...question.sidecar, quarantined: true } };
+    expect(proveGuard(quarantined).reservations).toEqual([{ assurance: 'unproven', reason: 'guard-outdated' }]);
+    expect(proveGuard({ ...quarantined, agents: [{ podName: 'p', heard: true, holds: 'nothing' }] }).reservations).toEqual([]);
   });
 
   it('a book that has dropped NET_RAW alone is held', () => expect(proveGuard(withBook([], ['NET_RAW'])).reservations).toEqual([]));

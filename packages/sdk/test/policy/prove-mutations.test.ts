@@ -5,6 +5,7 @@ import { parse } from 'jsonc-parser';
 import { describe, expect, it } from 'vitest';
 import { customerTagsOf } from '../../src/domain/policy/identity-tags.ts';
 import { judgeEvidence } from '../../src/domain/policy/judge-evidence.ts';
+import { ruleLine, rulesOfLines } from '../../src/domain/policy/judge-guard.ts';
 import type { EvidenceKind, EvidenceKinds } from '../../src/domain/policy/proof-evidence.ts';
 import { changed, inputsOf, keyOf, type Read, readBack } from './evidence.ts';
 import { ADDRESSES, type Customer, configuration, customerOf, digest, isIn } from './worlds.ts';
@@ -89,7 +90,12 @@ function identityMutations(read: Read, customers: readonly Customer[], isShared:
       tagged('another’s tag on the device', `book-${id}`, (own) => [...own, tags.customer], tags.customer),
       tagged('another’s tag in place of the device’s own', `book-${id}`, () => [tags.customer], tags.customer),
       tagged('another’s router tag', `router-${id}`, (own) => [...own, tags.router], isShared ? `router-${id}` : tags.router),
-      tagged('a tag of no customer', `book-${id}`, (own) => [...own, 'tag:bifrost-customer-nobody'], 'tag:bifrost-customer-nobody'),
+      tagged(
+        'a tag of no customer',
+        `book-${id}`,
+        (own) => [...own, 'tag:bifrost-customer-nobody-0123456789abcdef'],
+        'tag:bifrost-customer-nobody-0123456789abcdef',
+      ),
       ...(isShared ? [tagged('no tag on the device', `book-${id}`, () => ['tag:bifrost-book'], 'without the tag')] : apart()),
     ];
   });
@@ -145,7 +151,7 @@ function grantMutations(read: Read, customers: readonly Customer[], isShared: bo
 function guardMutations(read: Read, customers: readonly Customer[]): readonly Mutation[] {
   return customers.flatMap((customer) => {
     const key = keyOf(customer);
-    const rules = read.workload?.[key]?.guard?.rules ?? [];
+    const rules = rulesOfLines(read.workload?.[key]?.guard?.rules ?? []);
     const edit = (what: string, change: Edit<'workload'>, names: Partial<ProofFinding>): Mutation => ({
       ...{
         what: `${what} of ${customer.id}`,
@@ -158,7 +164,7 @@ function guardMutations(read: Read, customers: readonly Customer[]): readonly Mu
       (workload) =>
         workload.guard === undefined
           ? workload
-          : { ...workload, guard: { ...workload.guard, rules: changedRules, sha256: digest(JSON.stringify(changedRules)) } };
+          : { ...workload, guard: { ...workload.guard, rules: changedRules.map(ruleLine), sha256: digest(JSON.stringify(changedRules)) } };
     return [
       ...rules.flatMap((rule, index) => [
         edit(`rule ${index} taken out`, withRules(rules.toSpliced(index, 1)), { kind: 'guard-altered', by: expect.stringContaining(rule.selector) }),

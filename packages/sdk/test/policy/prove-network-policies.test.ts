@@ -25,7 +25,6 @@ const shapes = (namespace: string): readonly NetworkPolicyShape[] => networkPoli
 const podOf = (namespace: string, at: number): PodEvidence => ({
   ...{ namespace, name: `shop-${at}`, customerId: namespace, addresses: [`10.244.1.${at}`] },
   labels: { app: 'shop', 'bifrost.dev/sidecar-id': `sidecar-${namespace}` },
-  namespaceLabels: { 'kubernetes.io/metadata.name': namespace, 'bifrost.dev/customer-id': namespace },
 });
 const pods = [podOf('a', 1), podOf('b', 2), podOf('c', 3), podOf('a', 4)];
 const written = new Map(['a', 'b', 'c'].map((namespace) => [namespace, shapes(namespace)]));
@@ -33,6 +32,7 @@ const found = (policies: ReadonlyMap<string, readonly NetworkPolicyShape[]>, of 
 
 const judged = ({ addresses, ...pod }: PodEvidence): JudgedPod => ({
   ...pod,
+  namespaceLabels: { 'kubernetes.io/metadata.name': pod.namespace, 'bifrost.dev/customer-id': pod.namespace },
   addresses: addresses.map((text) => {
     const address = parseAddress(text);
     if (address === undefined) throw new BifrostError({ code: 'INTERNAL', message: text });
@@ -97,6 +97,12 @@ describe('pods of different customers under NetworkPolicies that were read back'
     expect(findings).toEqual([expect.objectContaining({ customerId: 'a', otherCustomerId: 'b', by: 'a/theirs' })]);
   });
 
+  it('are held to be reached where a policy asks for a label of namespaces that is not known here', () => {
+    const egress = [{ to: [{ namespaceSelector: { matchLabels: { team: 'ours' } } }] }];
+    const foreign: NetworkPolicyShape = { name: 'theirs', podSelector: {}, policyTypes: ['Egress'], ingress: [], egress };
+    expect(pairsOf(found(new Map([...written, ['a', [...shapes('a'), foreign]] as const])))).toEqual(new Set(['a>b', 'a>c']));
+  });
+
   it('are told up to a limit', () => {
     const many = Array.from({ length: 30 }, (_, at) => podOf(`n${at}`, at));
     expect([...proveNetworkPolicies(many, new Map(), 100)]).toHaveLength(100);
@@ -109,7 +115,11 @@ describe('pods of different customers under NetworkPolicies that were read back'
     expect(layerOf(read)).toEqual({ layer: 'network-policy', assurance: 'unproven', judged: 0, findings: 0 });
     const { manager } = read.settings ?? {};
     if (manager === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no settings' });
-    const enforced = { ...read, settings: { manager: { ...manager, networkPolicyEnforced: true } }, pods: { 'with sidecars': pods } };
+    const enforced = {
+      ...read,
+      settings: { manager: { ...manager, networkPolicyEnforced: true, networkPoliciesKept: true } },
+      pods: { 'with sidecars': pods },
+    };
     expect(layerOf({ ...enforced, 'network-policies': Object.fromEntries(written) })).toEqual({
       ...{ layer: 'network-policy', assurance: 'enforced', judged: 4, findings: 0 },
     });

@@ -27,9 +27,17 @@ export interface SimulatedControlOptions {
 }
 
 const RELAYS: readonly Relay[] = [
-  { region: 'one', regionName: 'Region One', host: 'derp1a.example', addresses: ['192.0.2.11', '2001:db8::11'], port: 443, stunPort: 3478 },
-  { region: 'one', regionName: 'Region One', host: 'stun1b.example', addresses: ['192.0.2.12'], port: undefined, stunPort: 3479 },
-  { region: 'two', regionName: 'Region Two', host: 'derp2a.example', addresses: [], port: 8443, stunPort: undefined },
+  {
+    regionId: 1,
+    region: 'one',
+    regionName: 'Region One',
+    host: 'derp1a.example',
+    addresses: ['192.0.2.11', '2001:db8::11'],
+    port: 443,
+    stunPort: 3478,
+  },
+  { regionId: 1, region: 'one', regionName: 'Region One', host: 'stun1b.example', addresses: ['192.0.2.12'], port: undefined, stunPort: 3479 },
+  { regionId: 2, region: 'two', regionName: 'Region Two', host: 'derp2a.example', addresses: [], port: 8443, stunPort: undefined },
 ];
 
 /** What a signed-in client may do: in the organization (no `controlId`), or in one tailnet. */

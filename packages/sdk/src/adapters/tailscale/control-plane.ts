@@ -42,7 +42,7 @@ class TailscaleControlPlane implements ControlPlane {
     this.#options = options;
     this.#transport = new ApiTransport(options);
     this.#sessions = new Sessions(this.#transport, options);
-    this.#relays = new RelayMap(this.#transport, options.clock);
+    this.#relays = new RelayMap(this.#transport, options);
   }
 
   async listTailnets(options: CallOptions): Promise<readonly ControlTailnet[]> {

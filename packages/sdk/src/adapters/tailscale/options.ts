@@ -19,6 +19,8 @@ export interface TailscaleOptions {
   readonly maxConcurrent?: number;
   /** Tailnets that the organization may hold, the original one included; tells a full organization from a missing permission. @default 10 */
   readonly tailnetLimit?: number;
+  /** Milliseconds for which the relays' map is kept: they come and go by the month. @default 600000 */
+  readonly relaysKeptMs?: number;
   /** @default 'bifrost' */
   readonly userAgent?: string;
 }
@@ -31,6 +33,7 @@ const Values = z.object({
   timeoutMs: z.int().min(1).max(600_000).default(10_000),
   maxConcurrent: z.int().min(1).max(64).default(4),
   tailnetLimit: z.int().min(1).default(10),
+  relaysKeptMs: z.int().min(0).max(86_400_000).default(600_000),
   userAgent: z
     .string()
     .regex(/^[\x20-\x7e]{1,200}$/)

@@ -1,15 +1,11 @@
-import { BifrostError, parseAddress } from '@bifrost/types/core';
-import type { Relay } from '../../domain/policy/relays.ts';
+import { BifrostError } from '@bifrost/types/core';
+import { type Relay, relayOf } from '../../domain/policy/relays.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { readJson, refusal } from './answers.ts';
-import { RelaysAnswer, type RelaysRegion } from './schemas.ts';
+import type { ResolvedTailscaleOptions } from './options.ts';
+import { RelaysAnswer } from './schemas.ts';
 import type { ApiRequest, ApiTransport } from './transport.ts';
-
-/** Relays come and go by the month. */
-const KEPT_MS = 600_000;
-const DERP_PORT = 443;
-const STUN_PORT = 3478;
 
 const REQUEST: ApiRequest = {
   operation: 'relays.read',
@@ -24,11 +20,13 @@ const REQUEST: ApiRequest = {
 export class RelayMap {
   readonly #transport: ApiTransport;
   readonly #clock: Clock;
+  readonly #keptMs: number;
   #kept: { readonly relays: readonly Relay[]; readonly untilMs: number } | undefined;
 
-  constructor(transport: ApiTransport, clock: Clock) {
+  constructor(transport: ApiTransport, { clock, relaysKeptMs }: Pick<ResolvedTailscaleOptions, 'clock' | 'relaysKeptMs'>) {
     this.#transport = transport;
     this.#clock = clock;
+    this.#keptMs = relaysKeptMs;
   }
 
   async read(options: CallOptions): Promise<readonly Relay[]> {
@@ -41,20 +39,8 @@ export class RelayMap {
       throw new BifrostError({ code: answer.status === 404 ? 'CONTROL_NOT_FOUND' : 'CONTROL_ANSWER_INVALID', message });
     }
     const { Regions } = readJson(REQUEST, answer, RelaysAnswer);
-    const relays = Object.freeze(Regions.flatMap(relaysOf));
-    this.#kept = { relays, untilMs: this.#clock.nowMs() + KEPT_MS };
+    const relays = Object.freeze(Regions.flatMap(({ nodes, ...region }) => nodes.map((node) => relayOf(region, node))));
+    this.#kept = { relays, untilMs: this.#clock.nowMs() + this.#keptMs };
     return relays;
   }
-}
-
-function relaysOf({ RegionCode, RegionName, Nodes }: RelaysRegion): readonly Relay[] {
-  return Nodes.map((node) => ({
-    region: RegionCode,
-    regionName: RegionName || RegionCode,
-    host: node.HostName,
-    // What is no address says that there is none: `none`.
-    addresses: [node.IPv4, node.IPv6].flatMap((text) => (text && text !== node.HostName && parseAddress(text) !== undefined ? [text] : [])),
-    port: node.STUNOnly === true ? undefined : node.DERPPort || DERP_PORT,
-    stunPort: (node.STUNPort ?? 0) < 0 ? undefined : node.STUNPort || STUN_PORT,
-  }));
 }

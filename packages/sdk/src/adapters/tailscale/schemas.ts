@@ -75,13 +75,16 @@ const RelaysNode = z.object({
   DERPPort: port,
 });
 const RelaysRegion = z.object({ RegionCode: z.string().min(1).max(100), RegionName: z.string().max(200), Nodes: list(RelaysNode) });
-export type RelaysRegion = z.infer<typeof RelaysRegion>;
 /** `tailcfg.DERPMap`: regions by their number. */
 export const RelaysAnswer = z.object({
   Regions: z
-    .record(z.string(), RelaysRegion)
-    .transform((regions) => Object.values(regions))
-    .refine((regions) => regions.length <= 1_000 && regions.every(({ Nodes }) => Nodes.length <= 100)),
+    .record(z.string().regex(/^\d{1,9}$/), RelaysRegion)
+    .refine((regions) => Object.keys(regions).length <= 1_000 && Object.values(regions).every(({ Nodes }) => Nodes.length <= 100))
+    .transform((regions) =>
+      Object.entries(regions).map(([number, { RegionCode, RegionName, Nodes }]) => ({
+        ...{ region: RegionCode, regionName: RegionName || RegionCode, regionId: Number(number), nodes: Nodes },
+      })),
+    ),
 });
 
 export const TailnetAnswer = z.object({ id: z.string().min(1), displayName: z.string() });

@@ -9,7 +9,6 @@ import {
   NetworkManager,
 } from '@bifrost/types/proto';
 import { type Command, Option } from 'commander';
-import { firewallCsv, firewallMarkdown } from '../../domain/policy/firewall-writers.ts';
 import { plainOf } from '../../server/api/convert.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Run } from '../program.ts';
@@ -47,8 +46,10 @@ export function addFirewall(program: Command, run: Run): void {
         const answer = await session.call(method, { tailnetName });
         // Of the wire as the manager gives it: the contract's test holds both together.
         const report = (): FirewallReport => plainOf(method.output, answer) as unknown as FirewallReport;
-        if (format === 'csv') session.show.text(firewallCsv(report()));
-        else if (format === 'markdown') session.show.text(firewallMarkdown(report()));
+        // Only here: every other command, and each completion, would load the library for CSV too.
+        const writers = () => import('../../domain/policy/firewall-writers.ts');
+        if (format === 'csv') session.show.text((await writers()).firewallCsv(report()));
+        else if (format === 'markdown') session.show.text((await writers()).firewallMarkdown(report()));
         else if (format === 'json') session.show.document(wireOf(method.output, answer));
         else session.show.answer(wireOf(method.output, answer), () => linesOf(session, answer));
         return answer.rows.some(({ status }) => status === FirewallRow_Status.blocked) ? EXIT.found : EXIT.ok;

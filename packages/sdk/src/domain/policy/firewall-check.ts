@@ -24,6 +24,8 @@ export interface RouterLink {
   /** The book's own relay works: that nothing reaches the router is not the book's fault. */
   readonly relayWorks: boolean;
   readonly heardAtMs: number;
+  /** Since when its reports have said so. */
+  readonly sinceMs: number;
 }
 
 /** One router: what the control plane and the agents know of it. */
@@ -44,6 +46,8 @@ export interface FirewallLook {
 
 /** A router that restarts is away for less. */
 const AWAY_MS = 120_000;
+/** A link that loses its direct way is on the relay sooner: until then a book's pings are not answered. */
+const UNREACHED_MS = 30_000;
 
 interface Told {
   readonly status: FirewallStatus;
@@ -69,17 +73,21 @@ const JUDGES: Readonly<Record<FirewallRequirement['purpose'], Judge>> = {
       return { status: 'blocked', message: 'books reach it, and it has not come to the control plane since', atMs: lastSeenAtMs };
     return unknown('is not connected: it may be off');
   },
-  relay: (router, { region }) => {
+  relay: (router, { region }, nowMs) => {
     const { connected, connectivity } = router;
     const home = connectivity?.regions.find(({ isHome }) => isHome)?.name;
     const relayed = linksBy(router, 'derp');
     if (relayed.length > 0 && home !== undefined && home === region)
       return { status: 'open', message: 'books reach it by this region’s relays', atMs: newest(relayed) };
     if (relayed.length > 0) return unknown(home === undefined ? 'books reach it by a relay, which is not known' : `its relays are those of ${home}`);
-    const unreached = router.links.filter(({ path, relayWorks }) => path === 'none' && relayWorks);
+    const unreached = router.links.filter(({ path, relayWorks, sinceMs }) => path === 'none' && relayWorks && nowMs - sinceMs >= UNREACHED_MS);
     // Any relay that it reached would be its home, and found by the books' pings.
     if (connected && connectivity?.udp === false && home === undefined && unreached.length > 0 && unreached.length === router.links.length)
-      return { status: 'blocked', message: 'is connected to the control plane, and no book reaches it by any relay', atMs: newest(unreached) };
+      return {
+        status: 'blocked',
+        message: 'is connected to the control plane, and no book has reached it by any relay since',
+        atMs: Math.max(...unreached.map(({ sinceMs }) => sinceMs)),
+      };
     return unknown('nothing says which relays it reaches');
   },
   stun: ({ connected, connectivity }, { region, destination }) => {

@@ -1,10 +1,11 @@
 import { PROOF_LAYERS, type ProofFinding, type ProofInput, type ProofLayer, type ProofLayerState, type ProofReservation } from '@bifrost/types/core';
 import type { Digest } from './identity-tags.ts';
-import { Evidence, type EvidenceKind, type SettingsEvidence, SHARED } from './proof-evidence.ts';
+import { Evidence, type EvidenceKind, SHARED, type SidecarEvidence, type TailnetEvidence } from './proof-evidence.ts';
 import { proveGuard } from './prove-guard.ts';
-import { controlGroups, deviceIdentity, sidecarIdentity, TagOwners, tailnetIdentity } from './prove-identity.ts';
+import { deviceIdentity, sidecarIdentity, tailnetIdentity } from './prove-identity.ts';
 import { proveNetworkPolicies } from './prove-network-policies.ts';
 import { provePolicy } from './prove-policy.ts';
+import { type ControlGroup, Survey } from './survey.ts';
 
 /** What came of judging what was read back. */
 export interface Judgement {
@@ -71,16 +72,25 @@ function isRead(
 }
 
 /**
- * Judges what was read back, and nothing else: whoever has the inputs comes to the same. Pure; the order of the inputs does not matter.
+ * Judges what was read back, and nothing else: whoever has the inputs comes to the same. Pure; the order of the inputs does not matter. Yields between
+ * parts, so that whoever has more to do can do that.
  */
-export function judgeEvidence(inputs: readonly ProofInput[], digest: Digest): Judgement {
+export function* judging(inputs: readonly ProofInput[], digest: Digest): Generator<void, Judgement, void> {
   const evidence = new Evidence(inputs);
+  const survey = new Survey(evidence, digest);
   const sheet = new Sheet();
+  yield;
+  sheet.find('identity', tailnetIdentity(evidence));
+  for (const group of survey.groups) {
+    judgeGroup(sheet, group, survey);
+    yield;
+  }
+  for (const [key, sidecar] of evidence.all('sidecar')) {
+    judgeSidecar(sheet, { key, sidecar }, survey);
+    yield;
+  }
+  judgeNetworkPolicies(sheet, survey);
   const tailnets = evidence.all('tailnet');
-  judgeIdentity(sheet, evidence, digest);
-  judgePolicies(sheet, evidence, digest);
-  judgeGuards(sheet, evidence);
-  judgeNetworkPolicies(sheet, evidence);
   const customers = new Set(tailnets.map(([, { customerId }]) => customerId)).size;
   return {
     ...{ customers, pairs: customers * Math.max(0, customers - 1), tailnets: tailnets.length, sidecars: evidence.keys('sidecar').length },
@@ -88,81 +98,76 @@ export function judgeEvidence(inputs: readonly ProofInput[], digest: Digest): Ju
   };
 }
 
-function judgeIdentity(sheet: Sheet, evidence: Evidence, digest: Digest): void {
-  const layer = 'identity';
-  const owners = new TagOwners(evidence, digest);
-  sheet.find(layer, tailnetIdentity(evidence));
-  for (const group of controlGroups(evidence)) {
-    sheet.judged(layer);
-    if (isRead(sheet, evidence, { layer, kind: 'devices', key: group.key })) sheet.find(layer, deviceIdentity(group, evidence, owners));
-  }
-  for (const [key, sidecar] of evidence.all('sidecar')) {
-    sheet.judged(layer);
-    isRead(sheet, evidence, { layer, kind: 'workload', key });
-    sheet.find(layer, sidecarIdentity(key, sidecar, evidence));
+/** {@link judging}, all at once. */
+export function judgeEvidence(inputs: readonly ProofInput[], digest: Digest): Judgement {
+  const steps = judging(inputs, digest);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
   }
 }
 
 /** Of tailnets whose policy is none of ours nothing is asked: there each customer is alone, and the guard holds what is blocked. */
-function judgePolicies(sheet: Sheet, evidence: Evidence, digest: Digest): void {
+function judgeGroup(sheet: Sheet, group: ControlGroup, survey: Survey): void {
+  const { evidence } = survey;
+  const { key } = group;
+  sheet.judged('identity');
+  if (isRead(sheet, evidence, { layer: 'identity', kind: 'devices', key })) sheet.find('identity', deviceIdentity(group, survey));
+  if (!group.tailnets.some(([, { managed, tenancy }]) => managed || tenancy === SHARED)) return;
   const layer = 'tailnet-policy';
-  for (const group of controlGroups(evidence)) {
-    if (!group.tailnets.some(([, { managed, tenancy }]) => managed || tenancy === SHARED)) continue;
-    sheet.judged(layer);
-    isRead(sheet, evidence, { layer, kind: 'devices', key: group.key });
-    if (isRead(sheet, evidence, { layer, kind: 'policy', key: group.key })) sheet.find(layer, provePolicy(group, evidence, digest));
-  }
+  sheet.judged(layer);
+  isRead(sheet, evidence, { layer, kind: 'devices', key });
+  if (isRead(sheet, evidence, { layer, kind: 'policy', key })) sheet.find(layer, provePolicy(group, survey));
 }
 
-function judgeGuards(sheet: Sheet, evidence: Evidence): void {
+interface Attached {
+  readonly key: string;
+  readonly sidecar: SidecarEvidence;
+}
+
+function judgeSidecar(sheet: Sheet, { key, sidecar }: Attached, survey: Survey): void {
+  const { evidence } = survey;
+  sheet.judged('identity');
+  isRead(sheet, evidence, { layer: 'identity', kind: 'workload', key });
+  sheet.find('identity', sidecarIdentity(key, sidecar, evidence));
+  const tailnet = evidence.get('tailnet', sidecar.tailnetName);
+  // Another customer's tailnet of that name has no say about its rules: told as `foreign-tailnet`.
+  if (tailnet === undefined || tailnet.customerId !== sidecar.customerId) return;
+  if (isRead(sheet, evidence, { layer: 'guard', kind: 'workload', key })) judgeGuard(sheet, { key, sidecar, tailnet }, survey);
+}
+
+function judgeGuard(sheet: Sheet, { key, sidecar, tailnet }: Attached & { readonly tailnet: TailnetEvidence }, { evidence, settings }: Survey): void {
   const layer = 'guard';
-  const settings = settingsOf(evidence);
-  for (const [key, sidecar] of evidence.all('sidecar')) {
-    const { tailnetName, customerId, namespace } = sidecar;
-    const subject = `workload ${key}`;
-    const tailnet = evidence.get('tailnet', tailnetName);
-    // Another customer's tailnet of that name has no say about its rules: told as `foreign-tailnet`.
-    if (tailnet === undefined || tailnet.customerId !== customerId || !isRead(sheet, evidence, { layer, kind: 'workload', key })) continue;
-    const workload = evidence.get('workload', key);
-    const agents = evidence.get('agents', key) ?? [];
-    if (workload === undefined || !workload.carries) {
-      // Pods that are left of it run what cannot be seen any more. Without any there is no way into the tailnet.
-      if (agents.length > 0) sheet.reserve({ layer, assurance: 'unproven', reason: 'no-workload', subject });
-      continue;
-    }
-    sheet.judged(layer);
-    const policies = evidence.get('network-policies', namespace);
-    const { faults, reservations } = proveGuard({ settings, tailnet, sidecar, workload, agents, policies });
-    sheet.find(
-      layer,
-      faults.map(({ kind, by }) => ({ kind, tailnetName, customerId, by, where: subject })),
-    );
-    for (const reservation of reservations) sheet.reserve({ layer, ...reservation, subject });
-  }
-}
-
-function judgeNetworkPolicies(sheet: Sheet, evidence: Evidence): void {
-  const layer = 'network-policy';
-  const isEnforced = settingsOf(evidence).networkPolicyEnforced;
-  if (!isEnforced) sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-not-enforced', subject: 'installation' });
-  if (!isRead(sheet, evidence, { layer, kind: 'pods', key: 'with sidecars' })) return;
-  const pods = evidence.get('pods', 'with sidecars');
-  if (pods === undefined) {
-    sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-unread', subject: 'installation' });
+  const { tailnetName, customerId, namespace } = sidecar;
+  const subject = `workload ${key}`;
+  const workload = evidence.get('workload', key);
+  const agents = evidence.get('agents', key) ?? [];
+  if (workload === undefined || !workload.carries) {
+    // Pods that are left of it run what cannot be seen any more. Without any there is no way into the tailnet.
+    if (agents.length > 0) sheet.reserve({ layer, assurance: 'unproven', reason: 'no-workload', subject });
     return;
   }
-  if (!isEnforced) return;
-  const namespaces = [...new Set(pods.map(({ namespace }) => namespace))];
-  const unread = namespaces.filter((key) => !isRead(sheet, evidence, { layer, kind: 'network-policies', key }));
-  const known = pods.filter(({ namespace }) => !unread.includes(namespace));
-  for (const _ of known) sheet.judged(layer);
-  const policies = new Map(namespaces.map((namespace) => [namespace, evidence.get('network-policies', namespace) ?? []]));
-  sheet.find(
-    layer,
-    [...proveNetworkPolicies(known, policies, MAX_TOLD)].map((found) => ({ ...found, tailnetName: '' })),
-  );
+  sheet.judged(layer);
+  const policies = evidence.get('network-policies', namespace);
+  const { faults, reservations } = proveGuard({ settings, tailnet, sidecar, workload, agents, policies });
+  const found = faults.map(({ kind, by }) => ({ kind, tailnetName, customerId, by, where: subject }));
+  sheet.find(layer, found);
+  for (const reservation of reservations) sheet.reserve({ layer, ...reservation, subject });
 }
 
-/** Without them nothing is known of what is enforced. */
-const settingsOf = (evidence: Evidence): SettingsEvidence =>
-  evidence.get('settings', 'manager') ?? { installation: '', deviceTags: [], routerTag: '', directAddresses: [], networkPolicyEnforced: false };
+function judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): void {
+  const layer = 'network-policy';
+  if (!settings.networkPolicyEnforced || !settings.networkPoliciesKept) {
+    sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-not-enforced', subject: 'installation' });
+    return;
+  }
+  if (!isRead(sheet, evidence, { layer, kind: 'pods', key: 'with sidecars' })) return;
+  const pods = evidence.get('pods', 'with sidecars') ?? [];
+  const namespaces = [...new Set(pods.map(({ namespace }) => namespace))];
+  const unread = new Set(namespaces.filter((key) => !isRead(sheet, evidence, { layer, kind: 'network-policies', key })));
+  const known = pods.filter(({ namespace }) => !unread.has(namespace));
+  for (const _ of known) sheet.judged(layer);
+  const policies = new Map(namespaces.map((namespace) => [namespace, evidence.get('network-policies', namespace) ?? []]));
+  const found = [...proveNetworkPolicies(known, policies, MAX_TOLD)].map((each) => ({ ...each, tailnetName: '' }));
+  sheet.find(layer, found);
+}

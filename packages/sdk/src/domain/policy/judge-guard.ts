@@ -28,6 +28,19 @@ export interface GuardVerdict {
 
 export const ruleText = ({ preference, selector, action }: ReadRule): string => `${preference} ${selector} ${action}`;
 
+const LINE = /^([46]) (\d{1,5}) (from all|to \S+|fwmark \S+) (lookup main|lookup 52|prohibit)$/;
+
+/** As it stands in evidence: with its family in front. */
+export const ruleLine = (rule: ReadRule): string => `${rule.family} ${ruleText(rule)}`;
+
+/** What is no such line is none. */
+export const rulesOfLines = (lines: readonly string[]): readonly ReadRule[] =>
+  lines.flatMap((line) => {
+    const [, family, preference, selector, action] = LINE.exec(line) ?? [];
+    if (selector === undefined || action === undefined) return [];
+    return [{ family: family === '4' ? 4 : 6, preference: Number(preference), selector, action } as const];
+  });
+
 /** The first preference that an order changes: what lies below comes from the pod's template alone. */
 const FIRST_OF_ORDERS = 5100;
 /** Addresses of devices: always meant for the tunnel. */

@@ -26,23 +26,27 @@ const hashOf = ({ name, from, text, unread }: ProofInput, digest: Digest): Proof
   sha256: digest(text),
 });
 
-function contentOf(inputs: readonly ProofInput[], { readAt, digest }: { readonly readAt: string; readonly digest: Digest }): Content {
-  const judged = judgeEvidence(inputs, digest);
-  const { customers, pairs, tailnets, sidecars, layers, findings, reservations } = judged;
-  return {
-    ...{ v: 1, readAt, installation: new Evidence(inputs).get('settings', 'manager')?.installation ?? '' },
+interface About {
+  readonly readAtMs: number;
+  readonly digest: Digest;
+}
+
+/** Writes down what came of judging these inputs. */
+export function writtenProof(inputs: readonly ProofInput[], judgement: Judgement, { readAtMs, digest }: About): ProvenIsolation {
+  const { customers, pairs, tailnets, sidecars, layers, findings, reservations } = judgement;
+  const sorted = [...inputs].sort(byName);
+  const content: Content = {
+    ...{ v: 1, readAt: new Date(readAtMs).toISOString(), installation: new Evidence(inputs).get('settings', 'manager')?.installation ?? '' },
     verdict: findings.length === 0 ? 'apart' : 'open',
     ...{ customers, pairs, tailnets, sidecars, layers, findings, reservations },
-    inputs: [...inputs].sort(byName).map((input) => hashOf(input, digest)),
+    inputs: sorted.map((input) => hashOf(input, digest)),
   };
+  return { proof: { ...content, sha256: digest(textOf(content)) }, inputs: sorted };
 }
 
 /** Judges what was read back, and writes it down. */
-export function isolationProof(inputs: readonly ProofInput[], about: { readonly readAtMs: number; readonly digest: Digest }): ProvenIsolation {
-  const { readAtMs, digest } = about;
-  const content = contentOf(inputs, { readAt: new Date(readAtMs).toISOString(), digest });
-  return { proof: { ...content, sha256: digest(textOf(content)) }, inputs: [...inputs].sort(byName) };
-}
+export const isolationProof = (inputs: readonly ProofInput[], about: About): ProvenIsolation =>
+  writtenProof(inputs, judgeEvidence(inputs, about.digest), about);
 
 /** What of the inputs is not as the proof says. */
 function* inputFaults(proof: IsolationProof, inputs: readonly ProofInput[], digest: Digest): Generator<ProofFault, void, void> {

@@ -1,7 +1,6 @@
 import type { AccessPolicy, ProofInput, ProofSource } from '@bifrost/types/core';
 import type { ClusterRanges } from '../model.ts';
 import type { NetworkPolicyShape } from '../network-policy-shape.ts';
-import type { ReadRule } from './judge-guard.ts';
 
 /** What the manager goes by. */
 export interface SettingsEvidence {
@@ -15,6 +14,8 @@ export interface SettingsEvidence {
   readonly directAddresses: readonly string[];
   /** The cluster's network plugin enforces NetworkPolicies. */
   readonly networkPolicyEnforced: boolean;
+  /** We write some for every book. */
+  readonly networkPoliciesKept: boolean;
 }
 
 /** A tailnet as stored. */
@@ -35,7 +36,8 @@ export interface TailnetEvidence {
 
 /** The guard as a template or a stored fragment carries it. */
 export interface GuardEvidence {
-  readonly rules: readonly ReadRule[];
+  /** `4 5110 to 10.0.0.0/8 lookup 52`. Of one that was put in they are left out where the workload's is the same. */
+  readonly rules: readonly string[];
   /** Of the container: image, command, variables, restart policy. */
   readonly sha256: string;
   /** It takes orders. */
@@ -52,7 +54,7 @@ export interface SidecarEvidence {
   readonly bookDeploymentId: string;
   readonly namespace: string;
   readonly userspace: boolean;
-  /** The order that its guards are to hold, where it is not the tailnet's configuration. */
+  /** Its guards are to let nothing through, whatever the tailnet's configuration is. */
   readonly quarantined?: boolean;
   /** Of the fragment that is wanted, and of its predecessor while that may still run. */
   readonly guards: readonly GuardEvidence[];
@@ -107,7 +109,6 @@ export interface PodEvidence {
   readonly name: string;
   readonly customerId?: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly namespaceLabels: Readonly<Record<string, string>>;
   readonly addresses: readonly string[];
 }
 

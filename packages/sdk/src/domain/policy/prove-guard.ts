@@ -2,7 +2,7 @@ import { formatAddress, type IpAddress, type ProofFinding, type ProofFindingKind
 import { clearEgress } from '../clear-egress.ts';
 import type { NetworkPolicyShape } from '../network-policy-shape.ts';
 import { addressPoints, rangesOf, tableOf } from './address-points.ts';
-import { type GuardVerdict, JudgedGuard, type ReadRule, ruleText, withOrder } from './judge-guard.ts';
+import { type GuardVerdict, JudgedGuard, type ReadRule, ruleLine, rulesOfLines, ruleText, withOrder } from './judge-guard.ts';
 import type {
   AgentEvidence,
   ContainerEvidence,
@@ -109,8 +109,8 @@ export function guardFaults(rules: readonly ReadRule[], { settings, tailnet }: P
 function alterations(actual: GuardEvidence, known: readonly GuardEvidence[]): readonly GuardFault[] {
   const [wanted] = known;
   if (wanted === undefined || known.some(({ sha256 }) => sha256 === actual.sha256)) return [];
-  const textOf = (rule: ReadRule): string => `IPv${rule.family} ${ruleText(rule)}`;
-  const [there, meant] = [new Set(actual.rules.map(textOf)), new Set(wanted.rules.map(textOf))];
+  const [there, meant] = [actual, wanted].map(({ rules }) => new Set(rules.map((line) => `IPv${line}`)));
+  if (there === undefined || meant === undefined) return [];
   const changed = [
     ...[...meant].filter((rule) => !there.has(rule)).map((rule) => `without ${rule}`),
     ...[...there].filter((rule) => !meant.has(rule)),
@@ -127,9 +127,12 @@ function isCurrent({ renderedFor, sha256 }: GuardEvidence, { tailnet, sidecar }:
 function faultsOfRules(guard: GuardEvidence, question: GuardQuestion): readonly GuardFault[] {
   const { tailnet, sidecar } = question;
   // Rendered for an intent that is not wanted any more: whether it is as it was put in is all that can be said of it.
-  const own = isCurrent(guard, question) ? guardFaults(guard.rules, question) : [];
+  const rules = rulesOfLines(guard.rules);
+  const own = isCurrent(guard, question) ? guardFaults(rules, question) : [];
   if (!guard.live || sidecar.quarantined === true) return own;
-  return [...own, ...guardFaults(withOrder(guard.rules, tailnet), question)];
+  const ordered = withOrder(rules, tailnet);
+  const isSame = isCurrent(guard, question) && new Set(ordered.map(ruleLine)).symmetricDifference(new Set(guard.rules)).size === 0;
+  return isSame ? own : [...own, ...guardFaults(ordered, question)];
 }
 
 const unique = (faults: readonly GuardFault[]): readonly GuardFault[] => [
@@ -149,11 +152,12 @@ function proveUserspace({ settings, tailnet, workload, policies }: GuardQuestion
 /** What the guard's rules leave open, and how far what the agents say bears that out. */
 function proveRules(guard: GuardEvidence, question: GuardQuestion): GuardAnswer {
   const { settings, tailnet, sidecar, agents } = question;
-  const isOutdated = guard.live ? agents.some(({ heard, holds }) => heard && holds !== tailnet.networkHash) : !isCurrent(guard, question);
+  const isMeant = (holds: string | undefined): boolean => (holds === tailnet.networkHash) !== (sidecar.quarantined === true);
+  const isOutdated = guard.live ? agents.some(({ heard, holds }) => heard && !isMeant(holds)) : !isCurrent(guard, question);
   const reasons: readonly (readonly [boolean, ProofReason])[] = [
     [settings.clusterRanges === undefined, 'ranges-unknown'],
     [guard.live && agents.some(({ heard }) => !heard), 'guard-unheard'],
-    [isOutdated && sidecar.quarantined !== true, 'guard-outdated'],
+    [isOutdated, 'guard-outdated'],
   ];
   return {
     faults: faultsOfRules(guard, question),

@@ -1,61 +1,8 @@
 import type { ProofFinding } from '@bifrost/types/core';
-import { bookTagOf, customerTagsOf, type Digest } from './identity-tags.ts';
-import { controlKeyOf, type DeviceEvidence, type Evidence, SHARED, type SidecarEvidence, type TailnetEvidence } from './proof-evidence.ts';
-
-/** What a control plane has for one or, in tenancy `shared`, for several stored tailnets. */
-export interface ControlGroup {
-  readonly key: string;
-  readonly tailnets: readonly (readonly [name: string, tailnet: TailnetEvidence])[];
-}
-
-/** The stored tailnets by what they are at the control plane. */
-export function controlGroups(evidence: Evidence): readonly ControlGroup[] {
-  const groups = new Map<string, (readonly [string, TailnetEvidence])[]>();
-  for (const [name, tailnet] of evidence.all('tailnet')) {
-    const key = controlKeyOf(name, tailnet);
-    groups.set(key, [...(groups.get(key) ?? []), [name, tailnet]]);
-  }
-  return [...groups].map(([key, tailnets]) => ({ key, tailnets }));
-}
+import { type DeviceEvidence, type Evidence, SHARED, type SidecarEvidence } from './proof-evidence.ts';
+import type { ControlGroup, Survey, TagOwners } from './survey.ts';
 
 type Found = Omit<ProofFinding, 'layer'>;
-
-/** Whose a tag is, of those that say it. */
-export class TagOwners {
-  readonly #owners = new Map<string, string>();
-  readonly #settled: ReadonlySet<string>;
-
-  constructor(evidence: Evidence, digest: Digest) {
-    const { deviceTags = [], routerTag } = evidence.get('settings', 'manager') ?? {};
-    this.#settled = new Set([...deviceTags, ...(routerTag === undefined ? [] : [routerTag])]);
-    for (const [tailnetName, { customerId }] of evidence.all('tailnet')) {
-      const { customer, router } = customerTagsOf({ customerId, tailnetName }, digest);
-      this.#owners.set(customer, customerId);
-      this.#owners.set(router, customerId);
-    }
-    for (const [, { bookDeploymentId, ...place }] of evidence.all('sidecar'))
-      this.#owners.set(bookTagOf(place, bookDeploymentId, digest), place.customerId);
-  }
-
-  /** `nobody`: it looks as if it said whose a device is, and no customer of this installation has it. Undefined: it says nothing of that. */
-  of(tag: string): { readonly customerId: string } | 'nobody' | undefined {
-    const customerId = this.#owners.get(tag);
-    if (customerId !== undefined) return { customerId };
-    // A book that is gone has left its device for a while: its tag says nothing that the customer's beside it does not.
-    return !this.#settled.has(tag) && /^tag:bifrost-(customer|router)-/.test(tag) ? 'nobody' : undefined;
-  }
-
-  customersOf(tags: readonly string[]): readonly string[] {
-    return [
-      ...new Set(
-        tags.flatMap((tag) => {
-          const owner = this.of(tag);
-          return owner === undefined || owner === 'nobody' ? [] : [owner.customerId];
-        }),
-      ),
-    ];
-  }
-}
 
 /** A workload's namespace, its attachment and its tailnet are one customer's, and its template carries this attachment. */
 export function* sidecarIdentity(key: string, sidecar: SidecarEvidence, evidence: Evidence): Generator<Found, void, void> {
@@ -112,11 +59,12 @@ export function* tailnetIdentity(evidence: Evidence): Generator<Found, void, voi
 }
 
 /** Each device's tags are of one customer only, and of the one whose pod says that it is its own. */
-export function* deviceIdentity({ key, tailnets }: ControlGroup, evidence: Evidence, owners: TagOwners): Generator<Found, void, void> {
+export function* deviceIdentity({ key, tailnets }: ControlGroup, survey: Survey): Generator<Found, void, void> {
+  const { evidence, owners } = survey;
   const [first] = tailnets;
   if (first === undefined) return;
   const members = new Map(tailnets.map(([name, { customerId }]) => [customerId, name]));
-  const held = holders(new Set(tailnets.map(([name]) => name)), evidence);
+  const held = holders(tailnets, survey);
   for (const device of evidence.get('devices', key) ?? []) {
     const named = owners.customersOf(device.tags);
     const owner =
@@ -138,11 +86,9 @@ function foreignTags({ name, tags }: DeviceEvidence, owner: string, owners: TagO
 }
 
 /** Whose pods say which devices are their own. */
-function holders(tailnetNames: ReadonlySet<string>, evidence: Evidence): ReadonlyMap<string, string> {
+function holders(tailnets: ControlGroup['tailnets'], survey: Survey): ReadonlyMap<string, string> {
   const held = new Map<string, string>();
-  for (const [key, { tailnetName, customerId }] of evidence.all('sidecar')) {
-    if (!tailnetNames.has(tailnetName)) continue;
-    for (const { deviceId } of evidence.get('agents', key) ?? []) if (deviceId !== undefined) held.set(deviceId, customerId);
-  }
+  for (const [key, { customerId }] of tailnets.flatMap(([name]) => survey.sidecarsOf(name)))
+    for (const { deviceId } of survey.evidence.get('agents', key) ?? []) if (deviceId !== undefined) held.set(deviceId, customerId);
   return held;
 }

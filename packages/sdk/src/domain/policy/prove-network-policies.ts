@@ -1,6 +1,7 @@
 import { cidrContains, type IpAddress, type ProofFinding, parseAddress, parseCidr } from '@bifrost/types/core';
 import { selects } from '../clear-egress.ts';
-import type { NetworkPolicyShape, PolicyPeerShape, PolicyPortShape } from '../network-policy-shape.ts';
+import { LABELS } from '../names.ts';
+import type { LabelSelectorShape, NetworkPolicyShape, PolicyPeerShape, PolicyPortShape } from '../network-policy-shape.ts';
 import { type JudgedPod, type JudgedPolicy, judgeNetworkPolicy, type PolicyProtocol } from './judge-network-policy.ts';
 import type { PodEvidence } from './proof-evidence.ts';
 
@@ -17,8 +18,24 @@ type Found = Pick<ProofFinding, 'kind' | 'customerId' | 'otherCustomerId' | 'by'
 
 const PROTOCOLS: readonly PolicyProtocol[] = ['TCP', 'UDP', 'SCTP'];
 
+/** What is known of a namespace: Kubernetes itself gives each its name as a label. */
+const NAME_LABEL = 'kubernetes.io/metadata.name';
+const KNOWN_LABELS: ReadonlySet<string> = new Set([NAME_LABEL, LABELS.customerId]);
+
+/** A selector that asks for more than is known of namespaces may mean any: more is let through then than is, never less. */
+function known({ matchLabels = {}, matchExpressions = [] }: LabelSelectorShape): LabelSelectorShape {
+  const keys = [...Object.keys(matchLabels), ...matchExpressions.map(({ key }) => key)];
+  return keys.every((key) => KNOWN_LABELS.has(key)) ? { matchLabels, matchExpressions } : {};
+}
+const knownPeer = (peer: PolicyPeerShape): PolicyPeerShape =>
+  peer.namespaceSelector === undefined ? peer : { ...peer, namespaceSelector: known(peer.namespaceSelector) };
+
 const judgedIn = (policies: Policies, namespace: string): readonly JudgedPolicy[] =>
-  (policies.get(namespace) ?? []).map((policy) => ({ ...policy, namespace }));
+  (policies.get(namespace) ?? []).map((policy) => ({
+    ...{ ...policy, namespace },
+    egress: policy.egress.map((rule) => (rule.to === undefined ? rule : { ...rule, to: rule.to.map(knownPeer) })),
+    ingress: policy.ingress.map((rule) => (rule.from === undefined ? rule : { ...rule, from: rule.from.map(knownPeer) })),
+  }));
 
 /** One port for each part of the ports in which no rule begins or ends, and each that a rule names. */
 function portsOf(policies: readonly JudgedPolicy[]): readonly number[] {
@@ -44,10 +61,11 @@ function wayBetween(from: Pod, to: Pod, policies: Policies): string | undefined 
 /** Pods that policies cannot tell from each other stand for all of them. */
 function kinds(pods: readonly PodEvidence[]): readonly Pod[] {
   const found = new Map<string, Pod>();
-  for (const { namespace, name, customerId, labels, namespaceLabels, addresses } of pods) {
+  for (const { namespace, name, customerId, labels, addresses } of pods) {
     const parsed: readonly IpAddress[] = addresses.flatMap((text) => parseAddress(text) ?? []);
     if (customerId === undefined || parsed.length === 0) continue;
     const key = JSON.stringify([namespace, Object.entries(labels).sort()]);
+    const namespaceLabels = { [NAME_LABEL]: namespace, [LABELS.customerId]: customerId };
     if (!found.has(key)) found.set(key, { namespace, name, customerId, labels, namespaceLabels, addresses: parsed });
   }
   return [...found.values()];
@@ -91,8 +109,8 @@ function isMeant({ ipBlock, podSelector, namespaceSelector }: PolicyPeerShape, {
 }
 
 /**
- * Which customers' pods reach another customer's pod by the cluster's network, as Kubernetes judges. `namespaceLabels` must be all that the namespaces have.
- * One way for each two customers is told, and at most `limit` of them.
+ * Which customers' pods reach another customer's pod by the cluster's network, as Kubernetes judges. One way for each two customers is told, and at most
+ * `limit` of them.
  */
 export function* proveNetworkPolicies(pods: readonly PodEvidence[], policies: Policies, limit: number): Generator<Found, void, void> {
   const all = kinds(pods);

@@ -1,10 +1,10 @@
 import { type Cidr, cidrContains, cidrsOverlap, type IpAddress, type ProofFinding, parseAddress } from '@bifrost/types/core';
-import { addressPoints, rangesOf, tableOf } from './address-points.ts';
-import { bookTagOf, customerTagsOf, type Digest } from './identity-tags.ts';
+import { addressPoints, type RangeTable, rangesOf, tableOf } from './address-points.ts';
+import { bookTagOf, customerTagsOf } from './identity-tags.ts';
 import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
-import type { DeviceEvidence, Evidence, SettingsEvidence, TailnetEvidence } from './proof-evidence.ts';
-import { type ControlGroup, TagOwners } from './prove-identity.ts';
+import type { DeviceEvidence, TailnetEvidence } from './proof-evidence.ts';
 import { type ProvenCustomer, proveIsolation } from './prove-isolation.ts';
+import type { ControlGroup, Survey } from './survey.ts';
 
 type Found = Omit<ProofFinding, 'layer'>;
 
@@ -16,6 +16,7 @@ const DEVICES: readonly Cidr[] = rangesOf(['100.64.0.0/10', 'fd7a:115c:a1e0::/48
 interface Member extends ProvenCustomer {
   readonly tailnetName: string;
   readonly tailnet: TailnetEvidence;
+  readonly intent: JudgedIntent;
   /** Of its books' devices. */
   readonly bookTags: ReadonlySet<string>;
   readonly bookAddresses: readonly IpAddress[];
@@ -23,23 +24,23 @@ interface Member extends ProvenCustomer {
 }
 
 /** The customers of one tailnet at the control plane, with what was read of them. Who is not told apart by tags is the only one there. */
-function membersOf({ key, tailnets }: ControlGroup, evidence: Evidence, digest: Digest): readonly Member[] {
-  const owners = new TagOwners(evidence, digest);
-  const settings = evidence.get('settings', 'manager');
+function membersOf({ key, tailnets }: ControlGroup, survey: Survey): readonly Member[] {
+  const { evidence, digest, settings, owners } = survey;
   const devices = evidence.get('devices', key) ?? [];
-  const books = Map.groupBy(evidence.all('sidecar'), ([, { tailnetName }]) => tailnetName);
+  const byCustomer = new Map<string, DeviceEvidence[]>();
+  for (const device of devices)
+    for (const customerId of owners.customersOf(device.tags)) byCustomer.set(customerId, [...(byCustomer.get(customerId) ?? []), device]);
   const isShared = tailnets[0]?.[0] !== key;
   return tailnets.map(([tailnetName, tailnet]) => {
     const { customerId, allowedNetworks } = tailnet;
-    const { customer, router } = customerTagsOf({ customerId, tailnetName }, digest);
-    const ofBooks = (books.get(tailnetName) ?? []).map(([, { bookDeploymentId }]) =>
-      bookTagOf({ customerId, tailnetName }, bookDeploymentId, digest),
-    );
-    const own = isShared ? devices.filter(({ tags }) => owners.customersOf(tags).includes(customerId)) : devices;
-    const bookTags = new Set([customer, ...ofBooks, ...(isShared ? [] : (settings?.deviceTags ?? []))]);
+    const place = { customerId, tailnetName };
+    const { customer, router } = customerTagsOf(place, digest);
+    const ofBooks = survey.sidecarsOf(tailnetName).map(([, { bookDeploymentId }]) => bookTagOf(place, bookDeploymentId, digest));
+    const own = isShared ? (byCustomer.get(customerId) ?? []) : devices;
+    const bookTags = new Set([customer, ...ofBooks, ...(isShared ? [] : settings.deviceTags)]);
     return {
-      ...{ customerId, tailnetName, tailnet, bookTags },
-      routerTags: new Set([router, ...(isShared ? [] : tagsOfRouters(settings))]),
+      ...{ customerId, tailnetName, tailnet, bookTags, intent: new JudgedIntent(tailnet) },
+      routerTags: new Set([router, ...(isShared ? [] : [settings.routerTag])]),
       tags: [...new Set([customer, router, ...ofBooks, ...own.flatMap(({ tags }) => tags)])],
       addresses: own.flatMap(({ addresses }) => addresses),
       bookAddresses: own.filter(({ tags }) => tags.some((tag) => bookTags.has(tag))).flatMap(addressesOf),
@@ -48,7 +49,6 @@ function membersOf({ key, tailnets }: ControlGroup, evidence: Evidence, digest: 
   });
 }
 
-const tagsOfRouters = (settings: SettingsEvidence | undefined): readonly string[] => (settings === undefined ? [] : [settings.routerTag]);
 const addressesOf = ({ addresses }: DeviceEvidence): readonly IpAddress[] => addresses.flatMap((text) => parseAddress(text) ?? []);
 
 /** Whether a rule's source may stand for a device of the customer's books. */
@@ -71,14 +71,25 @@ const rangesIn = (selector: Selector): readonly Cidr[] => {
   return selector.kind === 'everything' || selector.kind === 'unknown' ? EVERYWHERE : [];
 };
 
-/** Whether an intent lets every address of a range behind routers be reached. The ranges of devices are granted as devices. */
-function isWithin(range: Cidr, { allowedNetworks, blockedNetworks, accessPolicy }: TailnetEvidence): boolean {
-  const [isAllowed, isBlocked] = [tableOf(allowedNetworks), tableOf(blockedNetworks)];
-  const parts = [...rangesOf(allowedNetworks), ...rangesOf(blockedNetworks), ...DEVICES];
-  const points = addressPoints([range, ...parts.flatMap((part) => both(part, range))]).filter((address) => cidrContains(range, address));
-  const isOfDevices = (address: IpAddress): boolean => DEVICES.some((devices) => cidrContains(devices, address));
-  const wanted = (address: IpAddress): boolean => !isBlocked.holds(address) && (accessPolicy === 'permissive' || isAllowed.holds(address));
-  return points.every((address) => isOfDevices(address) || wanted(address));
+/** A customer's intent, to be asked for many ranges. */
+class JudgedIntent {
+  readonly #isOpen: boolean;
+  readonly #allowed: RangeTable<true>;
+  readonly #blocked: RangeTable<true>;
+  readonly #parts: readonly Cidr[];
+
+  constructor({ allowedNetworks, blockedNetworks, accessPolicy }: TailnetEvidence) {
+    this.#isOpen = accessPolicy === 'permissive';
+    [this.#allowed, this.#blocked] = [tableOf(allowedNetworks), tableOf(blockedNetworks)];
+    this.#parts = [...rangesOf(allowedNetworks), ...rangesOf(blockedNetworks), ...DEVICES];
+  }
+
+  /** Whether every address of a range behind routers may be reached. The ranges of devices are granted as devices. */
+  lets(range: Cidr): boolean {
+    const points = addressPoints([range, ...this.#parts.flatMap((part) => both(part, range))]).filter((address) => cidrContains(range, address));
+    const isOfDevices = (address: IpAddress): boolean => DEVICES.some((devices) => cidrContains(devices, address));
+    return points.every((address) => isOfDevices(address) || (!this.#blocked.holds(address) && (this.#isOpen || this.#allowed.holds(address))));
+  }
 }
 
 /** Whether a rule that starts at a customer's books reaches more than the customer's intent. */
@@ -89,18 +100,30 @@ function isBeyond(rule: JudgedRule, member: Member): boolean {
     return selector.kind !== 'range' || DEVICES.some((devices) => cidrsOverlap(devices, selector.range));
   });
   if (meetsDevices && member.tailnet.accessPolicy === 'restrictive') return true;
-  return rule.dst.flatMap(rangesIn).some((range) => !isWithin(range, member.tailnet));
+  return rule.dst.flatMap(rangesIn).some((range) => !member.intent.lets(range));
+}
+
+/** Who may be meant by the sources of rules: by their tags at once, by anything else everybody. */
+class Senders {
+  readonly #members: readonly Member[];
+  readonly #byTag = new Map<string, Member[]>();
+
+  constructor(members: readonly Member[]) {
+    this.#members = members;
+    for (const member of members) for (const tag of member.bookTags) this.#byTag.set(tag, [...(this.#byTag.get(tag) ?? []), member]);
+  }
+
+  of({ src }: JudgedRule): Iterable<Member> {
+    return new Set(src.flatMap((selector) => (selector.kind === 'tag' ? (this.#byTag.get(selector.tag) ?? []) : this.#members)));
+  }
 }
 
 function* beyondIntents(policy: JudgedPolicy, members: readonly Member[], where: string): Generator<Found, void, void> {
-  const told = new Set<string>();
-  for (const member of members) {
-    for (const rule of policy.rules) {
+  const senders = new Senders(members);
+  for (const rule of policy.rules) {
+    for (const member of senders.of(rule)) {
       const { customerId, tailnetName } = member;
-      const by = rule.name;
-      if (told.has(`${tailnetName} ${by}`) || !isBeyond(rule, member)) continue;
-      told.add(`${tailnetName} ${by}`);
-      yield { kind: 'beyond-intent', tailnetName, customerId, by, where };
+      if (isBeyond(rule, member)) yield { kind: 'beyond-intent', tailnetName, customerId, by: rule.name, where };
     }
   }
 }
@@ -109,11 +132,11 @@ function* beyondIntents(policy: JudgedPolicy, members: readonly Member[], where:
  * Whether the policy of one tailnet at the control plane keeps its customers apart, and, where we write it, lets no book reach more than its customer's
  * intent, whoever wrote the entry.
  */
-export function* provePolicy(group: ControlGroup, evidence: Evidence, digest: Digest): Generator<Found, void, void> {
-  const text = evidence.get('policy', group.key);
+export function* provePolicy(group: ControlGroup, survey: Survey): Generator<Found, void, void> {
+  const text = survey.evidence.get('policy', group.key);
   if (text === undefined) return;
   const where = `policy ${group.key}`;
-  const members = membersOf(group, evidence, digest);
+  const members = membersOf(group, survey);
   const [first] = members;
   for (const { from, to, by } of proveIsolation(text, members)) {
     const tailnetName = members.find(({ customerId }) => customerId === from)?.tailnetName ?? '';

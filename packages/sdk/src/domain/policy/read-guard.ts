@@ -3,6 +3,7 @@ import { hasLiveGuard, renderedHash } from '../live-guard.ts';
 import { CONTAINERS } from '../names.ts';
 import type { ContainerShape, EnvironmentVariable, SidecarFragment } from '../pod-shape.ts';
 import type { Digest } from './identity-tags.ts';
+import { ruleLine } from './judge-guard.ts';
 import type { GuardEvidence } from './proof-evidence.ts';
 
 const RULE = /^add ([46]) (\d{1,5}) (from all|to \S+|fwmark \S+) (lookup main|lookup 52|prohibit)$/;
@@ -41,7 +42,7 @@ export function readGuard(carrier: Carrier, digest: Digest): GuardEvidence | und
   if (guard === undefined) return undefined;
   const renderedFor = renderedHash(carrier.initContainers);
   return {
-    rules: guardRulesIn(carrier),
+    rules: guardRulesIn(carrier).map(ruleLine),
     sha256: digest(decisive(guard)),
     live: hasLiveGuard(carrier),
     ...(renderedFor === undefined ? {} : { renderedFor }),

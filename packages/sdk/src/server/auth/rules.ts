@@ -100,7 +100,7 @@ export const METHOD_RULES: Readonly<Record<MethodName, MethodRule>> = {
   // It asks every control plane, and shows what belongs to nobody.
   ListLeftovers: { ...reads({ needs: 'admin', about: 'installation', cost: COST.everything }), everywhere: true },
   // It reads everything back, and speaks of all customers.
-  ProveIsolation: { ...reads({ needs: 'operator', about: 'installation', cost: COST.everything }), everywhere: true },
+  ProveIsolation: { ...asks({ needs: 'operator', about: 'installation', cost: COST.everything }), everywhere: true },
   GetServiceInfo: reads({ needs: 'viewer', about: 'installation', cost: COST.read }),
   SetReadOnly: changes({ needs: 'admin', about: 'installation', cost: COST.change, everywhere: true }),
 };
