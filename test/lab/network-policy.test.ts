@@ -204,8 +204,8 @@ describe('what Bifrost writes for a book with a sidecar', () => {
       sidecarId: id,
       namespace: OWN,
       ranges,
-      dns: { at: node, ports: CLUSTER_DNS.ports },
-      ingest: { at: [{ kind: 'pods', ...manager }], ports: [{ protocol: 'tcp', port: 8443 }] },
+      dns: [{ at: node, ports: CLUSTER_DNS.ports }],
+      ingest: [{ at: [{ kind: 'pods', ...manager }], ports: [{ protocol: 'tcp', port: 8443 }] }],
       control: [{ at: node, ports: [{ protocol: 'tcp', port: 9911 }] }],
       relays: [
         { at: node, ports: [{ protocol: 'tcp', port: DERPPort }] },

@@ -39,6 +39,7 @@ export {
   type NetworkPolicyDestination,
   type NetworkPolicyEndpoint,
   type NetworkPolicyManifest,
+  type NetworkPolicyPort,
   networkPoliciesOf,
   RELAY_PORTS,
 } from './domain/policy/network-policies.ts';
