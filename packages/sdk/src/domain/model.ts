@@ -173,6 +173,8 @@ export interface SidecarState {
   /** The failed attach has been taken back: the workload is as it was before. */
   readonly rolledBack?: boolean;
   readonly repairs?: readonly Repair[];
+  /** NetworkPolicies that were, or are about to be, written for it: a hash of what they say, and whether all of them were. */
+  readonly networkPolicies?: { readonly hash: string; readonly written: boolean };
   readonly conditions?: readonly Condition[];
   readonly reason?: Reason;
 }

@@ -16,6 +16,7 @@ import { findTailnet, requireTailnet } from './tailnet-calls.ts';
 export interface Checked {
   readonly request: AttachSidecarRequest;
   readonly workload: Workload;
+  readonly tailnet: StoredTailnet;
   readonly spec: SidecarSpec;
   /** What is there already and agrees with the wish. */
   readonly present: StoredSidecar | undefined;
@@ -35,7 +36,7 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
   if (present !== undefined) {
     const { spec } = agreeing(present, { ...request, workload: reference });
     // One that failed and was taken back is tried anew, as if it had never been.
-    if (present.state.rolledBack !== true) return { request, workload, spec: asAsked(spec), present };
+    if (present.state.rolledBack !== true) return { request, workload, tailnet, spec: asAsked(spec), present };
   }
   await requireFreeHostname(context, tailnet, { spec: { config: request.config, workload: reference }, ...call });
   const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
@@ -56,7 +57,7 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
     renderedFor: networkHash(tailnet.spec.config),
     origin: call.origin ?? 'call',
   };
-  return { request, workload, spec, present };
+  return { request, workload, tailnet, spec, present };
 }
 
 async function theWorkload(

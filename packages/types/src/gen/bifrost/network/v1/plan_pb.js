@@ -4,12 +4,13 @@
 
 import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_bifrost_network_v1_sidecar } from "./sidecar_pb.js";
+import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file bifrost/network/v1/plan.proto.
  */
 export const file_bifrost_network_v1_plan = /*@__PURE__*/
-  fileDesc("Ch1iaWZyb3N0L25ldHdvcmsvdjEvcGxhbi5wcm90bxISYmlmcm9zdC5uZXR3b3JrLnYxIoACCgpDaGFuZ2VQbGFuEg8KB2NoYW5nZXMYASADKAkSLQoIcm9sbG91dHMYAiADKAsyGy5iaWZyb3N0Lm5ldHdvcmsudjEuUm9sbG91dBIYChBvd25lZF9ieV9jcmVhdG9yGAMgAygJEjAKBmFjY2VzcxgEIAEoCzIgLmJpZnJvc3QubmV0d29yay52MS5BY2Nlc3NDaGFuZ2USMwoId2FybmluZ3MYBSADKAsyIS5iaWZyb3N0Lm5ldHdvcmsudjEuUG9saWN5V2FybmluZxIxCgdvdXRwdXRzGAYgAygLMiAuYmlmcm9zdC5uZXR3b3JrLnYxLk91dHB1dENoYW5nZSI+CgxPdXRwdXRDaGFuZ2USDgoGb3V0cHV0GAEgASgJEg0KBWFkZGVkGAIgAygJEg8KB3JlbW92ZWQYAyADKAkidAoMQWNjZXNzQ2hhbmdlEg4KBmdhaW5lZBgBIAMoCRIMCgRsb3N0GAIgAygJEjcKB2RldmljZXMYAyABKA4yJi5iaWZyb3N0Lm5ldHdvcmsudjEuRGV2aWNlQWNjZXNzQ2hhbmdlEg0KBWJvb2tzGAQgAygJIjwKDVBvbGljeVdhcm5pbmcSDAoEY29kZRgBIAEoCRIMCgRwYXRoGAIgASgJEg8KB21lc3NhZ2UYAyABKAkigwEKB1JvbGxvdXQSEgoKc2lkZWNhcl9pZBgBIAEoCRIaChJib29rX2RlcGxveW1lbnRfaWQYAiABKAkSNwoId29ya2xvYWQYAyABKAsyJS5iaWZyb3N0Lm5ldHdvcmsudjEuV29ya2xvYWRSZWZlcmVuY2USDwoHY2hhbmdlZBgEIAMoCSpaChJEZXZpY2VBY2Nlc3NDaGFuZ2USJAogZGV2aWNlX2FjY2Vzc19jaGFuZ2VfdW5zcGVjaWZpZWQQABIICgRzYW1lEAESCgoGZ2FpbmVkEAISCAoEbG9zdBADYgZwcm90bzM", [file_bifrost_network_v1_sidecar]);
+  fileDesc("Ch1iaWZyb3N0L25ldHdvcmsvdjEvcGxhbi5wcm90bxISYmlmcm9zdC5uZXR3b3JrLnYxIsECCgpDaGFuZ2VQbGFuEg8KB2NoYW5nZXMYASADKAkSLQoIcm9sbG91dHMYAiADKAsyGy5iaWZyb3N0Lm5ldHdvcmsudjEuUm9sbG91dBIYChBvd25lZF9ieV9jcmVhdG9yGAMgAygJEjAKBmFjY2VzcxgEIAEoCzIgLmJpZnJvc3QubmV0d29yay52MS5BY2Nlc3NDaGFuZ2USMwoId2FybmluZ3MYBSADKAsyIS5iaWZyb3N0Lm5ldHdvcmsudjEuUG9saWN5V2FybmluZxIxCgdvdXRwdXRzGAYgAygLMiAuYmlmcm9zdC5uZXR3b3JrLnYxLk91dHB1dENoYW5nZRI/ChBuZXR3b3JrX3BvbGljaWVzGAkgAygLMiUuYmlmcm9zdC5uZXR3b3JrLnYxLk5ldHdvcmtQb2xpY3lQbGFuIj4KDE91dHB1dENoYW5nZRIOCgZvdXRwdXQYASABKAkSDQoFYWRkZWQYAiADKAkSDwoHcmVtb3ZlZBgDIAMoCSKHAQoRTmV0d29ya1BvbGljeVBsYW4SEgoKc2lkZWNhcl9pZBgBIAEoCRIqCgltYW5pZmVzdHMYAiADKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjIKBGN1dHMYAyADKAsyJC5iaWZyb3N0Lm5ldHdvcmsudjEuTmV0d29ya1BvbGljeUN1dCJEChBOZXR3b3JrUG9saWN5Q3V0EhEKCWRpcmVjdGlvbhgBIAEoCRIQCghwcm90b2NvbBgCIAEoCRILCgNjdXQYAyABKAkidAoMQWNjZXNzQ2hhbmdlEg4KBmdhaW5lZBgBIAMoCRIMCgRsb3N0GAIgAygJEjcKB2RldmljZXMYAyABKA4yJi5iaWZyb3N0Lm5ldHdvcmsudjEuRGV2aWNlQWNjZXNzQ2hhbmdlEg0KBWJvb2tzGAQgAygJIjwKDVBvbGljeVdhcm5pbmcSDAoEY29kZRgBIAEoCRIMCgRwYXRoGAIgASgJEg8KB21lc3NhZ2UYAyABKAkigwEKB1JvbGxvdXQSEgoKc2lkZWNhcl9pZBgBIAEoCRIaChJib29rX2RlcGxveW1lbnRfaWQYAiABKAkSNwoId29ya2xvYWQYAyABKAsyJS5iaWZyb3N0Lm5ldHdvcmsudjEuV29ya2xvYWRSZWZlcmVuY2USDwoHY2hhbmdlZBgEIAMoCSpaChJEZXZpY2VBY2Nlc3NDaGFuZ2USJAogZGV2aWNlX2FjY2Vzc19jaGFuZ2VfdW5zcGVjaWZpZWQQABIICgRzYW1lEAESCgoGZ2FpbmVkEAISCAoEbG9zdBADYgZwcm90bzM", [file_bifrost_network_v1_sidecar, file_google_protobuf_struct]);
 
 /**
  * Describes the message bifrost.network.v1.ChangePlan.
@@ -26,25 +27,39 @@ export const OutputChangeSchema = /*@__PURE__*/
   messageDesc(file_bifrost_network_v1_plan, 1);
 
 /**
+ * Describes the message bifrost.network.v1.NetworkPolicyPlan.
+ * Use `create(NetworkPolicyPlanSchema)` to create a new message.
+ */
+export const NetworkPolicyPlanSchema = /*@__PURE__*/
+  messageDesc(file_bifrost_network_v1_plan, 2);
+
+/**
+ * Describes the message bifrost.network.v1.NetworkPolicyCut.
+ * Use `create(NetworkPolicyCutSchema)` to create a new message.
+ */
+export const NetworkPolicyCutSchema = /*@__PURE__*/
+  messageDesc(file_bifrost_network_v1_plan, 3);
+
+/**
  * Describes the message bifrost.network.v1.AccessChange.
  * Use `create(AccessChangeSchema)` to create a new message.
  */
 export const AccessChangeSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 2);
+  messageDesc(file_bifrost_network_v1_plan, 4);
 
 /**
  * Describes the message bifrost.network.v1.PolicyWarning.
  * Use `create(PolicyWarningSchema)` to create a new message.
  */
 export const PolicyWarningSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 3);
+  messageDesc(file_bifrost_network_v1_plan, 5);
 
 /**
  * Describes the message bifrost.network.v1.Rollout.
  * Use `create(RolloutSchema)` to create a new message.
  */
 export const RolloutSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 4);
+  messageDesc(file_bifrost_network_v1_plan, 6);
 
 /**
  * Describes the enum bifrost.network.v1.DeviceAccessChange.
