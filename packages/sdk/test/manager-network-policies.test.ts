@@ -152,6 +152,31 @@ describe('networkPolicies enforce', () => {
     ]);
   });
 
+  it('names the relays that the control plane tells; while it cannot, none is attached and what is there stays', async () => {
+    await using world = await openWorld(ENFORCE);
+    let away = true;
+    world.guard.hook = ({ name }) => (away && name === 'controlPlane.relays' ? 'before' : undefined);
+    expect((await world.manager.planAttach(BOOK)).networkPolicies?.cuts).toHaveLength(3);
+    await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await stored(world))?.state.reason?.code === 'CONTROL_UNAVAILABLE');
+    expect(await policies(world)).toEqual([]);
+    away = false;
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    const before = await one(world);
+    const relay = { to: [{ ipBlock: { cidr: '192.0.2.11/32' } }, { ipBlock: { cidr: '2001:db8::11/128' } }] };
+    expect(before.egress).toEqual(expect.arrayContaining([expect.objectContaining({ to: expect.arrayContaining(relay.to) })]));
+    away = true;
+    await world.restart();
+    await world.run(180_000);
+    expect(await policies(world)).toEqual([before]);
+    expect((await stored(world))?.state).toMatchObject({ phase: 'connected', networkPolicies: { written: true } });
+    const asked = world.guard.names.filter((name) => name === 'controlPlane.relays').length;
+    expect(asked).toBeLessThan(20);
+    expect(await world.manager.planUpdateTailnet({ tailnetName: ACME.tailnetName, config: { blockedNetworks: ['192.168.0.0/16'] } })).toMatchObject({
+      networkPolicies: [{ manifests: [{}] }],
+    });
+  });
+
   it('one of our name that is not ours is left alone, and the attachment says what to do', async () => {
     await using world = await openWorld(ENFORCE);
     const { sidecarId, template } = await world.manager.planAttach(BOOK);

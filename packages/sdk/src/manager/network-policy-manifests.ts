@@ -1,11 +1,11 @@
-import type { NetworkConfiguration, NetworkMode } from '@bifrost/types/core';
+import { BifrostError, type NetworkConfiguration, type NetworkMode } from '@bifrost/types/core';
 import type { ClusterRanges } from '../domain/model.ts';
 import { type NetworkPolicyEndpoint, type NetworkPolicyManifest, networkPoliciesOf } from '../domain/policy/network-policies.ts';
 import {
   controlEndpoints,
   DNS_SERVICE,
   dnsEndpoints,
-  RELAYS_OUTSIDE,
+  relayEndpoints,
   serviceOfUrl,
   urlEndpoints,
 } from '../domain/policy/network-policy-endpoints.ts';
@@ -20,11 +20,21 @@ export interface PolicySubject {
   readonly config: NetworkConfiguration;
 }
 
-/** What Kubernetes is told of a book, by what is known of the cluster now. @throws {BifrostError} `CLUSTER_UNAVAILABLE`, `CLUSTER_DENIED` */
+type Known = Call & {
+  readonly ranges: ClusterRanges;
+  /** Of calls: that the relays cannot be told now hinders nobody, they are then taken to be anywhere outside. Default: it does. */
+  readonly isPlan?: boolean;
+};
+
+/**
+ * What Kubernetes is told of a book, by what is known now.
+ *
+ * @throws {BifrostError} `CLUSTER_UNAVAILABLE`, `CLUSTER_DENIED`; `CONTROL_UNAVAILABLE`, `CONTROL_RATE_LIMITED` — the relays are not known
+ */
 export async function manifestsFor(
   context: Context,
   { config, networkMode, ...subject }: PolicySubject,
-  { ranges, ...call }: Call & { readonly ranges: ClusterRanges },
+  { ranges, isPlan = false, ...call }: Known,
 ): Promise<readonly NetworkPolicyManifest[]> {
   const { networkPolicyEndpoints: given, loginServer } = context.settings;
   return networkPoliciesOf({
@@ -33,9 +43,18 @@ export async function manifestsFor(
     dns: given.dns ?? dnsEndpoints(await context.cluster.topology.service(DNS_SERVICE, call)),
     ingest: given.ingest ?? (await ingestOf(context, call)),
     control: given.control ?? controlEndpoints(loginServer),
-    relays: given.relays ?? RELAYS_OUTSIDE,
+    relays: given.relays ?? (await relaysOf(context, { isPlan, ...call })),
     withheld: withheldNetworks(config, networkMode),
   });
+}
+
+async function relaysOf({ relays }: Context, { isPlan, ...call }: Call & { readonly isPlan: boolean }): Promise<readonly NetworkPolicyEndpoint[]> {
+  try {
+    return relayEndpoints(await relays.read(call));
+  } catch (error) {
+    if (!isPlan || !BifrostError.is(error)) throw error;
+    return relayEndpoints([]);
+  }
 }
 
 async function ingestOf({ settings, cluster }: Context, call: Call): Promise<readonly NetworkPolicyEndpoint[]> {

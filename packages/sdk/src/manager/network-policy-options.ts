@@ -13,7 +13,7 @@ export interface NetworkPolicyEndpoints {
   readonly ingest?: readonly NetworkPolicyEndpoint[];
   /** Default: the address that `loginServer` names; for a name, and for Tailscale's own, its port anywhere outside of the cluster. */
   readonly control?: readonly NetworkPolicyEndpoint[];
-  /** Default: TCP 443 and UDP 3478 anywhere outside of the cluster. */
+  /** Default: what the control plane's map of relays says; where it has none, TCP 443 and UDP 3478 anywhere outside of the cluster. */
   readonly relays?: readonly NetworkPolicyEndpoint[];
 }
 

@@ -19,7 +19,11 @@ const modeOf = ({ networkMode, previous }: Subject) =>
   networkMode === 'userspace' || previous?.networkMode === 'userspace' ? 'userspace' : 'kernel';
 
 /** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */
-const wantedFor = async (context: Context, spec: Subject, { config, ...call }: Call & { readonly config: NetworkConfiguration }) =>
+const wantedFor = async (
+  context: Context,
+  spec: Subject,
+  { config, ...call }: Call & { readonly config: NetworkConfiguration; readonly isPlan?: boolean },
+) =>
   manifestsFor(
     context,
     { sidecarId: spec.sidecarId, namespace: spec.workload.namespace, networkMode: modeOf(spec), config },
@@ -47,7 +51,8 @@ export async function keepNetworkPolicies(
 ): Promise<StoredSidecar> {
   const { networkPolicies } = context.cluster;
   if (context.settings.networkPolicies !== 'enforce') return withdrawn(context, sidecar, call);
-  const wanted = await wantedFor(context, sidecar.spec, { ...call, config: tailnet.spec.config });
+  const wanted = await wantedNow(context, { sidecar, tailnet }, call);
+  if (wanted === undefined) return sidecar;
   const hash = wishHash(wanted);
   const found = await networkPolicies.list({ ...call, ...ofSidecar(sidecar) });
   const differing = wanted.filter((manifest) => !found.some((each) => says(each, manifest)));
@@ -61,6 +66,17 @@ export async function keepNetworkPolicies(
   for (const manifest of differing) await networkPolicies.put(manifest, call);
   for (const policy of surplus) await networkPolicies.remove(policy, call);
   return record(context, intended, { hash, written: true, ...call });
+}
+
+/** Undefined: the control plane cannot tell its relays now, and what has been written stays as it is. */
+async function wantedNow(context: Context, { sidecar, tailnet }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet }, call: Call) {
+  try {
+    return await wantedFor(context, sidecar.spec, { ...call, config: tailnet.spec.config });
+  } catch (error) {
+    const isAway = BifrostError.is(error) && error.code.startsWith('CONTROL_');
+    if (isAway && sidecar.state.networkPolicies?.written === true) return undefined;
+    throw error;
+  }
 }
 
 const record = (
@@ -116,7 +132,7 @@ export async function planNetworkPolicies(
   call: Call & { readonly config: NetworkConfiguration },
 ): Promise<NetworkPolicyPlan | undefined> {
   if (context.settings.networkPolicies === 'off') return undefined;
-  const wanted = await wantedFor(context, spec, call);
+  const wanted = await wantedFor(context, spec, { ...call, isPlan: true });
   const existing = await context.cluster.topology.networkPolicies(spec.workload.namespace, call);
   return { sidecarId: spec.sidecarId, manifests: wanted, cuts: cutBy(existing, wanted.map(shapeOf), labelsOf(template, spec.sidecarId)) };
 }
@@ -134,8 +150,9 @@ export async function planPolicyChanges(
 ): Promise<readonly NetworkPolicyPlan[]> {
   if (context.settings.networkPolicies === 'off') return [];
   const plans: NetworkPolicyPlan[] = [];
+  const plan = { ...call, isPlan: true };
   for (const { before, now } of changes) {
-    const [old, wanted] = [await wantedFor(context, before.spec, { ...call, ...before }), await wantedFor(context, now.spec, { ...call, ...now })];
+    const [old, wanted] = [await wantedFor(context, before.spec, { ...plan, ...before }), await wantedFor(context, now.spec, { ...plan, ...now })];
     if (sameJson(old, wanted)) continue;
     const { sidecarId, workload } = now.spec;
     const existing = await context.cluster.topology.networkPolicies(workload.namespace, call);

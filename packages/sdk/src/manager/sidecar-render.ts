@@ -145,7 +145,7 @@ async function isEgressDenied(context: Context, { tailnet, workload, sidecarId }
   const clusterRanges = await rangesOf(context, call);
   const isOurs = context.settings.networkPolicies === 'enforce';
   const subject = { sidecarId, namespace, networkMode: 'userspace', config } as const;
-  const ours = isOurs ? (await manifestsFor(context, subject, { ...call, ranges: clusterRanges })).map(shapeOf) : [];
+  const ours = isOurs ? (await manifestsFor(context, subject, { ...call, ranges: clusterRanges, isPlan: true })).map(shapeOf) : [];
   const names = new Set(ours.map(({ name }) => name));
   const others = (await context.cluster.topology.networkPolicies(namespace, call)).filter(({ name }) => !names.has(name));
   const networks = [...allowedNetworks, ...blockedNetworks, ...TAILNET_NETWORKS];

@@ -1,5 +1,6 @@
 import { parseAddress } from '@bifrost/types/core';
 import { CLUSTER_DNS, type NetworkPolicyEndpoint, RELAY_PORTS } from './network-policies.ts';
+import type { Relay } from './relays.ts';
 
 /** Of a Kubernetes Service what tells where its packets end. */
 export interface ServiceShape {
@@ -70,5 +71,17 @@ export function urlEndpoints(url: string, service?: ServiceShape): readonly Netw
 export const controlEndpoints = (loginServer: string | undefined): readonly NetworkPolicyEndpoint[] =>
   loginServer === undefined ? [{ at: [{ kind: 'outside' }], ports: [{ protocol: 'tcp', port: 443 }] }] : urlEndpoints(loginServer);
 
-/** Relays of which no address is known. */
+/** Where no relay is known. */
 export const RELAYS_OUTSIDE: readonly NetworkPolicyEndpoint[] = [{ at: [{ kind: 'outside' }], ports: RELAY_PORTS }];
+
+/** One that has no address in the map is known by name alone. */
+export const relayEndpoints = (relays: readonly Relay[]): readonly NetworkPolicyEndpoint[] =>
+  relays.length === 0
+    ? RELAYS_OUTSIDE
+    : relays.map(({ addresses, port, stunPort }) => ({
+        at: [addresses.length === 0 ? { kind: 'outside' } : { kind: 'networks', networks: addresses }],
+        ports: [
+          ...(port === undefined ? [] : [{ protocol: 'tcp' as const, port }]),
+          ...(stunPort === undefined ? [] : [{ protocol: 'udp' as const, port: stunPort }]),
+        ],
+      }));
