@@ -32,8 +32,7 @@ export async function detachSidecarFully(context: Context, { sidecar, tailnet }:
 /** A failed attach: the workload is given back as it was. The stored sidecar stays and says why. */
 export async function takeBack(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome> {
   const { state } = sidecar;
-  const isHeld = state.applied !== undefined || state.networkPolicies !== undefined;
-  const isClean = !isHeld && state.keys.length === 0 && state.deviceIds.length === 0 && state.instances.length === 0;
+  const isClean = state.applied === undefined && state.keys.length === 0 && state.deviceIds.length === 0 && state.instances.length === 0;
   if (isClean) {
     context.instances.forget(sidecar.key);
     return SETTLED;
