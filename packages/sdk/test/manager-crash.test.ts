@@ -129,19 +129,23 @@ describe.each<Form>(['customer-owned', 'organization', 'shared', 'managed'])('on
 describe.each<Form>(['organization', 'shared', 'managed'])(
   'the manager ends at one call of store, cluster or control plane, and another takes over (%s)',
   (form) => {
-    it.each(SIDES)('%s its effect, wherever: all converges, nothing is doubled, nothing is told twice', async (side) => {
-      const judge = (world: World): void => {
-        expect(world.names('sidecar:drifted')).toEqual([]); // what a predecessor has begun to write is nobody's edit
-        for (const name of ONCE) if (name !== 'instance:connected') expect([name, world.names(name).length <= 1]).toEqual([name, true]);
-      };
-      const make = (world: World): Verdict => {
-        const end = (): void => void world.restart(); // not awaited: the stop waits for this very call
-        if (side === 'after') return end;
-        end();
-        return 'before';
-      };
-      const trouble: Trouble = { make, losesClientAt: side === 'after' ? 'controlPlane.createTailnet' : 'cluster.secrets.put' };
-      expect(await atEachCall(form, trouble, judge)).toEqual([]);
-    });
+    it.each(SIDES)(
+      '%s its effect, wherever: all converges, nothing is doubled, nothing is told twice',
+      async (side) => {
+        const judge = (world: World): void => {
+          expect(world.names('sidecar:drifted')).toEqual([]); // what a predecessor has begun to write is nobody's edit
+          for (const name of ONCE) if (name !== 'instance:connected') expect([name, world.names(name).length <= 1]).toEqual([name, true]);
+        };
+        const make = (world: World): Verdict => {
+          const end = (): void => void world.restart(); // not awaited: the stop waits for this very call
+          if (side === 'after') return end;
+          end();
+          return 'before';
+        };
+        const trouble: Trouble = { make, losesClientAt: side === 'after' ? 'controlPlane.createTailnet' : 'cluster.secrets.put' };
+        expect(await atEachCall(form, trouble, judge)).toEqual([]);
+      },
+      60_000,
+    );
   },
 );
