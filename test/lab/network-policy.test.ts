@@ -1,26 +1,21 @@
-import { CLUSTER_DNS, type NetworkPolicyManifest, networkPoliciesOf } from '@bifrost/sdk';
-import { kubernetes as connect, kubernetesCluster } from '@bifrost/sdk/kubernetes';
+import type { NetworkPolicyManifest } from '@bifrost/sdk';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { kubeconfigOf } from '../support/api-server.ts';
 import { lab } from './support/command.ts';
 import { type ContainerAddress, exec, lookupFromBook, requestFromBook } from './support/containers.ts';
 import type { Customer } from './support/customer.ts';
 import { eventually, throughout } from './support/eventually.ts';
 import { isReady, type KubernetesObject } from './support/kubernetes.ts';
 import { service } from './support/manifests.ts';
+import { enforcing, metadataServer, NODE, networkPolicy as object, policiesOf } from './support/network-policies.ts';
 import { Stage } from './support/stage.ts';
 
 // NetworkPolicies, judged with packets by the lab's own enforcer (modules/netpol): first raw ones, which judge the enforcer, then those that Bifrost writes.
 const stage = new Stage();
 const { kubernetes, platform } = stage;
 const [A, B, OWN, NAME] = ['policy-a', 'policy-b', 'policy-own', 'own-book'];
-const NODE = '10.244.0.1'; // DNS, control server and relay
 const urls = new Map<string, string>();
 const addressOf = async (space: string, app: string): Promise<string> => (await stage.pod(space, app)).status.podIP ?? '';
 
-const object = (name: string, namespace: string, spec: unknown): KubernetesObject => ({
-  ...{ apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { name, namespace }, spec },
-});
 /** In force until disposed; what that means for packets is waited for. */
 async function inForce(...policies: readonly KubernetesObject[]): Promise<AsyncDisposable> {
   for (const policy of policies) await kubernetes.apply(policy);
@@ -55,12 +50,7 @@ beforeAll(async () => {
   const { spec } = (await kubernetes.get<{ spec: { clusterIP: string } }>(service('near', A))) ?? {};
   for (const port of [8080, 8081]) urls.set(`near:${port}`, `http://${near}:${port}/`).set(`far:${port}`, `http://${far}:${port}/`);
   urls.set('service', `http://${spec?.clusterIP}:8080/`).set('node', `http://${NODE}:9911/key?v=130`);
-  for (const [space, app] of [
-    [A, 'sender'],
-    [A, 'near'],
-    [B, 'far'],
-  ] as const)
-    sources.set(app, await stage.inBook(space, app));
+  for (const app of ['sender', 'near', 'far']) sources.set(app, await stage.inBook(app === 'far' ? B : A, app));
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
@@ -177,32 +167,6 @@ async function sinceReportMs(): Promise<number> {
   return Date.now() - Math.max(...instances.map(({ last_report_at }: { last_report_at: string }) => Date.parse(last_report_at)));
 }
 
-async function policiesOf(id: string): Promise<readonly NetworkPolicyManifest[]> {
-  await using cluster = kubernetesCluster({ connection: connect({ kubeconfig: kubeconfigOf({ url: kubernetes.url, token: kubernetes.token }) }) });
-  const ranges = await cluster.topology.ranges({ signal: AbortSignal.timeout(20_000) });
-  if (ranges === undefined) throw new Error('the cluster does not tell its ranges');
-  const { Regions } = JSON.parse(await lab(['customer', 'policy', '--', 'tailscale', 'debug', 'derp-map']));
-  const [{ DERPPort, STUNPort }] = Regions['1'].Nodes;
-  const node = [{ kind: 'networks' as const, networks: [NODE] }];
-  const manager = {
-    namespaceLabels: { 'kubernetes.io/metadata.name': 'bifrost' },
-    podLabels: { 'app.kubernetes.io/component': 'network-manager' },
-  };
-  return networkPoliciesOf({
-    sidecarId: id,
-    namespace: OWN,
-    ranges,
-    dns: [{ at: node, ports: CLUSTER_DNS.ports }],
-    ingest: [{ at: [{ kind: 'pods', ...manager }], ports: [{ protocol: 'tcp', port: 8443 }] }],
-    control: [{ at: node, ports: [{ protocol: 'tcp', port: 9911 }] }],
-    relays: [
-      { at: node, ports: [{ protocol: 'tcp', port: DERPPort }] },
-      { at: node, ports: [{ protocol: 'udp', port: STUNPort }] },
-    ],
-    ingress: { servedPorts: [{ protocol: 'tcp', port: 8080 }] },
-  });
-}
-
 describe('what Bifrost writes for a book with a sidecar', () => {
   beforeAll(async () => {
     customer = await stage.customer({ name: 'policy' });
@@ -212,7 +176,10 @@ describe('what Bifrost writes for a book with a sidecar', () => {
     sidecarId = await stage.attach(`${OWN}/${NAME}`, OWN);
     await platform.sidecarReaches(sidecarId, 'connected', 120_000);
     await stage.reaches(await book(), customer);
-    [ours, oursIn] = (await policiesOf(sidecarId)) as [NetworkPolicyManifest, NetworkPolicyManifest];
+    [ours, oursIn] = (await policiesOf(kubernetes, { sidecarId, namespace: OWN, customer: 'policy' })) as [
+      NetworkPolicyManifest,
+      NetworkPolicyManifest,
+    ];
   });
 
   test('without it the book reaches another customer’s pod', async () => {
@@ -253,31 +220,15 @@ describe('what Bifrost writes for a book with a sidecar', () => {
   });
 });
 
-// From here on the manager itself writes it, for the same book. Tests build on each other.
+// The manager itself writes it, for the same book. Tests build on each other.
 describe('a manager that is told to enforce', () => {
-  const METADATA = '169.254.169.254';
-  const node = { kind: 'networks', networks: [NODE] };
-  /** Cluster DNS has no Service here. What is let anywhere outside, as Tailscale's own control servers are, would be a way to the metadata address. */
-  const endpoints = {
-    dns: [{ at: [node], ports: CLUSTER_DNS.ports }],
-    control: [
-      { at: [node], ports: [{ protocol: 'tcp', port: 9911 }] },
-      { at: [{ kind: 'outside' }], ports: [{ protocol: 'tcp', port: 80 }] },
-    ],
-  };
-  const told = [
-    'NETWORK_POLICIES=enforce',
-    'NETWORK_POLICY_ENFORCED=true',
-    'RESYNC_MS=2000',
-    `NETWORK_POLICY_ENDPOINTS=${JSON.stringify(endpoints)}`,
-  ];
   const policies = () => kubernetes.list<KubernetesObject>('networking.k8s.io/v1', 'NetworkPolicy', { namespace: OWN });
   const isCut = (target: string) => eventually(`${target} is cut`, async () => !(await passesTo(target)));
 
   beforeAll(async () => {
     expect(await Promise.all(['far:8080', 'near:8081', 'service', 'dns'].map(passesTo))).toEqual([true, true, true, true]);
     expect(await policies()).toEqual([]);
-    await lab(['manager', ...told], { timeoutMs: 120_000 });
+    await lab(['manager', ...enforcing], { timeoutMs: 120_000 });
   });
   afterAll(() => lab(['manager'], { timeoutMs: 120_000 }));
 
@@ -290,8 +241,8 @@ describe('a manager that is told to enforce', () => {
     await eventually('a report comes', async () => Date.now() - (await sinceReportMs()) > from);
     const { conditions } = await platform.sidecar(sidecarId);
     expect(conditions).toContainEqual(expect.objectContaining({ type: 'NetworkPolicies', status: 'True' }));
-    const { podIP } = (await stage.pod(B, 'far')).status;
-    const { explanation } = await platform.must('POST', `/sidecars/${sidecarId}:explain`, { to: podIP, port: 9999, protocol: 'udp' });
+    const packet = { to: await addressOf(B, 'far'), port: 9999, protocol: 'udp' };
+    const { explanation } = await platform.must('POST', `/sidecars/${sidecarId}:explain`, packet);
     expect(explanation).toMatchObject({ verdict: 'denied', layer: 'network_policy', by: `${OWN}/bifrost-${sidecarId}-egress` });
   });
 
@@ -315,30 +266,24 @@ describe('a manager that is told to enforce', () => {
   });
 
   test('the metadata address: reached while it is not blocked; blocked, the policy alone keeps a pod from it, and the guard the book', async () => {
-    const serve = `ip addr add ${METADATA}/32 dev lo; BOOK_ADDRESSES=${METADATA}:80 BOOK_PAGE=metadata setsid "$0" > /dev/null 2>&1 < /dev/null & echo $!`;
-    const pid = (await lab(['inside', '--', 'sh', '-c', serve, '/run/bifrost-lab/cache/bin/book'])).trim();
-    try {
-      urls.set('metadata', `http://${METADATA}/`);
-      // No sidecar, so no guard: nothing but the policy selects it.
-      await stage.book({ name: 'bare', namespace: OWN }, (spec) => {
-        spec.template.metadata.labels['bifrost.dev/sidecar-id'] = sidecarId;
-        return spec;
-      });
-      sources.set('bare', await stage.inBook(OWN, 'bare'));
-      sources.set('book', await book());
-      const ways = ['bare metadata', 'book metadata'];
-      await eventually('both reach it', () => areAll(true, ways));
-      await eventually('the policy is in force', async () => !(await isOpen('bare far:8080')));
-      await platform.must('PATCH', `/tailnets/${OWN}`, { config: { blocked_networks: [`${METADATA}/32`] } });
-      await eventually('neither does', () => areAll(false, ways));
-      // Dropped on the way; prohibited in the pod, once its guard has taken the order.
-      const kindOf = async (app: string) => (await requestFromBook(sources.get(app) as ContainerAddress, { url: `http://${METADATA}/` })).kind;
-      expect(await kindOf('bare')).toBe('ETIMEDOUT');
-      await eventually('the guard refuses it', async () => (await kindOf('book')) === 'EACCES');
-      await stage.reaches(await book(), customer);
-    } finally {
-      await lab(['inside', '--', 'sh', '-c', `kill ${pid}; ip addr del ${METADATA}/32 dev lo`]);
-    }
+    await using metadata = await metadataServer();
+    urls.set('metadata', metadata.url);
+    // No sidecar, so no guard: nothing but the policy selects it.
+    await stage.book({ name: 'bare', namespace: OWN }, (spec) => {
+      spec.template.metadata.labels['bifrost.dev/sidecar-id'] = sidecarId;
+      return spec;
+    });
+    sources.set('bare', await stage.inBook(OWN, 'bare')).set('book', await book());
+    const ways = ['bare metadata', 'book metadata'];
+    await eventually('both reach it', () => areAll(true, ways));
+    await eventually('the policy is in force', async () => !(await isOpen('bare far:8080')));
+    await platform.must('PATCH', `/tailnets/${OWN}`, { config: { blocked_networks: [`${metadata.address}/32`] } });
+    await eventually('neither does', () => areAll(false, ways));
+    // Dropped on the way; prohibited in the pod, once its guard has taken the order.
+    const kindOf = async (app: string) => (await requestFromBook(sources.get(app) as ContainerAddress, { url: metadata.url })).kind;
+    expect(await kindOf('bare')).toBe('ETIMEDOUT');
+    await eventually('the guard refuses it', async () => (await kindOf('book')) === 'EACCES');
+    await stage.reaches(await book(), customer);
   });
 
   test('takes it away with the sidecar, and the book is what it was', async () => {
