@@ -22,8 +22,8 @@ export abstract class CuttingManager extends AskingManager {
   }
 
   /**
-   * Ends a quarantine: its pods get a key and join again, as new devices with new addresses, once Kubernetes has brought it to them; of a paused tailnet when
-   * it is resumed.
+   * Ends a quarantine: there is a key again, and pods join with it as new devices with new addresses: new ones at once, those that are there when their
+   * tailscale container starts again. Of a paused tailnet when it is resumed.
    *
    * @throws {BifrostError} `SIDECAR_NOT_FOUND`, `MANAGER_READ_ONLY`: nothing was written
    */
