@@ -59,7 +59,7 @@ export async function explain(context: Context, input: ExplainInput, call: Call)
   const own = new Set(context.instances.of(sidecar.key).map(({ deviceId }) => deviceId));
   const from = devices.find(({ deviceId }) => own.has(deviceId));
   const answer = explainPacket({
-    ...{ address: to, port, protocol, policyText },
+    ...{ address: to, port, protocol, policyText, reader: (text) => context.policies.read(text) },
     from: from === undefined ? undefined : explained(from),
     guard: guardInForce(context, sidecar, tailnet),
     acceptRoutes: sidecar.spec.config.acceptRoutes,
