@@ -48,12 +48,12 @@ const userOf = ({ namespace, name, uid }: Pod) => ({
 /** A cluster that checks tokens as the Kubernetes adapter does, its memory of answers included; all else is the given cluster's. */
 export function withTokenReviews(cluster: Cluster): { readonly cluster: Cluster; readonly issue: (pod: Pod) => Reporter } {
   const server = new TokenServer();
-  const { kind, workloads, secrets, pods, topology } = cluster;
+  const { kind, workloads, secrets, pods, topology, networkPolicies } = cluster;
   const { identities } = kubernetesCluster({ connection: server });
   return {
     issue: (pod) => server.issue(pod),
     cluster: {
-      ...{ kind, workloads, secrets, pods, identities, topology },
+      ...{ kind, workloads, secrets, pods, identities, topology, networkPolicies },
       start: (options) => cluster.start(options),
       [Symbol.asyncDispose]: async () => cluster[Symbol.asyncDispose](),
     },

@@ -1,26 +1,21 @@
-import { CLUSTER_DNS, type NetworkPolicyManifest, networkPoliciesOf } from '@bifrost/sdk';
-import { kubernetes as connect, kubernetesCluster } from '@bifrost/sdk/kubernetes';
+import type { NetworkPolicyManifest } from '@bifrost/sdk';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { kubeconfigOf } from '../support/api-server.ts';
 import { lab } from './support/command.ts';
 import { type ContainerAddress, exec, lookupFromBook, requestFromBook } from './support/containers.ts';
 import type { Customer } from './support/customer.ts';
 import { eventually, throughout } from './support/eventually.ts';
 import { isReady, type KubernetesObject } from './support/kubernetes.ts';
 import { service } from './support/manifests.ts';
+import { enforcing, metadataServer, NODE, networkPolicy as object, policiesOf } from './support/network-policies.ts';
 import { Stage } from './support/stage.ts';
 
 // NetworkPolicies, judged with packets by the lab's own enforcer (modules/netpol): first raw ones, which judge the enforcer, then those that Bifrost writes.
 const stage = new Stage();
 const { kubernetes, platform } = stage;
 const [A, B, OWN, NAME] = ['policy-a', 'policy-b', 'policy-own', 'own-book'];
-const NODE = '10.244.0.1'; // DNS, control server and relay
 const urls = new Map<string, string>();
 const addressOf = async (space: string, app: string): Promise<string> => (await stage.pod(space, app)).status.podIP ?? '';
 
-const object = (name: string, namespace: string, spec: unknown): KubernetesObject => ({
-  ...{ apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { name, namespace }, spec },
-});
 /** In force until disposed; what that means for packets is waited for. */
 async function inForce(...policies: readonly KubernetesObject[]): Promise<AsyncDisposable> {
   for (const policy of policies) await kubernetes.apply(policy);
@@ -55,12 +50,7 @@ beforeAll(async () => {
   const { spec } = (await kubernetes.get<{ spec: { clusterIP: string } }>(service('near', A))) ?? {};
   for (const port of [8080, 8081]) urls.set(`near:${port}`, `http://${near}:${port}/`).set(`far:${port}`, `http://${far}:${port}/`);
   urls.set('service', `http://${spec?.clusterIP}:8080/`).set('node', `http://${NODE}:9911/key?v=130`);
-  for (const [space, app] of [
-    [A, 'sender'],
-    [A, 'near'],
-    [B, 'far'],
-  ] as const)
-    sources.set(app, await stage.inBook(space, app));
+  for (const app of ['sender', 'near', 'far']) sources.set(app, await stage.inBook(app === 'far' ? B : A, app));
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
@@ -146,38 +136,38 @@ describe('the enforcer: what a policy cuts was open before, and is again after',
   });
 });
 
+let customer: Customer;
+let sidecarId = '';
+let ours: NetworkPolicyManifest;
+let oursIn: NetworkPolicyManifest;
+const book = (container = 'book'): Promise<ContainerAddress> => stage.inBook(OWN, NAME, container);
+const passesTo = async (target: string): Promise<boolean> => passes(await book(), target);
+/** Nothing comes in by UDP: a path that is direct was opened by the sidecar itself, as behind NAT. */
+const noUdpIn = object('no-udp-in', OWN, { podSelector: {}, policyTypes: ['Ingress'], ingress: [{ ports: [{ protocol: 'TCP' }] }] });
+const whole = (): KubernetesObject => object(ours.metadata.name, OWN, ours.spec);
+type Rule = NonNullable<NetworkPolicyManifest['spec']['egress']>[number];
+const without = (drop: (rule: Rule) => boolean): KubernetesObject => {
+  const egress = ours.spec.egress?.filter((rule) => !drop(rule)) ?? [];
+  expect(egress).toHaveLength((ours.spec.egress?.length ?? 0) - 1);
+  return object(ours.metadata.name, OWN, { ...ours.spec, egress });
+};
+
+async function newPod(): Promise<void> {
+  await kubernetes.deleteAndWait({ apiVersion: 'v1', kind: 'Pod', metadata: (await stage.pod(OWN, NAME)).metadata });
+  await stage.reaches(await book(), customer);
+}
+/** By which way the router answers the sidecar: an address and port, or `DERP(lab)`. */
+async function wayToRouter(): Promise<string | undefined> {
+  const ping = ['tailscale', 'ping', '--c=3', '--timeout=1s', customer.gateway.addresses[0] ?? ''];
+  const { stdout } = await exec(await book('tailscale'), ping);
+  return [...stdout.matchAll(/ via (\S+) in /g)].at(-1)?.[1];
+}
+async function sinceReportMs(): Promise<number> {
+  const { instances } = await platform.sidecar(sidecarId);
+  return Date.now() - Math.max(...instances.map(({ last_report_at }: { last_report_at: string }) => Date.parse(last_report_at)));
+}
+
 describe('what Bifrost writes for a book with a sidecar', () => {
-  let customer: Customer;
-  let sidecarId = '';
-  let ours: NetworkPolicyManifest;
-  let oursIn: NetworkPolicyManifest;
-  const book = (container = 'book'): Promise<ContainerAddress> => stage.inBook(OWN, NAME, container);
-  const passesTo = async (target: string): Promise<boolean> => passes(await book(), target);
-  /** Nothing comes in by UDP: a path that is direct was opened by the sidecar itself, as behind NAT. */
-  const noUdpIn = object('no-udp-in', OWN, { podSelector: {}, policyTypes: ['Ingress'], ingress: [{ ports: [{ protocol: 'TCP' }] }] });
-  const whole = (): KubernetesObject => object(ours.metadata.name, OWN, ours.spec);
-  type Rule = NonNullable<NetworkPolicyManifest['spec']['egress']>[number];
-  const without = (drop: (rule: Rule) => boolean): KubernetesObject => {
-    const egress = ours.spec.egress?.filter((rule) => !drop(rule)) ?? [];
-    expect(egress).toHaveLength((ours.spec.egress?.length ?? 0) - 1);
-    return object(ours.metadata.name, OWN, { ...ours.spec, egress });
-  };
-
-  async function newPod(): Promise<void> {
-    await kubernetes.deleteAndWait({ apiVersion: 'v1', kind: 'Pod', metadata: (await stage.pod(OWN, NAME)).metadata });
-    await stage.reaches(await book(), customer);
-  }
-  /** By which way the router answers the sidecar: an address and port, or `DERP(lab)`. */
-  async function wayToRouter(): Promise<string | undefined> {
-    const ping = ['tailscale', 'ping', '--c=3', '--timeout=1s', customer.gateway.addresses[0] ?? ''];
-    const { stdout } = await exec(await book('tailscale'), ping);
-    return [...stdout.matchAll(/ via (\S+) in /g)].at(-1)?.[1];
-  }
-  async function sinceReportMs(): Promise<number> {
-    const { instances } = await platform.sidecar(sidecarId);
-    return Date.now() - Math.max(...instances.map(({ last_report_at }: { last_report_at: string }) => Date.parse(last_report_at)));
-  }
-
   beforeAll(async () => {
     customer = await stage.customer({ name: 'policy' });
     await stage.space(OWN, 'policy');
@@ -186,46 +176,14 @@ describe('what Bifrost writes for a book with a sidecar', () => {
     sidecarId = await stage.attach(`${OWN}/${NAME}`, OWN);
     await platform.sidecarReaches(sidecarId, 'connected', 120_000);
     await stage.reaches(await book(), customer);
-    [ours, oursIn] = (await policiesOf(sidecarId)) as [NetworkPolicyManifest, NetworkPolicyManifest];
+    [ours, oursIn] = (await policiesOf(kubernetes, { sidecarId, namespace: OWN, customer: 'policy' })) as [
+      NetworkPolicyManifest,
+      NetworkPolicyManifest,
+    ];
   });
-
-  async function policiesOf(id: string): Promise<readonly NetworkPolicyManifest[]> {
-    await using cluster = kubernetesCluster({ connection: connect({ kubeconfig: kubeconfigOf({ url: kubernetes.url, token: kubernetes.token }) }) });
-    const ranges = await cluster.topology.ranges({ signal: AbortSignal.timeout(20_000) });
-    if (ranges === undefined) throw new Error('the cluster does not tell its ranges');
-    const { Regions } = JSON.parse(await lab(['customer', 'policy', '--', 'tailscale', 'debug', 'derp-map']));
-    const [{ DERPPort, STUNPort }] = Regions['1'].Nodes;
-    const node = [{ kind: 'networks' as const, networks: [NODE] }];
-    const manager = {
-      namespaceLabels: { 'kubernetes.io/metadata.name': 'bifrost' },
-      podLabels: { 'app.kubernetes.io/component': 'network-manager' },
-    };
-    return networkPoliciesOf({
-      sidecarId: id,
-      namespace: OWN,
-      ranges,
-      dns: { at: node, ports: CLUSTER_DNS.ports },
-      ingest: { at: [{ kind: 'pods', ...manager }], ports: [{ protocol: 'tcp', port: 8443 }] },
-      control: [{ at: node, ports: [{ protocol: 'tcp', port: 9911 }] }],
-      relays: [
-        { at: node, ports: [{ protocol: 'tcp', port: DERPPort }] },
-        { at: node, ports: [{ protocol: 'udp', port: STUNPort }] },
-      ],
-      ingress: { servedPorts: [{ protocol: 'tcp', port: 8080 }] },
-    });
-  }
 
   test('without it the book reaches another customer’s pod', async () => {
     expect(await Promise.all(['far:8080', 'near:8081', 'service', 'dns'].map(passesTo))).toEqual([true, true, true, true]);
-  });
-
-  test('with it, at once and in the running pod: no other pod, but DNS, its customer, and its reports', async () => {
-    await using _ours = await inForce(whole());
-    await eventually('the other customer’s pod is out of reach', async () => !(await passesTo('far:8080')));
-    expect(await Promise.all(['far:8080', 'far:8081', 'near:8081', 'service', 'dns'].map(passesTo))).toEqual([false, false, false, false, true]);
-    await stage.reaches(await book(), customer);
-    const from = Date.now();
-    await eventually('a report comes', async () => Date.now() - (await sinceReportMs()) > from);
   });
 
   test('without its rule for DNS no name is known: its UDP goes to nothing that is the cluster’s', async () => {
@@ -237,14 +195,6 @@ describe('what Bifrost writes for a book with a sidecar', () => {
   test('without its rule for ingest there are no reports', async () => {
     await using _ours = await inForce(without(({ ports = [] }) => ports.some(({ port }) => port === 8443)));
     await eventually('no report for four heartbeats', async () => (await sinceReportMs()) > 4_000);
-  });
-
-  test('a new pod joins under it and has a direct path to its router', async () => {
-    await using _policies = await inForce(whole(), noUdpIn);
-    await newPod();
-    await eventually('the way is direct', async () => /^10\.245\.\d+\.2:41641$/.test((await wayToRouter()) ?? ''));
-    expect(await passesTo('far:8080')).toBe(false);
-    await platform.sidecarReaches(sidecarId, 'connected');
   });
 
   test('without its rule for UDP the same pod would have none: all goes by relay', async () => {
@@ -267,5 +217,80 @@ describe('what Bifrost writes for a book with a sidecar', () => {
     expect(await Promise.all(ways.map(isOpen))).toEqual([true, false]);
     await stage.reaches(await book(), customer);
     await platform.sidecarReaches(sidecarId, 'connected');
+  });
+});
+
+// The manager itself writes it, for the same book. Tests build on each other.
+describe('a manager that is told to enforce', () => {
+  const policies = () => kubernetes.list<KubernetesObject>('networking.k8s.io/v1', 'NetworkPolicy', { namespace: OWN });
+  const isCut = (target: string) => eventually(`${target} is cut`, async () => !(await passesTo(target)));
+
+  beforeAll(async () => {
+    expect(await Promise.all(['far:8080', 'near:8081', 'service', 'dns'].map(passesTo))).toEqual([true, true, true, true]);
+    expect(await policies()).toEqual([]);
+    await lab(['manager', ...enforcing], { timeoutMs: 120_000 });
+  });
+  afterAll(() => lab(['manager'], { timeoutMs: 120_000 }));
+
+  test('writes it for the running book: no other pod, but DNS, its customer, and its reports', async () => {
+    await isCut('far:8080');
+    expect(await Promise.all(['far:8080', 'far:8081', 'near:8081', 'service', 'dns'].map(passesTo))).toEqual([false, false, false, false, true]);
+    expect((await policies()).map(({ metadata }) => metadata.name)).toEqual([`bifrost-${sidecarId}-egress`]);
+    await stage.reaches(await book(), customer);
+    const from = Date.now();
+    await eventually('a report comes', async () => Date.now() - (await sinceReportMs()) > from);
+    const { conditions } = await platform.sidecar(sidecarId);
+    expect(conditions).toContainEqual(expect.objectContaining({ type: 'NetworkPolicies', status: 'True' }));
+    const packet = { to: await addressOf(B, 'far'), port: 9999, protocol: 'udp' };
+    const { explanation } = await platform.must('POST', `/sidecars/${sidecarId}:explain`, packet);
+    expect(explanation).toMatchObject({ verdict: 'denied', layer: 'network_policy', by: `${OWN}/bifrost-${sidecarId}-egress` });
+  });
+
+  test('a new pod joins under it and has a direct path to its router', async () => {
+    await using _noUdpIn = await inForce(noUdpIn);
+    await newPod();
+    await eventually('the way is direct', async () => /^10\.245\.\d+\.2:41641$/.test((await wayToRouter()) ?? ''));
+    expect(await passesTo('far:8080')).toBe(false);
+    await platform.sidecarReaches(sidecarId, 'connected');
+  });
+
+  test('puts it right when somebody has opened or deleted it', async () => {
+    const [policy] = await policies();
+    if (policy === undefined) throw new Error('there is no policy');
+    const { name } = policy.metadata;
+    await kubernetes.delete(object(name, OWN, {}));
+    await eventually('it is there again', async () => (await policies()).some(({ metadata }) => metadata.name === name));
+    await kubernetes.apply(object(name, OWN, { podSelector: {}, policyTypes: ['Egress'], egress: [{}] }));
+    await eventually('it is as it was', async () => (await policies()).some(({ spec }) => JSON.stringify(spec) === JSON.stringify(policy['spec'])));
+    await isCut('far:8080');
+  });
+
+  test('the metadata address: reached while it is not blocked; blocked, the policy alone keeps a pod from it, and the guard the book', async () => {
+    await using metadata = await metadataServer();
+    urls.set('metadata', metadata.url);
+    // No sidecar, so no guard: nothing but the policy selects it.
+    await stage.book({ name: 'bare', namespace: OWN }, (spec) => {
+      spec.template.metadata.labels['bifrost.dev/sidecar-id'] = sidecarId;
+      return spec;
+    });
+    sources.set('bare', await stage.inBook(OWN, 'bare')).set('book', await book());
+    const ways = ['bare metadata', 'book metadata'];
+    await eventually('both reach it', () => areAll(true, ways));
+    await eventually('the policy is in force', async () => !(await isOpen('bare far:8080')));
+    await platform.must('PATCH', `/tailnets/${OWN}`, { config: { blocked_networks: [`${metadata.address}/32`] } });
+    await eventually('neither does', () => areAll(false, ways));
+    // Dropped on the way; prohibited in the pod, once its guard has taken the order.
+    const kindOf = async (app: string) => (await requestFromBook(sources.get(app) as ContainerAddress, { url: metadata.url })).kind;
+    expect(await kindOf('bare')).toBe('ETIMEDOUT');
+    await eventually('the guard refuses it', async () => (await kindOf('book')) === 'EACCES');
+    await stage.reaches(await book(), customer);
+  });
+
+  test('takes it away with the sidecar, and the book is what it was', async () => {
+    await platform.must('DELETE', `/sidecars/${sidecarId}`);
+    await platform.sidecarReaches(sidecarId, 'gone');
+    expect(await policies()).toEqual([]);
+    expect((await platform.must('GET', '/leftovers')).leftovers).toEqual([]);
+    expect(await Promise.all(['far:8080', 'near:8081', 'service', 'dns'].map(passesTo))).toEqual([true, true, true, true]);
   });
 });

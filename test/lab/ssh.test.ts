@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runLab } from './support/command.ts';
-import type { Customer } from './support/customer.ts';
+import { type Customer, clientOfSecret, joinGateway } from './support/customer.ts';
 import { eventually } from './support/eventually.ts';
 import { Stage } from './support/stage.ts';
 
-// A shell in a book's sidecar, by a real client and Tailscale's own server: whom the policy lets in gets in, and only where the sidecar was to serve one.
+// A shell in a book's sidecar, by a real client and Tailscale's own server, under the policy that Bifrost keeps: the customer's routers get in, and only
+// where the sidecar was to serve one.
 const stage = new Stage();
 const { platform } = stage;
 const SPACE = 'shells';
@@ -25,14 +26,10 @@ async function login(
 
 beforeAll(async () => {
   await stage.open();
-  customer = await stage.customer({ name: SPACE });
-  await customer.control.setPolicy({
-    tagOwners: { 'tag:gateway': [], 'tag:bifrost-book': [] },
-    grants: [{ src: ['tag:gateway'], dst: ['tag:bifrost-book'], ip: ['tcp:22'] }],
-    ssh: [{ action: 'accept', src: ['tag:gateway'], dst: ['tag:bifrost-book'], users: ['root'] }],
-  });
   await stage.space(SPACE, SPACE);
-  await stage.tailnet({ customer_id: SPACE, tailnet_name: SPACE });
+  const { tailnet_id } = await stage.tailnet({ customer_id: SPACE, tailnet_name: SPACE, tenancy: 'organization' });
+  const client = await clientOfSecret(stage.kubernetes, `bifrost-tailnet-${tailnet_id}`);
+  customer = stage.use(await joinGateway(client, { name: SPACE, tags: ['tag:bifrost-router'] }));
   for (const [name, config] of [
     [OPEN, { enable_ssh: true }],
     [SHUT, {}],

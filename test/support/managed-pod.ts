@@ -47,6 +47,8 @@ export interface ManagedPod extends AsyncDisposable {
   readonly tailnetName: string;
   /** The router's device id. */
   readonly routerId: string;
+  /** Puts the customer's policy, as the customer does. */
+  setPolicy(text: string): Promise<void>;
 }
 
 /** A manager on memory adapters with its real door, and one connected pod. */
@@ -80,6 +82,11 @@ export async function managedPod({
   await manager.start();
   await cluster.createNamespace({ name: SPACE, customerId: CUSTOMER });
   await cluster.createWorkload({ namespace: SPACE, name: 'book', replicas: 1, containers: [{ name: 'book', image: 'book' }] });
+  const controlPlane = stack.use(new MemoryControlPlane({ control }));
+  const setPolicy = async (text: string): Promise<void> => {
+    const [tailnet, options] = [controlPlane.tailnet({ credential }), { signal: AbortSignal.timeout(30_000) }];
+    await tailnet.writePolicy(text, (await tailnet.readPolicy(options)).etag, options);
+  };
   const data = { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() };
   await cluster.createSecret({ namespace: 'bifrost', name: `bifrost-customer-${CUSTOMER}`, data });
   await manager.createTailnet({ customerId: CUSTOMER, tailnetName: CUSTOMER, config: { allowedNetworks: ['10.0.0.0/8'] } });
@@ -90,7 +97,7 @@ export async function managedPod({
   if (pod === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'the pod does not run' });
   const owned = stack.move();
   return {
-    ...{ manager, door, pod, sidecarId, tailnetName: CUSTOMER, routerId: router.deviceId },
+    ...{ manager, door, pod, sidecarId, tailnetName: CUSTOMER, routerId: router.deviceId, setPolicy },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -24,13 +24,15 @@ export interface Environment {
   /** On loopback, in clear, for the Envoy in the same pod; 0: none. */
   readonly proxyPort: number;
   /** What the manager has a default for. */
-  readonly settings: Partial<Pick<NetworkManagerOptions, (typeof MILLISECONDS)[number] | (typeof SWITCHES)[number]>>;
+  readonly settings: Partial<Pick<NetworkManagerOptions, (typeof MILLISECONDS)[number] | (typeof SWITCHES)[number] | (typeof POLICIES)[number]>>;
 }
 
 const MILLISECONDS = ['attachDeadlineMs', 'resyncMs', 'driftWindowMs', 'registrationMs', 'proofIntervalMs'] as const;
 /** Of these 0 says something: never. */
 const MAY_BE_NONE: ReadonlySet<string> = new Set(['proofIntervalMs']);
 const SWITCHES = ['readOnly', 'networkPolicyEnforced'] as const;
+/** A word, and where things answer as JSON: the manager itself checks what is in them. */
+const POLICIES = ['networkPolicies', 'networkPolicyEndpoints'] as const;
 /** `attachDeadlineMs` is `BIFROST_ATTACH_DEADLINE_MS`. */
 const variableOf = (setting: string): string => `BIFROST_${setting.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 
@@ -50,6 +52,15 @@ function accountsOf(text: string, missing: string[]): Environment['apiAccounts']
   });
 }
 
+function document(text: string, onFault: () => void): NonNullable<NetworkManagerOptions['networkPolicyEndpoints']> {
+  try {
+    return JSON.parse(text);
+  } catch {
+    onFault();
+    return {};
+  }
+}
+
 export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { readonly missing: readonly string[] } {
   const missing: string[] = [];
   const needed = (name: string): string => {
@@ -65,6 +76,9 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
   const settings: { -readonly [Name in keyof Environment['settings']]: Environment['settings'][Name] } = {};
   for (const name of MILLISECONDS) if (variables[variableOf(name)]) settings[name] = number(variableOf(name), 0, MAY_BE_NONE.has(name) ? 0 : 1);
   for (const name of SWITCHES) if (variables[variableOf(name)]) settings[name] = variables[variableOf(name)] === 'true';
+  const [use, endpoints] = POLICIES.map((name) => variables[variableOf(name)]);
+  if (use) settings.networkPolicies = use as NonNullable<NetworkManagerOptions['networkPolicies']>;
+  if (endpoints) settings.networkPolicyEndpoints = document(endpoints, () => missing.push(`${variableOf('networkPolicyEndpoints')} (JSON)`));
   const heartbeatMs = number('BIFROST_HEARTBEAT_MS', 10_000);
   const environment: Environment = {
     tailscaleImage: needed('BIFROST_TAILSCALE_IMAGE'),

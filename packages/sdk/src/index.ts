@@ -40,9 +40,11 @@ export {
   type NetworkPolicyDestination,
   type NetworkPolicyEndpoint,
   type NetworkPolicyManifest,
+  type NetworkPolicyPort,
   networkPoliciesOf,
   RELAY_PORTS,
 } from './domain/policy/network-policies.ts';
+export type { ServiceName, ServiceShape } from './domain/policy/network-policy-endpoints.ts';
 export { type IsOurs, mergePolicy } from './domain/policy/policy-document.ts';
 export { type IsolationFinding, type ProvenCustomer, proveIsolation } from './domain/policy/prove-isolation.ts';
 export type { Relay } from './domain/policy/relays.ts';
@@ -50,6 +52,7 @@ export { type RenderInput, renderSidecar } from './domain/render-sidecar.ts';
 export type { Injected } from './manager/inject-calls.ts';
 export type { CallerOptions, ChangeOptions } from './manager/manager-core.ts';
 export { NetworkManager } from './manager/network-manager.ts';
+export type { NetworkPolicyEndpoints, NetworkPolicyUse } from './manager/network-policy-options.ts';
 export type { NetworkManagerOptions } from './manager/options.ts';
 export { verifyProof } from './manager/prove-calls.ts';
 export type { AttachPlan } from './manager/sidecar-calls.ts';

@@ -4,6 +4,7 @@ import { OwnerWalk } from '../src/adapters/kubernetes/owners.ts';
 import { kubernetes, kubernetesCluster, kubernetesStore } from '../src/kubernetes.ts';
 import type { Cluster } from '../src/ports/cluster.ts';
 import type { Store } from '../src/ports/store.ts';
+import { exampleManifest } from '../src/testing/conformance/cluster-policies.ts';
 import { exampleFragment } from '../src/testing/conformance/store-examples.ts';
 import { events, type FakeServer, type Handler, json, list, startFakeServer, status } from './kubernetes-fake-server.ts';
 
@@ -126,6 +127,8 @@ const right: Handler = (received, response) => {
     if (method === 'POST' && path.endsWith('/pods')) return json({ kind: 'PartialObjectMetadata', metadata: { name: 'p', uid: 'p' } }, 201);
     if (method === 'DELETE') return json({ kind: 'Status', apiVersion: 'v1', status: 'Success' });
     if (isMetadataOnly) return json({ kind: 'PartialObjectMetadata', metadata });
+    if (path.includes('/services/')) return json({ kind: 'Service', metadata });
+    if (path.endsWith('/networkpolicies/bifrost-f00d-egress')) return json({ kind: 'NetworkPolicy', metadata });
     if (path.endsWith('/a') || method === 'POST') return json(path.includes('/secrets') ? { kind: 'Secret', metadata, data: null } : deployment);
     return list(path.endsWith('/deployments') ? [{ metadata, spec: { template } }] : [], '1');
   };
@@ -151,6 +154,14 @@ describe('the cluster', () => {
     ['Secrets', ({ secrets }) => secrets.list({ signal }), []],
     ['ranges', ({ topology }) => topology.ranges({ signal }), undefined],
     ['NetworkPolicies', ({ topology }) => topology.networkPolicies('shop', { signal }), []],
+    ['NetworkPolicies of ours', ({ networkPolicies }) => networkPolicies.list({ signal }), []],
+    ['a NetworkPolicy put', ({ networkPolicies }) => networkPolicies.put(exampleManifest('shop', { sidecarId: 'f00d' }), { signal }), undefined],
+    [
+      'a NetworkPolicy removed',
+      ({ networkPolicies }) => networkPolicies.remove({ namespace: 'shop', name: 'bifrost-f00d-egress' }, { signal }),
+      undefined,
+    ],
+    ['a Service', ({ topology }) => topology.service({ namespace: 'shop', name: 'a' }, { signal }), { addresses: [], selector: {}, ports: [] }],
     ['whose a token is', ({ identities }) => identities.reviewPodToken(new Secret('token'), { signal }), undefined],
     ['the start', (cluster) => cluster.start({ signal }), undefined],
   ])('bug: %s is not told by an object of another kind', (_, ask, expected) =>

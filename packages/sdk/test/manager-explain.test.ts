@@ -34,6 +34,22 @@ describe('why a packet passes or not', () => {
     expect(await explain()).toMatchObject({ verdict: 'denied', layer: 'guard', by: '5100 to 10.1.0.0/24 prohibit' });
   });
 
+  it('judges the NetworkPolicies that are there for what leaves the pod in clear', async () => {
+    await using world = await openWorld({ settings: { networkPolicies: 'enforce', networkPolicyEnforced: true } });
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+    const explain = (port: number) => world.manager.explain({ sidecarId, to: '203.0.113.9', port });
+    const name = `bifrost-${sidecarId}-egress`;
+    const policy = { layer: 'network-policy', by: `acme-corp/${name}` };
+    expect(await explain(443)).toMatchObject({ verdict: 'outside', ...policy });
+    const denied = await explain(80);
+    expect(denied).toMatchObject({ verdict: 'denied', ...policy });
+    expect(denied.steps.map(({ layer, outcome }) => `${layer} ${outcome}`)).toEqual(['guard leaves', 'network-policy stops']);
+    // What is there, not what is wanted.
+    await world.cluster.changeNetworkPolicy({ namespace: 'acme-corp', name }, undefined);
+    expect(await explain(80)).toMatchObject({ verdict: 'outside', layer: 'guard' });
+  });
+
   it.each([
     ['an address that is none', { to: '10.1' }, 'to'],
     ['a range', { to: '10.1.0.0/16' }, 'to'],

@@ -18,6 +18,8 @@ describeCluster('memory', async () => {
     updateWorkload: (workload, manager, edit) => cluster.updateWorkload(workload, edit, manager),
     annotateWorkload: (workload, annotations) => cluster.annotateWorkload(workload, annotations),
     setNetworkPolicies: (namespace, policies) => cluster.setNetworkPolicies(namespace, policies),
+    changeNetworkPolicy: (policy, shape) => cluster.changeNetworkPolicy(policy, shape),
+    createService: ({ namespace, name, ...service }) => cluster.setService({ namespace, name }, { addresses: ['10.96.7.7'], ...service }),
     finishJob: async (job) => {
       await cluster.scale(job, 1);
       await cluster.settled(call());

@@ -56,6 +56,12 @@ describe('options of the manager', () => {
     [{ store: undefined, cluster: undefined }, ['cluster', 'store']],
     [{ thresholds: { patience: 0 } }, ['thresholds.patience']],
     [{ clusterRanges: { pods: ['10.244.0.0/16; reboot'], services: [], nodes: ['x'] } }, ['clusterRanges.pods.0', 'clusterRanges.nodes.0']], // bug: any text went into the guard's script
+    [{ networkPolicies: 'on' }, ['networkPolicies']],
+    [
+      { networkPolicyEndpoints: { dns: [{ at: [{ kind: 'networks', networks: ['10.0.0.1', 'x'] }], ports: [{ protocol: 'tcp', port: 0 }] }] } },
+      ['networkPolicyEndpoints.dns.0.at.0.networks.1', 'networkPolicyEndpoints.dns.0.ports.0.port'],
+    ],
+    [{ networkPolicyEndpoints: { relay: [] } }, ['networkPolicyEndpoints']],
     [{ heartBeatMs: 100 }, ['heartBeatMs']], // bug: a misspelt option vanished
   ])('%j: says which fields are wrong', (change, paths) => {
     expect(pathsOf(change)).toEqual(paths);

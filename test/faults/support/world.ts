@@ -204,7 +204,7 @@ async function settingsOf(options: WorldOptions, { admin, control, proxies, tls 
     manager: {
       images: { tailscale: `tailscale@${DIGEST}`, agent: `agent@${DIGEST}` },
       ingest: { url: 'https://bifrost.bifrost.svc/v1/reports' },
-      ...{ heartbeatMs: 1_000, silenceMs: 30_000, resyncMs: 10_000, networkPolicyEnforced: true },
+      ...{ heartbeatMs: 1_000, silenceMs: 30_000, resyncMs: 10_000, networkPolicyEnforced: true, networkPolicies: 'enforce' },
       ...options.manager,
     },
   };

@@ -101,6 +101,26 @@ export class KubernetesAdmin implements ClusterAdmin {
     }
   }
 
+  async changeNetworkPolicy(
+    { namespace, name }: Parameters<ClusterAdmin['changeNetworkPolicy']>[0],
+    shape: Parameters<ClusterAdmin['changeNetworkPolicy']>[1],
+  ): Promise<void> {
+    const path = `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies/${name}`;
+    if (shape === undefined) return void (await this.#call('DELETE', path));
+    const { name: _, ...spec } = shape;
+    await this.#call('PATCH', `${path}?fieldManager=kubectl-replace`, [{ op: 'replace', path: '/spec', value: spec }], 'application/json-patch+json');
+  }
+
+  async createService({ namespace, name, selector, ports }: Parameters<ClusterAdmin['createService']>[0]): Promise<void> {
+    const named = ports.map(({ protocol, port, targetPort }) => ({
+      name: `${protocol}-${port}`,
+      protocol: protocol.toUpperCase(),
+      port,
+      targetPort,
+    }));
+    await this.#call('POST', `/api/v1/namespaces/${namespace}/services`, { metadata: { name }, spec: { selector, ports: named } });
+  }
+
   async deleteWorkload(workload: WorkloadReference): Promise<void> {
     await this.#call('DELETE', `${pathOf(workload)}?propagationPolicy=Background`);
     await eventually(async () => (await this.#try('GET', pathOf(workload)))?.metadata.uid !== workload.uid);

@@ -120,6 +120,23 @@ function managerOf(parts: Parts, { environment, caBundle }: Told): Pick<Installe
   }
 }
 
+/** What cannot be read is as if it had not been told: the manager says so at its own start. */
+function policiesOf(environment: Installed['environment']): Partial<NetworkManagerOptions> {
+  const [use, endpoints] = [environment['BIFROST_NETWORK_POLICIES'], environment['BIFROST_NETWORK_POLICY_ENDPOINTS']];
+  return {
+    ...(use ? { networkPolicies: use as NonNullable<NetworkManagerOptions['networkPolicies']> } : {}),
+    ...(endpoints ? { networkPolicyEndpoints: parsed(endpoints) } : {}),
+  };
+}
+
+function parsed(text: string): NonNullable<NetworkManagerOptions['networkPolicyEndpoints']> {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
 /** As examples/network-manager reads them. */
 function settingsOf(environment: Installed['environment']): Partial<NetworkManagerOptions> {
   const heartbeatMs = Number(environment['BIFROST_HEARTBEAT_MS'] || 10_000);
@@ -133,6 +150,7 @@ function settingsOf(environment: Installed['environment']): Partial<NetworkManag
     ...(loginServer ? { loginServer } : {}),
     ...(sharedCredentialSecretName ? { sharedCredentialSecretName } : {}),
     networkPolicyEnforced: environment['BIFROST_NETWORK_POLICY_ENFORCED'] === 'true',
+    ...policiesOf(environment),
     ...Object.fromEntries(numbers),
   };
 }

@@ -5,6 +5,7 @@ import {
   DeviceAccessChangeSchema,
   LosingPeer_Loss,
   NetworkModeSchema,
+  type NetworkPolicyPlan,
   type PlanUpdateSidecarResponseSchema,
   type PlanUpdateTailnetResponseSchema,
   type PlanUpgradeSidecarsResponseSchema,
@@ -169,9 +170,17 @@ function planLines(session: Session, plan: ChangePlan): readonly string[] {
     plan.rollouts.length === 0 ? 'no pods would be replaced' : 'pods of these would be replaced:',
     ...section(session, rollouts),
     ...accessLines(plan),
+    ...policyLines(plan.networkPolicies),
     ...(plan.ownedByCreator.length === 0 ? [] : ['', `reached only with a new manifest of their creator: ${plan.ownedByCreator.join(', ')}`]),
   ];
 }
+
+/** What NetworkPolicies would cut, one line each. */
+export const policyLines = (plans: readonly NetworkPolicyPlan[]): readonly string[] =>
+  plans.flatMap(({ sidecarId, cuts }) => {
+    const lost = cuts.map(({ direction, protocol, cut }) => `  ${direction} ${protocol}: ${cut}`);
+    return [`NetworkPolicy of sidecar ${sidecarId} would cut${lost.length === 0 ? ' nothing' : ':'}`, ...lost].map(safeText);
+  });
 
 /** Who gains and who loses, and what may be meant otherwise. */
 function accessLines({ access, livePeers, outputs, warnings }: ChangePlan): readonly string[] {

@@ -92,7 +92,17 @@ function upgraded({ total, done, finished, haltedBy }: NonNullable<TailnetState[
   return condition('Upgraded', 'False', word('InProgress', `${done} of ${total} sidecars.`));
 }
 
-/** `Attached` and `Ready` always; `OnTrial` while a changed fragment has to prove itself; `Reverted` after it has not; `Quarantined` while it is kept out. */
+/** Of NetworkPolicies that we wrote: whether they are there as they are wanted. */
+function networkPolicies({ networkPolicies: written }: SidecarState): readonly ConditionNow[] {
+  if (written === undefined) return [];
+  const message = `What they say has hash ${written.hash}.`;
+  return [condition('NetworkPolicies', written.written ? 'True' : 'False', word(written.written ? 'Written' : 'Pending', message))];
+}
+
+/**
+ * `Attached` and `Ready` always; `NetworkPolicies` where we write them; `OnTrial` while a changed fragment has to prove itself; `Reverted` after it has not;
+ * `Quarantined` while it is kept out.
+ */
 export function sidecarConditions(state: SidecarState, { spec, ...look }: Look & { readonly spec: SidecarSpec }): readonly Condition[] {
   const { phase, reason } = state;
   const ready = isUp(phase);
@@ -103,6 +113,7 @@ export function sidecarConditions(state: SidecarState, { spec, ...look }: Look &
         ? isTrue('Attached', word('Applied'))
         : condition('Attached', 'False', reason ?? word(phase)),
       condition('Ready', ready ? 'True' : phase === 'unknown' ? 'Unknown' : 'False', ready ? word(phase) : (reason ?? word(phase))),
+      ...networkPolicies(state),
       ...(spec.trial ? [isTrue('OnTrial', word('OnTrial', `Has to connect before ${new Date(spec.trial.deadlineMs).toISOString()}.`))] : []),
       ...(spec.reverted ? [isTrue('Reverted', spec.reverted)] : []),
       ...quarantined(state, spec),

@@ -194,6 +194,8 @@ export interface SidecarState {
   /** `sinceMs` of the quarantine that has been carried out: no key and no device was left. */
   readonly quarantinedSinceMs?: number;
   readonly repairs?: readonly Repair[];
+  /** NetworkPolicies that were, or are about to be, written for it: a hash of what they say, and whether all of them were. */
+  readonly networkPolicies?: { readonly hash: string; readonly written: boolean };
   readonly conditions?: readonly Condition[];
   readonly reason?: Reason;
 }

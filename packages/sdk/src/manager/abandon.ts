@@ -13,6 +13,7 @@ const LEFT: Readonly<Record<Hindrance, string>> = {
   control: 'abandoned at the control plane: keys or devices may be left there',
   template: 'abandoned in the cluster: the sidecar is left in the pod template',
   pods: 'abandoned in the cluster: pods that do not end are left with the sidecar',
+  policies: 'abandoned in the cluster: NetworkPolicies may be left there',
 };
 
 /** A stored object that is taken away, and its name in the record: a sidecar's id, or a tailnet's name. */

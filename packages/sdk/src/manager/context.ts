@@ -10,6 +10,7 @@ import type { Hindrances } from './hindrances.ts';
 import { routerTagOf } from './identities.ts';
 import type { Instances } from './instances.ts';
 import type { KeyedLock } from './keyed-lock.ts';
+import type { KnownRelays } from './known-relays.ts';
 import type { Missing } from './missing.ts';
 import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
@@ -52,6 +53,7 @@ export interface Context {
   /** What stands in the way of what is taken away, and since when: a trouble that passes is no reason to leave anything. */
   readonly hindrances: Hindrances;
   readonly missing: Missing;
+  readonly relays: KnownRelays;
   /** What the loop does not go by any more. */
   readonly outdated: Outdated;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */

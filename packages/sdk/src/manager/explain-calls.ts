@@ -3,10 +3,12 @@ import { BifrostError, type ExplainEvidence, type PacketExplanation } from '@bif
 import { isUp } from '../domain/connectivity.ts';
 import { type GuardRule, liveGuardRules, PREFERENCES, QUARANTINE_RULES } from '../domain/guard.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import { withClearStep } from '../domain/policy/explain-clear.ts';
 import { type ExplainedDevice, explainPacket } from '../domain/policy/explain-packet.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
 import type { Device, TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, controlOf } from './context.ts';
+import { explainClear } from './explain-clear.ts';
 import { guardStateOf } from './guard-orders.ts';
 import { ownDevices } from './identities.ts';
 import { requireSidecar } from './sidecar-calls.ts';
@@ -57,12 +59,13 @@ export async function explain(context: Context, input: ExplainInput, call: Call)
   const own = new Set(context.instances.of(sidecar.key).map(({ deviceId }) => deviceId));
   const from = devices.find(({ deviceId }) => own.has(deviceId));
   const answer = explainPacket({
-    ...{ address: to, port, protocol, policyText },
+    ...{ address: to, port, protocol, policyText, reader: (text) => context.policies.read(text) },
     from: from === undefined ? undefined : explained(from),
     guard: guardInForce(context, sidecar, tailnet),
     acceptRoutes: sidecar.spec.config.acceptRoutes,
     isQuarantined: sidecar.spec.quarantine !== undefined,
     devices: devices.map(explained),
   });
-  return { ...answer, evidence: evidenceOf(context, sidecar) };
+  const clear = answer.verdict === 'outside' ? await explainClear(context, sidecar, { ...call, packet: { to, port, protocol } }) : undefined;
+  return { ...withClearStep(answer, clear), evidence: evidenceOf(context, sidecar) };
 }

@@ -1,5 +1,8 @@
-/** What may stand in the way when something is taken away: the control plane, whoever refuses to change the pod template, pods that do not end. */
-export type Hindrance = 'control' | 'template' | 'pods';
+/**
+ * What may stand in the way when something is taken away: the control plane, whoever refuses to change the pod template or to delete a NetworkPolicy, pods
+ * that do not end.
+ */
+export type Hindrance = 'control' | 'template' | 'pods' | 'policies';
 
 interface Known {
   readonly sinceMs: number;

@@ -7,6 +7,8 @@ import { type Call, type Context, controlOf } from './context.ts';
 import { belongsTo } from './sidecar-devices.ts';
 import { displayNameOf } from './tailnet-reconcile.ts';
 
+const IN_NAMESPACES: ReadonlySet<string> = new Set(['secret', 'network-policy']);
+
 /**
  * What lies outside is read first, its owners afterwards: an owner is stored before anything is made for it, so what is made meanwhile is not
  * mistaken for a leftover.
@@ -15,6 +17,7 @@ import { displayNameOf } from './tailnet-reconcile.ts';
  */
 export async function listLeftovers(context: Context, call: Call): Promise<readonly Leftover[]> {
   const secrets = await context.cluster.secrets.list(call);
+  const policies = await context.cluster.networkPolicies.list(call);
   const made = await context.controlPlane.listTailnets(call);
   const inside: Inside[] = [];
   for (const tailnet of await context.store.tailnets.list(call)) {
@@ -31,6 +34,9 @@ export async function listLeftovers(context: Context, call: Call): Promise<reado
     ...secrets
       .filter(({ labels }) => !owners.has(labels[LABELS.sidecarId] ?? labels[LABELS.tailnetId] ?? ''))
       .map(({ namespace, name }): Leftover => ({ kind: 'secret', id: name, place: namespace })),
+    ...policies
+      .filter(({ labels }) => !owners.has(labels[LABELS.sidecarId] ?? ''))
+      .map(({ namespace, name }): Leftover => ({ kind: 'network-policy', id: name, place: namespace })),
     // In the organization, by the form of our names.
     ...made
       .filter(({ displayName }) => /^[a-z0-9-]+-[0-9a-f]{8}$/.test(displayName) && !ours.has(displayName))
@@ -39,7 +45,9 @@ export async function listLeftovers(context: Context, call: Call): Promise<reado
   ];
   // Two of one customer's tailnets may lead to the same one at the control plane.
   return [
-    ...new Map(found.map((leftover) => [`${leftover.kind}/${leftover.kind === 'secret' ? leftover.place : ''}/${leftover.id}`, leftover])).values(),
+    ...new Map(
+      found.map((leftover) => [`${leftover.kind}/${IN_NAMESPACES.has(leftover.kind) ? leftover.place : ''}/${leftover.id}`, leftover]),
+    ).values(),
   ];
 }
 

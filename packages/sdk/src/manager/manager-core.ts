@@ -12,6 +12,7 @@ import { Hindrances } from './hindrances.ts';
 import { Hints } from './hints.ts';
 import { Instances } from './instances.ts';
 import { KeyedLock } from './keyed-lock.ts';
+import { KnownRelays } from './known-relays.ts';
 import { resync, runLoops } from './loops.ts';
 import { Missing } from './missing.ts';
 import { Observed } from './observed.ts';
@@ -98,6 +99,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
       missing: new Missing(clock),
+      relays: new KnownRelays(options.controlPlane, clock),
       outdated: new Outdated(clock),
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.

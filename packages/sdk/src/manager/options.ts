@@ -3,6 +3,12 @@ import { z } from 'zod';
 import { DEFAULT_THRESHOLDS, type Thresholds } from '../domain/connectivity.ts';
 import type { ClusterRanges } from '../domain/model.ts';
 import type { AuditSink, Clock, Cluster, ControlPlane, Logger, Store } from '../ports/index.ts';
+import {
+  type NetworkPolicyEndpoints,
+  type NetworkPolicyUse,
+  networkPolicyEndpointsSchema,
+  networkPolicyUseSchema,
+} from './network-policy-options.ts';
 
 /** What a manager is made of. Only `cluster`, `store`, `controlPlane`, `images` and `ingest` are needed. */
 export interface NetworkManagerOptions {
@@ -48,6 +54,13 @@ export interface NetworkManagerOptions {
   readonly thresholds?: Partial<Thresholds>;
   /** The cluster's network plugin enforces NetworkPolicy: only then a policy can stand in for the guard that userspace sidecars lack. @default false */
   readonly networkPolicyEnforced?: boolean;
+  /**
+   * NetworkPolicies of our own for books with a sidecar. `plan`: plans show them and what they would cut, and nothing is written. `enforce`: they are written
+   * before the sidecar goes in, kept, and taken away with it; what they do not name, the book cannot reach in clear any more. With `networkPolicyEnforced`
+   * they are then what stands in for the guard in userspace mode. @default 'off' */
+  readonly networkPolicies?: NetworkPolicyUse;
+  /** Where DNS, ingest, control server and relays answer, for those policies, where what is found out is not right. */
+  readonly networkPolicyEndpoints?: NetworkPolicyEndpoints;
   /** How long a registration of `injectSidecar` waits for its workload, milliseconds. @default 3600000 */
   readonly registrationMs?: number;
   /** Within this time drift by the same field manager is put right once, milliseconds. @default 3600000 */
@@ -83,6 +96,10 @@ export interface Settings {
   readonly clusterRanges?: ClusterRanges | undefined;
   readonly thresholds: Thresholds;
   readonly networkPolicyEnforced: boolean;
+  readonly networkPolicies: NetworkPolicyUse;
+  readonly networkPolicyEndpoints: {
+    readonly [Place in keyof NetworkPolicyEndpoints]?: NetworkPolicyEndpoints[Place] | undefined;
+  };
   readonly registrationMs: number;
   readonly driftWindowMs: number;
   readonly retainedEvents: number;
@@ -141,6 +158,8 @@ const schema = z.object({
     )
     .default(DEFAULT_THRESHOLDS),
   networkPolicyEnforced: z.boolean().default(false),
+  networkPolicies: networkPolicyUseSchema,
+  networkPolicyEndpoints: networkPolicyEndpointsSchema,
   registrationMs: z.int().min(1_000).default(3_600_000),
   driftWindowMs: z.int().min(0).default(3_600_000),
   retainedEvents: z.int().min(1).max(1_000_000).default(10_000),

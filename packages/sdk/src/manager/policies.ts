@@ -1,4 +1,5 @@
 import type { BifrostError } from '@bifrost/types/core';
+import { type JudgedPolicy, readPolicy } from '../domain/policy/judge-policy.ts';
 import type { Call } from './context.ts';
 import { KeyedLock } from './keyed-lock.ts';
 
@@ -10,6 +11,9 @@ interface Look {
   readonly error?: BifrostError;
 }
 
+/** A tailnet of a thousand customers has a policy of megabytes: one that is asked of again and again is not read anew each time. */
+const MOST_READ = 4;
+
 /**
  * Policies that several tailnets have in common. One round at a time works on one, and what it found holds for the others' rounds that come with it:
  * each of them would read and compile all of it again.
@@ -17,10 +21,18 @@ interface Look {
 export class Policies {
   readonly #lock = new KeyedLock();
   readonly #looks = new Map<string, Look>();
+  #read: readonly { readonly text: string; readonly policy: JudgedPolicy | undefined }[] = [];
 
   /** One holder at a time. */
   alone<T>(group: string, call: Call, work: () => Promise<T>): Promise<T> {
     return this.#lock.run(group, call, work);
+  }
+
+  /** As {@link readPolicy}; of the last few texts what it made of them is kept. */
+  read(text: string): JudgedPolicy | undefined {
+    const known = this.#read.find((read) => read.text === text) ?? { text, policy: readPolicy(text) };
+    this.#read = [known, ...this.#read.filter((read) => read !== known)].slice(0, MOST_READ);
+    return known.policy;
   }
 
   saw(group: string, look: Look): void {

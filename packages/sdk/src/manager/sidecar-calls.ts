@@ -1,5 +1,5 @@
 import type { AttachSidecarInput } from '@bifrost/types';
-import { type AttachSidecarResponse, BifrostError, type Made, type WorkloadReference } from '@bifrost/types/core';
+import { type AttachSidecarResponse, BifrostError, type Made, type NetworkPolicyPlan, type WorkloadReference } from '@bifrost/types/core';
 import { withFragment } from '../domain/attach-plan.ts';
 import type { AttachForm, SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import { attachmentKey, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
@@ -10,6 +10,7 @@ import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
 import { inScope, isVisible } from './scope.ts';
 import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
+import { planNetworkPolicies } from './sidecar-network-policies.ts';
 import { attachResponse } from './sidecar-view.ts';
 import { gone } from './tailnet-calls.ts';
 
@@ -25,16 +26,21 @@ export interface AttachPlan {
   readonly template: PodTemplateShape;
   /** True when it is attached already: the call would change nothing. */
   readonly attached: boolean;
+  /** NetworkPolicies for the book, and what its pods lose by them. Absent while they are not used (`networkPolicies: 'off'`). */
+  readonly networkPolicies?: NetworkPolicyPlan;
 }
 
 type Caller = Change;
 
 /** @see NetworkManager.planAttach */
 export async function planAttach(context: Context, input: AttachSidecarInput, call: Call): Promise<AttachPlan> {
-  const { workload, spec, present } = await checkAttach(context, input, call);
+  const { workload, spec, present, tailnet } = await checkAttach(context, input, call);
+  const { config } = tailnet.spec;
+  const networkPolicies = await planNetworkPolicies(context, { spec, template: workload.template }, { ...call, config });
   const attached = present !== undefined && present.state.rolledBack !== true;
   const template = attached ? workload.template : withFragment(workload.template, spec.fragment);
-  return { sidecarId: spec.sidecarId, workload: workload.reference, form: spec.form, fragment: spec.fragment, template, attached };
+  const plan = { sidecarId: spec.sidecarId, workload: workload.reference, form: spec.form, fragment: spec.fragment, template, attached };
+  return networkPolicies === undefined ? plan : { ...plan, networkPolicies };
 }
 
 /** @see NetworkManager.attachSidecar */
@@ -81,9 +87,13 @@ async function tryAnew(
   present: StoredSidecar,
   { spec, signal }: { readonly spec: SidecarSpec } & Call,
 ): Promise<Found<StoredSidecar>> {
-  const { conditions, keys, deviceIds } = present.state;
+  const { conditions, keys, deviceIds, networkPolicies } = present.state;
   const respecified = await respecSidecar(context, present, { spec, signal });
-  const state = { ...NEW, keys, deviceIds, ...(conditions === undefined ? {} : { conditions }) };
+  const state = {
+    ...{ ...NEW, keys, deviceIds },
+    ...(conditions === undefined ? {} : { conditions }),
+    ...(networkPolicies === undefined ? {} : { networkPolicies }),
+  };
   return { stored: await context.store.sidecars.replaceState(respecified, state, { signal }), created: true };
 }
 

@@ -17,6 +17,7 @@ import { findTailnet, requireTailnet } from './tailnet-calls.ts';
 export interface Checked {
   readonly request: AttachSidecarRequest;
   readonly workload: Workload;
+  readonly tailnet: StoredTailnet;
   readonly spec: SidecarSpec;
   /** What is there already and agrees with the wish. */
   readonly present: StoredSidecar | undefined;
@@ -37,7 +38,7 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
     const { spec } = agreeing(present, { ...request, workload: reference });
     // One that failed and was taken back is tried anew, as if it had never been.
     if (present.state.rolledBack === true) requireAdmitted(present);
-    else return { request, workload, spec: asAsked(spec), present };
+    else return { request, workload, tailnet, spec: asAsked(spec), present };
   }
   await requireFreeHostname(context, tailnet, { spec: { config: request.config, workload: reference }, ...call });
   const sidecarId = sidecarIdOf(reference, tailnet.spec.tailnetId);
@@ -58,7 +59,7 @@ export async function checkAttach(context: Context, input: AttachSidecarInput, c
     renderedFor: networkHash(tailnet.spec.config),
     origin: call.origin ?? 'call',
   };
-  return { request, workload, spec, present };
+  return { request, workload, tailnet, spec, present };
 }
 
 async function theWorkload(

@@ -4,6 +4,7 @@ import { leaveAtControl } from './abandon.ts';
 import { type Call, type Context, controlOf, keepSidecar, proveSidecar, sawSidecar } from './context.ts';
 import { belongsTo } from './sidecar-devices.ts';
 import { attachmentSecret, revokeKeys } from './sidecar-keys.ts';
+import { releaseNetworkPolicies } from './sidecar-network-policies.ts';
 import { type Released, releaseWorkload } from './sidecar-release.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -39,7 +40,7 @@ export async function takeBack(context: Context, { sidecar, tailnet }: Found, ca
   await proveReleased(context, sidecar, call);
   const unfinished = await releaseOutside(context, { sidecar, tailnet }, call);
   if (unfinished !== undefined) return unfinished;
-  const { applied: _, appliedFragment: __, ...rest } = state;
+  const { applied: _, appliedFragment: __, networkPolicies: ___, ...rest } = state;
   const clean: SidecarState = { ...rest, keys: [], deviceIds: [], instances: [] };
   context.hindrances.forget(sidecar.key);
   context.instances.forget(sidecar.key);
@@ -49,7 +50,7 @@ export async function takeBack(context: Context, { sidecar, tailnet }: Found, ca
 
 /**
  * What lies outside goes in the only order that leaves nothing: out of the pod template, wait until the pods are gone, revoke the key (a reusable one
- * would let a deleted device rejoin), delete the devices, look again, delete the Secret. Undefined: nothing is left, or nothing that is not to be abandoned.
+ * would let a deleted device rejoin), delete the devices, look again, delete NetworkPolicies and Secret. Undefined: nothing is left, or nothing that is not to be abandoned.
  */
 async function releaseOutside(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome | undefined> {
   const isAbandoned = sidecar.spec.abandon === true || tailnet?.spec.abandon === true;
@@ -57,6 +58,7 @@ async function releaseOutside(context: Context, { sidecar, tailnet }: Found, cal
     (await releaseWorkload(context, { sidecar, isAbandoned }, call)) ??
     (tailnet && (await releaseControl(context, { sidecar, isAbandoned }, { tailnet, ...call })));
   if (unfinished !== undefined) return unfinished;
+  await releaseNetworkPolicies(context, { sidecar, isAbandoned }, call);
   await context.cluster.secrets.remove(attachmentSecret(sidecar), call);
   return undefined;
 }

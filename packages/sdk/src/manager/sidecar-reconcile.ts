@@ -8,6 +8,7 @@ import { ensureApplied, stopUnsupported } from './sidecar-apply.ts';
 import { detachSidecarFully, takeBack } from './sidecar-detach.ts';
 import { noticePods, podsOf, releaseDevices, settleRoutes } from './sidecar-devices.ts';
 import { attachmentSecret, ensureKey, revokeKeys } from './sidecar-keys.ts';
+import { keepNetworkPolicies } from './sidecar-network-policies.ts';
 import { cutBeforeDetach, keepQuarantined, startWaitingAnew } from './sidecar-quarantine.ts';
 import { recordFailure, recordInstances, recordState } from './sidecar-record.ts';
 import { judgeTrial } from './sidecar-trial.ts';
@@ -116,8 +117,10 @@ async function settle(context: Context, { sidecar, tailnet, workload }: Attached
   startWaitingAnew(context, sidecar);
   context.hindrances.forget(sidecar.key); // of a failed attach that was being taken back when it was asked for again
   const stopped = await stopUnsupported(context, { sidecar, workload }, call); // first: it must not wait for the control plane
+  // Before the sidecar: its pods come under them from their first packet on.
+  const guarded = stopped ? sidecar : await keepNetworkPolicies(context, { sidecar, tailnet }, call);
   const control = await controlOf(context, tailnet, call);
-  const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
+  const keyed = await ensureKey(context, guarded, { tailnet, control, ...call });
   if (keyed === undefined) return { kind: 'waiting', recheckMs: POLICY_RECHECK_MS };
   const { sidecar: applied, ...told } = stopped ? { sidecar: keyed, ...stopped } : await ensureApplied(context, { sidecar: keyed, workload }, call);
   const pods = await podsOf(context, applied, call);
@@ -131,15 +134,16 @@ async function settle(context: Context, { sidecar, tailnet, workload }: Attached
   return sooner(sooner(trial, recorded.outcome), cut.recheckMs === undefined ? SETTLED : waiting(cut.recheckMs));
 }
 
-/** The key of a workload that is yet to be created is made beforehand: its pods must not wait for us. */
+/** Key and NetworkPolicies of a workload that is yet to be created are made beforehand: its pods must not wait for us. */
 async function prepare(
   context: Context,
   { sidecar, tailnet, recheckMs }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet; readonly recheckMs: number },
   call: Call,
 ): Promise<Outcome> {
   if (tailnet.state.phase === 'active') {
+    const guarded = await keepNetworkPolicies(context, { sidecar, tailnet }, call);
     const control = await controlOf(context, tailnet, call);
-    const keyed = await ensureKey(context, sidecar, { tailnet, control, ...call });
+    const keyed = await ensureKey(context, guarded, { tailnet, control, ...call });
     if (keyed === undefined) return { kind: 'waiting', recheckMs: Math.min(recheckMs, POLICY_RECHECK_MS) };
     await keepSidecar(context, keyed, { state: keyed.state, ...call });
   }

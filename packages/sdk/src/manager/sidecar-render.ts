@@ -6,11 +6,13 @@ import { TAILNET_NETWORKS } from '../domain/guard.ts';
 import type { ClusterRanges, StoredTailnet } from '../domain/model.ts';
 import { LABELS } from '../domain/names.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
+import { shapeOf } from '../domain/policy/network-policies.ts';
 import { renderSidecar } from '../domain/render-sidecar.ts';
 import { servedPorts } from '../domain/served-ports.ts';
 import type { Workload } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { networkHash } from './hashes.ts';
+import { manifestsFor } from './network-policy-manifests.ts';
 
 /** One id per (workload, tailnet): a plan and the attach that follows it agree, and a repeated attach after a crash finds its own traces. */
 export function sidecarIdOf(workload: WorkloadReference, tailnetId: string): string {
@@ -66,7 +68,7 @@ async function requireDeniedEgress(context: Context, wish: RenderWish, call: Cal
 }
 
 const ADVICE =
-  'deny egress to the allowed and blocked networks by a NetworkPolicy that selects the pods, and tell the manager that the cluster enforces it (networkPolicyEnforced)';
+  'deny egress to the allowed and blocked networks by a NetworkPolicy that selects the pods, and tell the manager that the cluster enforces it (networkPolicyEnforced); with networkPolicies set to enforce it writes that policy itself';
 
 const withAdvice = (error: BifrostError): BifrostError =>
   new BifrostError({
@@ -124,7 +126,7 @@ export const knownRanges = async ({ settings, cluster }: Context, call: Call): P
   settings.clusterRanges ?? cluster.topology.ranges(call);
 
 /** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */
-async function rangesOf(context: Context, call: Call): Promise<ClusterRanges> {
+export async function rangesOf(context: Context, call: Call): Promise<ClusterRanges> {
   const ranges = await knownRanges(context, call);
   if (ranges !== undefined) return ranges;
   throw new BifrostError({
@@ -134,12 +136,19 @@ async function rangesOf(context: Context, call: Call): Promise<ClusterRanges> {
   });
 }
 
-/** Whether nothing of the book can leave in clear for the networks that are meant for the tunnel, or that are blocked. */
+/** Whether nothing of the book can leave in clear for the networks that are meant for the tunnel, or that are blocked. Ours are written before its pods come. */
 async function isEgressDenied(context: Context, { tailnet, workload, sidecarId }: RenderWish, call: Call): Promise<boolean> {
   if (!context.settings.networkPolicyEnforced) return false;
-  const policies = await context.cluster.topology.networkPolicies(workload.reference.namespace, call);
-  const { allowedNetworks, blockedNetworks } = tailnet.spec.config;
+  const { namespace } = workload.reference;
+  const { config } = tailnet.spec;
+  const { allowedNetworks, blockedNetworks } = config;
+  const clusterRanges = await rangesOf(context, call);
+  const isOurs = context.settings.networkPolicies === 'enforce';
+  const subject = { sidecarId, namespace, networkMode: 'userspace', config } as const;
+  const ours = isOurs ? (await manifestsFor(context, subject, { ...call, ranges: clusterRanges, isPlan: true })).map(shapeOf) : [];
+  const names = new Set(ours.map(({ name }) => name));
+  const others = (await context.cluster.topology.networkPolicies(namespace, call)).filter(({ name }) => !names.has(name));
   const networks = [...allowedNetworks, ...blockedNetworks, ...TAILNET_NETWORKS];
   const labels = { ...workload.template.metadata?.labels, [LABELS.sidecarId]: sidecarId };
-  return clearEgress(policies, { labels, networks, clusterRanges: await rangesOf(context, call) }) === 'denied';
+  return clearEgress([...others, ...ours], { labels, networks, clusterRanges }) === 'denied';
 }

@@ -11,6 +11,7 @@ import { differencesOf, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
 import { ownedByCreator, requireSidecar } from './sidecar-calls.ts';
 import { requireUsableTailnet } from './sidecar-check.ts';
+import { planPolicyChanges } from './sidecar-network-policies.ts';
 import { renderAdmitted } from './sidecar-render.ts';
 import { sidecarView } from './sidecar-view.ts';
 import { requireAllowed } from './tailnet-update-calls.ts';
@@ -35,7 +36,11 @@ async function planned(context: Context, input: UpdateSidecarInput, call: Change
   if (changes.length === 0) return { sidecar, spec: sidecar.spec, plan: { changes, rollouts: [], ownedByCreator: [] } };
   const spec = await respecified(context, { sidecar, config }, call);
   const changed = differencesOf(sidecar.spec.fragment, spec.fragment);
-  return { sidecar, spec, plan: { changes, rollouts: changed.length === 0 ? [] : [rolloutOf(sidecar, changed)], ownedByCreator: [] } };
+  const rollouts = changed.length === 0 ? [] : [rolloutOf(sidecar, changed)];
+  const { config: network } = (await requireUsableTailnet(context, spec.tailnetName, call)).spec;
+  const change = { before: { spec: sidecar.spec, config: network }, now: { spec, config: network } };
+  const networkPolicies = await planPolicyChanges(context, [change], call);
+  return { sidecar, spec, plan: { changes, rollouts, ownedByCreator: [], ...(networkPolicies.length === 0 ? {} : { networkPolicies }) } };
 }
 
 /** @throws {BifrostError} `OWNED_BY_CREATOR`, `SIDECAR_QUARANTINED`, `SIDECAR_EXISTS` */

@@ -17,6 +17,7 @@ import { holdsFor, networkHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
+import { planPolicyChanges } from './sidecar-network-policies.ts';
 import { knownRanges } from './sidecar-render.ts';
 import { refuseOfCustomers } from './tailnet-acceptance.ts';
 import { requireTailnet, tailnetView, writeTailnet } from './tailnet-calls.ts';
@@ -55,11 +56,22 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
   const rollouts: readonly Rollout[] = affected.filter(isUpgradable).map((sidecar) => rolloutOf(sidecar, changedByNetwork(sidecar)));
   const ownedByCreator = affected.filter(({ spec: { mode } }) => mode === 'inject').map(({ spec: { sidecarId } }) => sidecarId);
   const impact = impactOf(context, { before: tailnet, now: spec, sidecars });
+  const networkPolicies = await planPolicyChanges(
+    context,
+    sidecars.flatMap(({ spec: sidecar, deleting }) =>
+      deleting ? [] : [{ before: { spec: sidecar, config: tailnet.spec.config }, now: { spec: sidecar, config } }],
+    ),
+    call,
+  );
   const warnings = changes.some((path) => path.startsWith('config.')) ? await warningsOf(context, config, call) : [];
   return {
     tailnet,
     spec,
-    plan: { changes, rollouts, ownedByCreator, ...impact, ...(warnings.length === 0 ? {} : { warnings }) },
+    plan: {
+      ...{ changes, rollouts, ownedByCreator, ...impact },
+      ...(warnings.length === 0 ? {} : { warnings }),
+      ...(networkPolicies.length === 0 ? {} : { networkPolicies }),
+    },
   };
 }
 

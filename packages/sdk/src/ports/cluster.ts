@@ -2,6 +2,8 @@ import type { Secret, WorkloadReference } from '@bifrost/types/core';
 import type { AttachForm, ClusterRanges } from '../domain/model.ts';
 import type { NetworkPolicyShape } from '../domain/network-policy-shape.ts';
 import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
+import type { NetworkPolicyManifest } from '../domain/policy/network-policies.ts';
+import type { ServiceShape } from '../domain/policy/network-policy-endpoints.ts';
 import type { CallOptions } from './store.ts';
 
 /** A book deployment as it is now. */
@@ -170,6 +172,37 @@ export interface Topology {
   ranges(options: CallOptions): Promise<ClusterRanges | undefined>;
   /** All NetworkPolicies of a namespace, as they are now. */
   networkPolicies(namespace: string, options: CallOptions): Promise<readonly NetworkPolicyShape[]>;
+  /** A Service as it is now, or was some seconds ago; undefined when there is none of that name. */
+  service(service: { readonly namespace: string; readonly name: string }, options: CallOptions): Promise<ServiceShape | undefined>;
+}
+
+/** One NetworkPolicy by its place. */
+export interface NetworkPolicyReference {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** A NetworkPolicy of ours as it was read back. */
+export interface OwnNetworkPolicy extends NetworkPolicyShape, NetworkPolicyReference {
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * NetworkPolicies of ours: those labelled `app.kubernetes.io/managed-by: bifrost`. No other is listed, written or removed; who is let by all of a
+ * namespace together, {@link Topology} tells.
+ *
+ * @throws {BifrostError} as {@link Workloads}
+ */
+export interface NetworkPolicies {
+  /** Of one attachment in its namespace, or of all in all namespaces. */
+  list(options: CallOptions & { readonly of?: { readonly namespace: string; readonly sidecarId: string } }): Promise<readonly OwnNetworkPolicy[]>;
+  /**
+   * Creates it, or puts right what is there in one step: there is no time without it. Of ours, what others changed in its specification is taken back.
+   * @throws {BifrostError} `FIELD_CONFLICT` — one of that name is there and is not ours; `CLUSTER_CONFLICT` (changed meanwhile; retry)
+   */
+  put(manifest: NetworkPolicyManifest, options: CallOptions): Promise<void>;
+  /** Absent is success. One that is not ours is left alone and is success too. */
+  remove(policy: NetworkPolicyReference, options: CallOptions): Promise<void>;
 }
 
 /** The cluster that books run in. `start` opens watches; disposing closes them. */
@@ -181,6 +214,7 @@ export interface Cluster extends AsyncDisposable {
   readonly pods: Pods;
   readonly identities: Identities;
   readonly topology: Topology;
+  readonly networkPolicies: NetworkPolicies;
   /** Opens the watches; resolves when the caches are in sync. @throws {BifrostError} what hinders the first list */
   start(options: CallOptions): Promise<void>;
 }

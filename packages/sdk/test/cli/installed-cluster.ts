@@ -157,7 +157,7 @@ function answer(inside: Inside, { path, body }: Received): Answered {
   if (path.endsWith('/configmaps/bifrost-settings'))
     return json({ kind: 'ConfigMap', metadata: meta('bifrost-settings', 'bifrost'), data: inside.settings });
   if (path.includes('/secrets/')) return secret(inside.secrets[last], last) ?? none;
-  if (last === 'secrets') return list([], '5');
+  if (last === 'secrets' || last === 'networkpolicies') return list([], '5');
   if (last === 'tailnets') return list(inside.tailnets, '5');
   if (last === 'sidecarattachments') return list([], '5');
   return none;

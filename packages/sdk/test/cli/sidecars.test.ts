@@ -29,6 +29,21 @@ describe('bifrost sidecar attach', () => {
     expect((await world.bifrost([...ATTACH, '--accept-routes', '--dry-run'])).out).toContain('would change nothing');
   });
 
+  it('plans NetworkPolicies with what they would cut, over the wire and for people', async () => {
+    await using world = await openServed({ settings: { networkPolicies: 'plan' } });
+    const plan = JSON.parse((await world.bifrost([...ATTACH, '--dry-run', '-o', 'json'])).out);
+    expect(plan.network_policies).toMatchObject({
+      sidecar_id: plan.sidecar_id,
+      manifests: [{ kind: 'NetworkPolicy', spec: { policyTypes: ['Egress'] } }],
+      cuts: expect.arrayContaining([{ direction: 'egress', protocol: 'SCTP', cut: 'everything' }]),
+    });
+    const { out } = await world.bifrost([...ATTACH, '--dry-run']);
+    expect(out).toContain(`NetworkPolicy of sidecar ${plan.sidecar_id} would cut:\n  egress TCP: everything but port 443 `);
+    await attach(world);
+    const update = ['tailnet', 'update', 'acme-corp-production', '--block', '169.254.169.254/32', '--dry-run'];
+    expect((await world.bifrost(update)).out).toContain(`NetworkPolicy of sidecar ${plan.sidecar_id} would cut:\n  egress `);
+  });
+
   it('is refused as the service refuses it', async () => {
     await using world = await openServed();
     const { code, err } = await world.bifrost(['sidecar', 'attach', 'no-such-book', ...ATTACH.slice(3)]);

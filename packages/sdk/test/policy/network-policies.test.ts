@@ -18,11 +18,13 @@ const input: NetworkPoliciesInput = {
   sidecarId: 'f00d',
   namespace: 'acme',
   ranges,
-  dns: CLUSTER_DNS,
-  ingest: {
-    at: [{ kind: 'pods', namespaceLabels: { 'kubernetes.io/metadata.name': 'bifrost' }, podLabels: { app: 'bifrost' } }],
-    ports: [{ protocol: 'tcp', port: 8443 }],
-  },
+  dns: [CLUSTER_DNS],
+  ingest: [
+    {
+      at: [{ kind: 'pods', namespaceLabels: { 'kubernetes.io/metadata.name': 'bifrost' }, podLabels: { app: 'bifrost' } }],
+      ports: [{ protocol: 'tcp', port: 8443 }],
+    },
+  ],
   control: [{ at: [{ kind: 'networks', networks: ['198.51.100.1', '2001:db8::1'] }], ports: [{ protocol: 'tcp', port: 443 }] }],
   relays: [{ at: [{ kind: 'networks', networks: ['198.51.100.64/28'] }], ports: RELAY_PORTS }],
 };
@@ -137,7 +139,7 @@ describe('networkPoliciesOf', () => {
     const nowhere = { at: [], ports: [{ protocol: 'tcp' as const, port: 7 }] };
     const empty: NetworkPoliciesInput = {
       ...input,
-      ingest: nowhere,
+      ingest: [nowhere],
       control: [{ ...nowhere, at: [{ kind: 'networks', networks: [] }] }],
       relays: [],
     };

@@ -11,8 +11,8 @@ const policy = (parts: Partial<NetworkPolicyShape> = {}): NetworkPolicyShape => 
   ...parts,
 });
 const ours = networkPoliciesOf({
-  ...{ sidecarId: 'f00d', namespace: 'acme', ranges: { pods: ['10.244.0.0/16'], services: [], nodes: [] }, dns: CLUSTER_DNS },
-  ingest: { at: [{ kind: 'networks', networks: ['10.96.0.9'] }], ports: [{ protocol: 'tcp', port: 8443 }] },
+  ...{ sidecarId: 'f00d', namespace: 'acme', ranges: { pods: ['10.244.0.0/16'], services: [], nodes: [] }, dns: [CLUSTER_DNS] },
+  ingest: [{ at: [{ kind: 'networks', networks: ['10.96.0.9'] }], ports: [{ protocol: 'tcp', port: 8443 }] }],
   ...{ control: [], relays: [{ at: [{ kind: 'networks', networks: ['198.51.100.1'] }], ports: RELAY_PORTS }] },
 }).map(shapeOf);
 const block = (cidr: string, ...except: string[]) => ({ to: [{ ipBlock: { cidr, except } }] });

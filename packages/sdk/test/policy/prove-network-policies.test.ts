@@ -12,11 +12,13 @@ import { customerOf, digest } from './worlds.ts';
 
 const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['192.0.2.1/32'] };
 const inputFor = (namespace: string): NetworkPoliciesInput => ({
-  ...{ sidecarId: `sidecar-${namespace}`, namespace, ranges, dns: CLUSTER_DNS },
-  ingest: {
-    at: [{ kind: 'pods', namespaceLabels: { 'kubernetes.io/metadata.name': 'bifrost' }, podLabels: { app: 'bifrost' } }],
-    ports: [{ protocol: 'tcp', port: 8443 }],
-  },
+  ...{ sidecarId: `sidecar-${namespace}`, namespace, ranges, dns: [CLUSTER_DNS] },
+  ingest: [
+    {
+      at: [{ kind: 'pods', namespaceLabels: { 'kubernetes.io/metadata.name': 'bifrost' }, podLabels: { app: 'bifrost' } }],
+      ports: [{ protocol: 'tcp', port: 8443 }],
+    },
+  ],
   control: [{ at: [{ kind: 'networks', networks: ['198.51.100.1'] }], ports: [{ protocol: 'tcp', port: 443 }] }],
   relays: [{ at: [{ kind: 'networks', networks: ['198.51.100.64/28'] }], ports: RELAY_PORTS }],
 });

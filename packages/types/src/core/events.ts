@@ -41,7 +41,7 @@ export interface ManagerEvents {
   'sidecar:failed': SidecarEvent & { readonly code: string };
   'sidecar:updated': SidecarEvent;
   'sidecar:reverted': SidecarEvent & { readonly code: string };
-  'sidecar:drifted': SidecarEvent & { readonly manager: string; readonly repaired: boolean };
+  'sidecar:drifted': SidecarEvent & { readonly manager: string; readonly repaired: boolean; readonly networkPolicy?: string };
   'sidecar:quarantined': SidecarEvent;
   'sidecar:readmitted': SidecarEvent;
   'sidecar:detached': SidecarEvent;

@@ -1,5 +1,5 @@
 import type { Cause, NetworkConfiguration, NetworkMode, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
-import type { AccessChange, LivePeers, OutputChange, PolicyWarning } from './policy.ts';
+import type { AccessChange, LivePeers, NetworkPolicyPlan, OutputChange, PolicyWarning } from './policy.ts';
 import type { Quarantine } from './quarantine.ts';
 
 /** Where the credentials of a customer's own tailnet are: a Secret in the manager's own namespace, keys `client_id` and `client_secret`. */
@@ -86,6 +86,8 @@ export interface ChangePlan {
   readonly outputs?: readonly OutputChange[];
   /** What may be meant otherwise. */
   readonly warnings?: readonly PolicyWarning[];
+  /** Sidecars whose NetworkPolicies would change; only while the manager plans or writes them. */
+  readonly networkPolicies?: readonly NetworkPolicyPlan[];
 }
 
 /** Why an object is not as it was wanted. */
@@ -288,7 +290,7 @@ export interface MonitorConnectivityRequest {
 
 /** Something made outside that no object of ours owns any more. */
 export interface Leftover {
-  readonly kind: 'device' | 'key' | 'secret' | 'tailnet';
+  readonly kind: 'device' | 'key' | 'network-policy' | 'secret' | 'tailnet';
   readonly id: string;
   /** The tailnet or namespace it lies in. */
   readonly place: string;

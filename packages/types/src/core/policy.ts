@@ -14,7 +14,7 @@ export interface ExplainRequest {
 }
 
 /** Where a packet's fate is decided, in the order in which it comes there. `preference`: a setting of the sidecar. */
-export type ExplainLayer = 'guard' | 'preference' | 'route' | 'tailnet-policy';
+export type ExplainLayer = 'guard' | 'network-policy' | 'preference' | 'route' | 'tailnet-policy';
 
 /** What one layer does with a packet. `leaves`: it goes by the pod's own network. `unknown`: nobody can tell from here. */
 export type ExplainOutcome = 'passes' | 'stops' | 'leaves' | 'unknown';
@@ -48,6 +48,23 @@ export interface ExplainEvidence {
   /** Of those: connected or degraded. */
   readonly connectedInstances: number;
   readonly lastReportAt?: Date;
+}
+
+/** What the pods of a book lose by a NetworkPolicy. `cut` is for people: `everything but port 53 of pods k8s-app=kube-dns …`. */
+export interface NetworkPolicyCut {
+  /** `egress`: they could send there. `ingress`: those could send to them. */
+  readonly direction: 'egress' | 'ingress';
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  readonly cut: string;
+}
+
+/** NetworkPolicies for one book with a sidecar, as they would be. Nothing of it has been written. */
+export interface NetworkPolicyPlan {
+  readonly sidecarId: string;
+  /** In Kubernetes' own words. */
+  readonly manifests: readonly object[];
+  /** Beside the policies that are there. Empty: nothing is lost. */
+  readonly cuts: readonly NetworkPolicyCut[];
 }
 
 /** What a change of an intent does to every book of its tailnet. */

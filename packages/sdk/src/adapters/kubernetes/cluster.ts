@@ -2,6 +2,7 @@ import type { Cluster } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { KubernetesIdentities } from './identities.ts';
+import { KubernetesNetworkPolicies } from './network-policies.ts';
 import { KubernetesPods } from './pods.ts';
 import { KubernetesSecrets } from './secrets.ts';
 import { KubernetesTopology } from './topology.ts';
@@ -34,6 +35,7 @@ export function kubernetesCluster({ connection, nowMs = () => performance.now() 
     pods,
     identities: new KubernetesIdentities(connection, nowMs),
     topology: new KubernetesTopology(connection, nowMs),
+    networkPolicies: new KubernetesNetworkPolicies(connection),
     start: (options: CallOptions) => pods.synced(options),
     async [Symbol.asyncDispose]() {
       await Promise.all([pods[Symbol.asyncDispose](), workloads[Symbol.asyncDispose]()]);

@@ -17,7 +17,8 @@ const rights = (group: string, resources: readonly string[], verbs: readonly str
 export const MANAGER_RIGHTS: readonly Right[] = [
   ...rights('apps', ['deployments', 'statefulsets', 'daemonsets'], ['get', 'list', 'watch', 'patch']),
   ...rights('batch', ['jobs', 'cronjobs'], ['get', 'list', 'watch']),
-  ...rights('networking.k8s.io', ['networkpolicies'], ['list']),
+  ...rights('networking.k8s.io', ['networkpolicies'], ['list', 'create', 'patch', 'delete']),
+  ...rights('', ['services'], ['get']),
   ...rights('apps', ['replicasets'], ['get']),
   ...rights('', ['pods'], ['list', 'watch', 'create']),
   ...rights('', ['namespaces'], ['get']),

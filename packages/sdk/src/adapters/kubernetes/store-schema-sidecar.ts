@@ -145,6 +145,14 @@ export const sidecarStateSchema = z
       .readonly()
       .exactOptional()
       .describe('Drift that was put right, one entry per field manager.'),
+    networkPolicies: z
+      .object({
+        hash: text(128).describe('Of what they say.'),
+        written: z.boolean().describe('True once all of them are there; false: they are about to be written.'),
+      })
+      .readonly()
+      .exactOptional()
+      .describe('NetworkPolicies that were written for it.'),
     conditions,
     reason: reason.exactOptional(),
   })

@@ -1,12 +1,15 @@
 import { isIP } from 'node:net';
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import type { ClusterRanges } from '../../domain/model.ts';
-import type { EgressRuleShape, IngressRuleShape, LabelSelectorShape, NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
+import type { NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
+import type { ServiceName, ServiceShape } from '../../domain/policy/network-policy-endpoints.ts';
 import type { Topology } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { type ApiRequest, segment } from './answers.ts';
 import type { ApiList, ApiObject } from './api-types.ts';
 import type { KubernetesConnection } from './connection.ts';
-import { clusterError } from './errors.ts';
+import { clusterError, isAbsent } from './errors.ts';
+import { type NetworkPolicyObject, readShape } from './network-policies.ts';
 
 interface ServiceCidr extends ApiObject {
   readonly spec?: { readonly cidrs?: readonly string[] | null };
@@ -16,16 +19,21 @@ interface Node extends ApiObject {
   readonly status?: { readonly addresses?: readonly { readonly type: string; readonly address: string }[] | null };
 }
 
-interface NetworkPolicy extends ApiObject {
+interface ServicePort {
+  readonly protocol?: string;
+  readonly port: number;
+  /** 0, or left out: the Service's own. */
+  readonly targetPort?: number | string;
+}
+interface Service extends ApiObject {
   readonly spec?: {
-    readonly podSelector?: LabelSelectorShape;
-    readonly policyTypes?: readonly string[];
-    readonly ingress?: readonly IngressRuleShape[];
-    readonly egress?: readonly EgressRuleShape[];
+    readonly clusterIPs?: readonly string[] | null;
+    readonly selector?: Readonly<Record<string, string>> | null;
+    readonly ports?: readonly ServicePort[] | null;
   };
 }
 
-/** Nodes come and go; within this time a new one may be missing. */
+/** Nodes come and go; within this time a new one may be missing. So may another Service in the place of one. */
 const KNOWN_FOR_MS = 10_000;
 
 /**
@@ -36,6 +44,8 @@ export class KubernetesTopology implements Topology {
   readonly #connection: KubernetesConnection;
   readonly #nowMs: () => number;
   #known: { readonly ranges: ClusterRanges; readonly untilMs: number } | undefined;
+  /** Only those of cluster DNS and ingest are ever asked for. */
+  readonly #services = new BoundedMap<string, { readonly service: ServiceShape | undefined; readonly untilMs: number }>(16);
 
   constructor(connection: KubernetesConnection, nowMs: () => number) {
     this.#connection = connection;
@@ -57,14 +67,20 @@ export class KubernetesTopology implements Topology {
   async networkPolicies(namespace: string, options: CallOptions): Promise<readonly NetworkPolicyShape[]> {
     options.signal.throwIfAborted();
     const path = `/apis/networking.k8s.io/v1/namespaces/${segment(namespace)}/networkpolicies`;
-    const policies = await this.#list<NetworkPolicy>({ operation: 'networkpolicies.list', kind: 'NetworkPolicyList', path }, options);
-    return (policies ?? []).map(({ metadata, spec }) => ({
-      name: metadata.name,
-      podSelector: spec?.podSelector ?? {},
-      policyTypes: spec?.policyTypes ?? [],
-      ingress: spec?.ingress ?? [],
-      egress: spec?.egress ?? [],
-    }));
+    const policies = await this.#list<NetworkPolicyObject>({ operation: 'networkpolicies.list', kind: 'NetworkPolicyList', path }, options);
+    return (policies ?? []).map(readShape);
+  }
+
+  async service(service: ServiceName, options: CallOptions): Promise<ServiceShape | undefined> {
+    options.signal.throwIfAborted();
+    const path = `/api/v1/namespaces/${segment(service.namespace)}/services/${segment(service.name)}`;
+    const known = this.#services.get(path);
+    if (known !== undefined && this.#nowMs() < known.untilMs) return known.service;
+    const answer = await this.#connection.send<Service>({ operation: 'services.get', kind: 'Service', method: 'GET', path, signal: options.signal });
+    if (!answer.ok && !isAbsent(answer.problem)) throw clusterError(answer.problem, `read ${path}`);
+    const found = answer.ok ? serviceOf(answer.body) : undefined;
+    this.#services.set(path, { service: found, untilMs: this.#nowMs() + KNOWN_FOR_MS });
+    return found;
   }
 
   /** Undefined: the server does not know such objects. */
@@ -99,6 +115,15 @@ function rangesOf(serviceCidrs: readonly ServiceCidr[], nodes: readonly Node[]):
   if (services.length === 0 || nodes.length === 0) return undefined;
   if ([...pods, ...addresses].some((ofOneNode) => ofOneNode.length === 0)) return undefined;
   return { pods: distinct(pods.flat()), services: distinct(services), nodes: distinct(addresses.flat()) };
+}
+
+/** A protocol that we do not name is none that cluster DNS or ingest speak. */
+function serviceOf({ spec }: Service): ServiceShape {
+  const ports = (spec?.ports ?? []).flatMap(({ protocol = 'TCP', port, targetPort }) => {
+    const word = protocol === 'TCP' ? 'tcp' : protocol === 'UDP' ? 'udp' : undefined;
+    return word === undefined ? [] : [{ protocol: word, port, targetPort: targetPort || port } as const];
+  });
+  return { addresses: (spec?.clusterIPs ?? []).filter((text) => isIP(text) !== 0), selector: spec?.selector ?? {}, ports };
 }
 
 function hostRange(address: string): readonly string[] {

@@ -3,12 +3,14 @@ import type { ClusterRanges } from '../../domain/model.ts';
 import { LABELS } from '../../domain/names.ts';
 import type { NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
 import type { PodTemplateShape } from '../../domain/pod-shape.ts';
+import type { ServiceName, ServiceShape } from '../../domain/policy/network-policy-endpoints.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Cluster, Identities, Pod, Pods, SecretReference, Secrets, Topology, Workloads } from '../../ports/cluster.ts';
+import type { Cluster, Identities, NetworkPolicyReference, Pod, Pods, SecretReference, Secrets, Topology, Workloads } from '../../ports/cluster.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { type MemoryWorkload, templateOf } from './cluster-make.ts';
 import { MemoryIdentities, MemoryPods, shownPod } from './cluster-pods.ts';
+import { MemoryNetworkPolicies } from './cluster-policies.ts';
 import { MemorySecrets } from './cluster-secrets.ts';
 import { ClusterState, ENFORCE_LABEL, secretKey } from './cluster-state.ts';
 import { MemoryWorkloads } from './cluster-workloads.ts';
@@ -61,7 +63,8 @@ export class MemoryCluster implements Cluster {
   readonly #state = new ClusterState();
   readonly #hub = new HintHub(1024);
   readonly #workloadHub = new HintHub(1024);
-  readonly #networkPolicies = new Map<string, readonly NetworkPolicyShape[]>();
+  readonly networkPolicies: MemoryNetworkPolicies;
+  readonly #services = new Map<string, ServiceShape>();
   readonly #tokens: PodTokens;
   readonly #controller: PodController;
 
@@ -84,6 +87,7 @@ export class MemoryCluster implements Cluster {
     this.secrets = new MemorySecrets(state, faults);
     this.pods = new MemoryPods({ controller, faults, hub });
     this.identities = new MemoryIdentities({ controller, faults, tokens });
+    this.networkPolicies = new MemoryNetworkPolicies(state, faults);
     this.topology = {
       ranges: async (options) => {
         faults.enter(options);
@@ -91,7 +95,11 @@ export class MemoryCluster implements Cluster {
       },
       networkPolicies: async (namespace, options) => {
         faults.enter(options);
-        return structuredClone(this.#networkPolicies.get(namespace) ?? []);
+        return this.networkPolicies.in(namespace);
+      },
+      service: async ({ namespace, name }, options) => {
+        faults.enter(options);
+        return structuredClone(this.#services.get(`${namespace}/${name}`));
       },
     };
   }
@@ -194,9 +202,19 @@ export class MemoryCluster implements Cluster {
     this.#state.write({ ...record, annotations: Object.fromEntries(merged) }, record);
   }
 
-  /** The NetworkPolicies of a namespace, from now on. */
+  /** The NetworkPolicies of a namespace that are not ours, from now on. */
   async setNetworkPolicies(namespace: string, policies: readonly NetworkPolicyShape[]): Promise<void> {
-    this.#networkPolicies.set(namespace, structuredClone(policies));
+    this.networkPolicies.replaceForeign(namespace, policies);
+  }
+
+  /** What `kubectl replace` makes of one that is there, ours too; undefined: what `kubectl delete` does. */
+  async changeNetworkPolicy(policy: NetworkPolicyReference, shape: NetworkPolicyShape | undefined): Promise<void> {
+    this.networkPolicies.change(policy, shape);
+  }
+
+  /** A Service as it is from now on. */
+  async setService({ namespace, name }: ServiceName, service: ServiceShape): Promise<void> {
+    this.#services.set(`${namespace}/${name}`, structuredClone(service));
   }
 
   /** How many pods are wanted. @throws {BifrostError} `WORKLOAD_NOT_FOUND`; `CLUSTER_REJECTED` — nobody says that of a DaemonSet or CronJob */

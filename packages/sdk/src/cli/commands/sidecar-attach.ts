@@ -4,7 +4,7 @@ import type { ExitCode } from '../exit-codes.ts';
 import { safeText } from '../safe-text.ts';
 import type { Session } from '../session.ts';
 import { factLines } from '../table.ts';
-import { reasonText, sidecarStatus } from '../views.ts';
+import { policyLines, reasonText, sidecarStatus } from '../views.ts';
 import { waitUntil } from '../wait.ts';
 import { numberOf, wireOf } from '../wire.ts';
 import { sidecarOf } from './sidecar-named.ts';
@@ -86,6 +86,7 @@ function planLines(plan: PlanAttachSidecarResponse): readonly string[] {
       ['by', plan.form === 'prepend' ? 'a JSON Patch that puts ours before its own init containers' : 'server-side apply'],
       ['its pods', 'would be replaced'],
     ]),
+    ...policyLines(plan.networkPolicies === undefined ? [] : [plan.networkPolicies]),
     '',
     'what is added to the pod template:',
     ...stringify(plan.fragment ?? {}, { lineWidth: 0 })

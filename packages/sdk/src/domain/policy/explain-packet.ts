@@ -10,7 +10,7 @@ import {
   parseCidr,
 } from '@bifrost/types/core';
 import { type GuardRule, PREFERENCES } from '../guard.ts';
-import { type JudgedDevice, judgePacket, readPolicy } from './judge-policy.ts';
+import { type JudgedDevice, type JudgedPolicy, judgePacket, readPolicy } from './judge-policy.ts';
 
 /** The device behind which an address lies: with `route` undefined it is the device's own. */
 interface Carrier {
@@ -39,6 +39,8 @@ export interface PacketSurroundings {
   readonly devices: readonly ExplainedDevice[];
   /** As read back; undefined where our client may not read it. */
   readonly policyText: string | undefined;
+  /** What reads that text: whoever asks again and again keeps what it made of it. @default readPolicy */
+  readonly reader?: (text: string) => JudgedPolicy | undefined;
 }
 
 const textOf = ({ preference, selector, action }: GuardRule): string => `${preference} ${selector} ${action}`;
@@ -103,10 +105,10 @@ function routeStep(carrier: Carrier | undefined): ExplainStep {
   };
 }
 
-function policyStep({ policyText, from, address, port, protocol }: PacketSurroundings, to: JudgedDevice): ExplainStep {
+function policyStep({ policyText, reader = readPolicy, from, address, port, protocol }: PacketSurroundings, to: JudgedDevice): ExplainStep {
   if (policyText === undefined)
     return { layer: 'tailnet-policy', outcome: 'unknown', message: 'our client may not read the policy: give it the scope policy_file' };
-  const policy = readPolicy(policyText);
+  const policy = reader(policyText);
   if (policy === undefined) return { layer: 'tailnet-policy', outcome: 'unknown', message: 'the policy cannot be read' };
   if (from === undefined)
     return { layer: 'tailnet-policy', outcome: 'unknown', message: 'no device of the book has joined yet: who it is, is not known' };

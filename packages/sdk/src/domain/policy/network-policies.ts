@@ -2,7 +2,14 @@ import { BifrostError, type Cidr, cidrContains, formatCidr, hostCidr, isIpv4Mapp
 import type { ServedPort } from '../guard.ts';
 import type { ClusterRanges } from '../model.ts';
 import { LABELS, MANAGED_BY, PORTS } from '../names.ts';
-import type { EgressRuleShape, IngressRuleShape, NetworkPolicyShape, PolicyPeerShape, PolicyPortShape } from '../network-policy-shape.ts';
+import type {
+  EgressRuleShape,
+  IngressRuleShape,
+  LabelSelectorShape,
+  NetworkPolicyShape,
+  PolicyPeerShape,
+  PolicyPortShape,
+} from '../network-policy-shape.ts';
 
 /** A NetworkPolicy as it is written. */
 export interface NetworkPolicyManifest {
@@ -31,10 +38,16 @@ export type NetworkPolicyDestination =
     }
   | { readonly kind: 'outside' };
 
+/** Of whom is sent to. A text is the name that a pod gives its port. */
+export interface NetworkPolicyPort {
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number | string;
+}
+
 /** Something that the book or its sidecar must reach. The ports are those of the pods, where it is pods that answer. */
 export interface NetworkPolicyEndpoint {
   readonly at: readonly NetworkPolicyDestination[];
-  readonly ports: readonly ServedPort[];
+  readonly ports: readonly NetworkPolicyPort[];
 }
 
 /** All that the NetworkPolicies of a book with a sidecar are made from. */
@@ -45,8 +58,8 @@ export interface NetworkPoliciesInput {
   readonly namespace: string;
   readonly ranges: ClusterRanges;
   /** {@link CLUSTER_DNS} where nothing else is known. */
-  readonly dns: NetworkPolicyEndpoint;
-  readonly ingest: NetworkPolicyEndpoint;
+  readonly dns: readonly NetworkPolicyEndpoint[];
+  readonly ingest: readonly NetworkPolicyEndpoint[];
   readonly control: readonly NetworkPolicyEndpoint[];
   /** DERP and STUN, see {@link RELAY_PORTS}. */
   readonly relays: readonly NetworkPolicyEndpoint[];
@@ -70,7 +83,7 @@ export const CLUSTER_DNS: NetworkPolicyEndpoint = {
 };
 
 /** DERP over HTTPS, and STUN, where a relay does not name others. */
-export const RELAY_PORTS: readonly ServedPort[] = [
+export const RELAY_PORTS: readonly NetworkPolicyPort[] = [
   { protocol: 'tcp', port: 443 },
   { protocol: 'udp', port: 3478 },
 ];
@@ -114,7 +127,7 @@ function manifest({ sidecarId, namespace }: NetworkPoliciesInput, spec: Omit<Net
 const ANY_UDP: PolicyPortShape = { protocol: 'UDP' };
 
 function egressRules(input: NetworkPoliciesInput): readonly EgressRuleShape[] {
-  const named = [input.dns, input.ingest, ...input.control, ...input.relays];
+  const named = [...input.dns, ...input.ingest, ...input.control, ...input.relays];
   return rules([
     ...named.map(({ at, ports }) => ({ peers: at.flatMap((destination) => peersOf(destination, input)), ports: ports.map(portOf) })),
     { peers: outside(input), ports: [ANY_UDP] },
@@ -149,14 +162,18 @@ function rules(given: readonly Rule[]): readonly Rule[] {
 const unique = <T>(items: readonly T[]): readonly T[] =>
   [...new Map(items.map((item) => [JSON.stringify(item), item])).entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item);
 
-const portOf = ({ protocol, port }: ServedPort): PolicyPortShape => ({ protocol: protocol === 'udp' ? 'UDP' : 'TCP', port });
+const portOf = ({ protocol, port }: NetworkPolicyPort): PolicyPortShape => ({ protocol: protocol === 'udp' ? 'UDP' : 'TCP', port });
 
 function peersOf(destination: NetworkPolicyDestination, input: NetworkPoliciesInput): readonly PolicyPeerShape[] {
   if (destination.kind === 'outside') return outside(input);
   if (destination.kind === 'networks') return widest(destination.networks).map((cidr) => ({ ipBlock: { cidr: formatCidr(cidr) } }));
   const { namespaceLabels, podLabels } = destination;
-  return [{ namespaceSelector: { matchLabels: sorted(namespaceLabels) }, podSelector: { matchLabels: sorted(podLabels) } }];
+  return [{ namespaceSelector: selectorOf(namespaceLabels), podSelector: selectorOf(podLabels) }];
 }
+
+/** As the API server gives it back: one without labels has none written. */
+const selectorOf = (labels: Readonly<Record<string, string>>): LabelSelectorShape =>
+  Object.keys(labels).length === 0 ? {} : { matchLabels: sorted(labels) };
 
 const sorted = (labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -2,7 +2,8 @@ import { BifrostError, type Secret, type WorkloadKind, type WorkloadReference } 
 import { expect, type TestContext, vi } from 'vitest';
 import type { NetworkPolicyShape } from '../../domain/network-policy-shape.ts';
 import type { ContainerShape, PodTemplateShape, SidecarFragment, VolumeShape } from '../../domain/pod-shape.ts';
-import type { Cluster, Pod, SecretReference, Workload, WorkloadChange } from '../../ports/cluster.ts';
+import type { ServiceName, ServiceShape } from '../../domain/policy/network-policy-endpoints.ts';
+import type { Cluster, NetworkPolicyReference, Pod, SecretReference, Workload, WorkloadChange } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { exampleFragment } from './store-examples.ts';
 
@@ -57,6 +58,10 @@ export interface ClusterAdmin {
   annotateWorkload(workload: WorkloadReference, annotations: Readonly<Record<string, string>>): Promise<void>;
   /** The NetworkPolicies of a namespace that had none. */
   setNetworkPolicies(namespace: string, policies: readonly NetworkPolicyShape[]): Promise<void>;
+  /** Another field manager's update of one that is there, ours too: this is its specification then. Undefined: it is deleted. */
+  changeNetworkPolicy(policy: NetworkPolicyReference, shape: NetworkPolicyShape | undefined): Promise<void>;
+  /** A Service of type ClusterIP, which gets an address of the cluster's. */
+  createService(service: ServiceName & Pick<ServiceShape, 'selector' | 'ports'>): Promise<void>;
   /** Brings a Job to its end, either way. */
   finishJob(job: WorkloadReference): Promise<void>;
   /** Resolves when it is gone. */

@@ -4,6 +4,7 @@ import { describeAdmit, describeAttach, describeConflicts } from './cluster-atta
 import { describeAmbiguous, describeFind, describeGet, describeOwn } from './cluster-find.ts';
 import { describeKinds } from './cluster-kinds.ts';
 import { describeAbort, describeIdentities, describePods } from './cluster-pods.ts';
+import { describeNetworkPolicies, exampleManifest } from './cluster-policies.ts';
 import { describeRepair } from './cluster-repair.ts';
 import { describeSecrets } from './cluster-secrets.ts';
 import { bench, call, change, fresh, type OpenCluster, present } from './cluster-support.ts';
@@ -29,6 +30,7 @@ export function describeCluster(adapter: string, open: OpenCluster): void {
     describeWorkloadWatch(open);
     describeRepair(open);
     describeSecrets(open);
+    describeNetworkPolicies(open);
     describePods(open);
     describeIdentities(open);
     describeAbort(open);
@@ -45,7 +47,8 @@ function describeRest(open: OpenCluster): void {
       const reason = new Error('caller left');
       const options = { signal: AbortSignal.abort(reason) };
       const secret = { namespace: reference.namespace, name: fresh('bifrost') };
-      const { workloads, secrets, pods, identities, topology } = cluster;
+      const { workloads, secrets, pods, identities, topology, networkPolicies } = cluster;
+      const manifest = exampleManifest(reference.namespace);
       await expect(workloads.find(reference.uid, options)).rejects.toBe(reason);
       await expect(workloads.get(reference, options)).rejects.toBe(reason);
       await expect(workloads.attach(change(reference), options)).rejects.toBe(reason);
@@ -60,10 +63,15 @@ function describeRest(open: OpenCluster): void {
       await expect(identities.reviewPodToken(new Secret('x'), options)).rejects.toBe(reason);
       await expect(topology.ranges(options)).rejects.toBe(reason);
       await expect(topology.networkPolicies(reference.namespace, options)).rejects.toBe(reason);
+      await expect(topology.service({ namespace: 'kube-system', name: 'kube-dns' }, options)).rejects.toBe(reason);
+      await expect(networkPolicies.list(options)).rejects.toBe(reason);
+      await expect(networkPolicies.put(manifest, options)).rejects.toBe(reason);
+      await expect(networkPolicies.remove(manifest.metadata, options)).rejects.toBe(reason);
       await expect(workloads.customerOf(reference.namespace, options)).rejects.toBe(reason);
       await expect(workloads.watch(options)[Symbol.asyncIterator]().next()).rejects.toBe(reason);
       expect(await admin.readWorkload(reference)).toEqual(before);
       expect(await secrets.get(secret, call())).toBeUndefined();
+      expect(await topology.networkPolicies(reference.namespace, call())).toEqual([]);
     }));
 
   it('C32: ranges are CIDRs of pods, Services and nodes, or undefined', () =>

@@ -7,7 +7,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { AccessPolicy, NetworkConfiguration, NetworkMode, SidecarConfiguration } from "./network_pb.js";
 import type { CredentialReference, Tailnet, Tailnet_Status, Tailnet_Tenancy, UpgradeProgress } from "./tailnet_pb.js";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ChangePlan } from "./plan_pb.js";
+import type { ChangePlan, NetworkPolicyPlan } from "./plan_pb.js";
 import type { Sidecar, Sidecar_Status, WorkloadReference } from "./sidecar_pb.js";
 import type { PacketExplanation, PacketProtocol } from "./policy_pb.js";
 import type { ConnectivityEventSchema, GetConnectionMetricsRequestSchema, GetConnectionMetricsResponseSchema, GetNetworkStatusRequestSchema, GetNetworkStatusResponseSchema, MonitorConnectivityRequestSchema } from "./connectivity_pb.js";
@@ -700,6 +700,13 @@ export declare type PlanAttachSidecarResponse = Message<"bifrost.network.v1.Plan
    * @generated from field: bool attached = 6;
    */
   attached: boolean;
+
+  /**
+   * Absent while the manager neither plans nor writes them.
+   *
+   * @generated from field: bifrost.network.v1.NetworkPolicyPlan network_policies = 7;
+   */
+  networkPolicies?: NetworkPolicyPlan | undefined;
 };
 
 /**
@@ -1250,7 +1257,7 @@ export declare const ListLeftoversResponseSchema: GenMessage<ListLeftoversRespon
  */
 export declare type Leftover = Message<"bifrost.network.v1.Leftover"> & {
   /**
-   * `device`, `key`, `secret`, `tailnet`.
+   * `device`, `key`, `network-policy`, `secret`, `tailnet`.
    *
    * @generated from field: string kind = 1;
    */

@@ -3,7 +3,7 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { WorkloadReference } from "./sidecar_pb.js";
 
@@ -66,6 +66,13 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
    * @generated from field: bifrost.network.v1.LivePeers live_peers = 7;
    */
   livePeers?: LivePeers | undefined;
+
+  /**
+   * Sidecars whose NetworkPolicies would change; only while the manager plans or writes them.
+   *
+   * @generated from field: repeated bifrost.network.v1.NetworkPolicyPlan network_policies = 8;
+   */
+  networkPolicies: NetworkPolicyPlan[];
 };
 
 /**
@@ -211,6 +218,70 @@ export declare type OutputChange = Message<"bifrost.network.v1.OutputChange"> & 
  * Use `create(OutputChangeSchema)` to create a new message.
  */
 export declare const OutputChangeSchema: GenMessage<OutputChange>;
+
+/**
+ * NetworkPolicies for one book with a sidecar, as they would be.
+ *
+ * @generated from message bifrost.network.v1.NetworkPolicyPlan
+ */
+export declare type NetworkPolicyPlan = Message<"bifrost.network.v1.NetworkPolicyPlan"> & {
+  /**
+   * @generated from field: string sidecar_id = 1;
+   */
+  sidecarId: string;
+
+  /**
+   * In Kubernetes' own words.
+   *
+   * @generated from field: repeated google.protobuf.Struct manifests = 2;
+   */
+  manifests: JsonObject[];
+
+  /**
+   * What its pods lose by them, beside the policies that are there. Empty: nothing.
+   *
+   * @generated from field: repeated bifrost.network.v1.NetworkPolicyCut cuts = 3;
+   */
+  cuts: NetworkPolicyCut[];
+};
+
+/**
+ * Describes the message bifrost.network.v1.NetworkPolicyPlan.
+ * Use `create(NetworkPolicyPlanSchema)` to create a new message.
+ */
+export declare const NetworkPolicyPlanSchema: GenMessage<NetworkPolicyPlan>;
+
+/**
+ * @generated from message bifrost.network.v1.NetworkPolicyCut
+ */
+export declare type NetworkPolicyCut = Message<"bifrost.network.v1.NetworkPolicyCut"> & {
+  /**
+   * `egress`: they could send there. `ingress`: those could send to them.
+   *
+   * @generated from field: string direction = 1;
+   */
+  direction: string;
+
+  /**
+   * `TCP`, `UDP`, `SCTP`.
+   *
+   * @generated from field: string protocol = 2;
+   */
+  protocol: string;
+
+  /**
+   * For people: `everything but port 53 of pods k8s-app=kube-dns ...`.
+   *
+   * @generated from field: string cut = 3;
+   */
+  cut: string;
+};
+
+/**
+ * Describes the message bifrost.network.v1.NetworkPolicyCut.
+ * Use `create(NetworkPolicyCutSchema)` to create a new message.
+ */
+export declare const NetworkPolicyCutSchema: GenMessage<NetworkPolicyCut>;
 
 /**
  * What a change of a network intent does to every book of its tailnet.

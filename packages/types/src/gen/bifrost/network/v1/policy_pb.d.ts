@@ -128,6 +128,13 @@ export enum PacketExplanation_Layer {
    * @generated from enum value: tailnet_policy = 4;
    */
   tailnet_policy = 4,
+
+  /**
+   * Of Kubernetes, for what does not go into the tunnel.
+   *
+   * @generated from enum value: network_policy = 5;
+   */
+  network_policy = 5,
 }
 
 /**
