@@ -61,8 +61,8 @@ describe('quarantine', () => {
   test('cuts what stands and refuses what is new, while the pod runs and its twin goes on', async () => {
     const twin = await stage.inBook(SPACE, 'twin');
     for (const address of [inPod(), twin]) await reached(address, '10.1.0.10');
-    await using held = new HeldConnection(inPod(), { url: url('10.1.0.10'), forMs: 25_000 });
-    await using other = new HeldConnection(twin, { url: url('10.1.0.10'), forMs: 25_000 });
+    await using held = new HeldConnection(inPod(), { url: url('10.1.0.10'), forMs: 18_000 });
+    await using other = new HeldConnection(twin, { url: url('10.1.0.10'), forMs: 18_000 });
     await Promise.all([more(held), more(other)]);
 
     const fromMs = performance.now();
@@ -138,7 +138,7 @@ describe('access that is taken away in userspace mode, from a pod that no rollou
   test('cuts what stands: the device is deleted; who joins anew reaches what is left, and not what was taken', async () => {
     const control = stage.use(new ControlClient(await clientOfSecret(kubernetes, secretName)));
     expect(await hostnames(control)).toContain('masked');
-    await using held = new HeldConnection(address, { url: url('10.1.0.10'), forMs: 20_000 });
+    await using held = new HeldConnection(address, { url: url('10.1.0.10'), forMs: 12_000 });
     await more(held);
     const plan = await platform.must('POST', `/tailnets/${MADE}:planUpdate`, { config: { blocked_networks: ['10.1.0.10/32'] } });
     expect(plan).toMatchObject({ rollouts: [], owned_by_creator: [sidecarId] });
