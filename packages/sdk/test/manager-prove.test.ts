@@ -141,6 +141,16 @@ describe('the proof of a manager with two customers', () => {
     expect(violations(world)).toHaveLength(1);
   });
 
+  it('of a sidecar in quarantine wants its guards shut', async () => {
+    const sidecarId = (await world.manager.listSidecars({ tailnetName: OTHER }))[0]?.sidecarId ?? '';
+    await world.manager.quarantineSidecar({ sidecarId });
+    const outdated = async () => (await world.manager.proveIsolation()).proof.reservations.filter(({ reason }) => reason === 'guard-outdated');
+    expect(await outdated()).toEqual([expect.objectContaining({ subject: `workload ${OTHER}/deployment-their-book` })]);
+    await world.run(30_000);
+    expect(await outdated()).toEqual([]);
+    expect(await findings(world)).toEqual([]);
+  });
+
   it('is none for a caller who may not know of everybody', async () => {
     const scope = { visible: new Set([OTHER]), permitted: new Set([OTHER]) };
     expect(await refusal(world.manager.proveIsolation({ scope }))).toMatchObject({ code: 'PERMISSION_DENIED' });
@@ -157,6 +167,27 @@ describe('the proof of a manager with two customers', () => {
       return undefined;
     };
     await expect(world.manager.proveIsolation({ signal: aborter.signal })).rejects.toBe(reason);
+  });
+});
+
+describe('pods under NetworkPolicies of ours', () => {
+  it('are a layer of the proof, and a policy that somebody adds is named', async () => {
+    await using world = await openWorld({ settings: { networkPolicyEnforced: true, networkPolicies: 'enforce' }, book: SAFE });
+    await world.addCustomer(OTHER);
+    await world.addBook({ namespace: OTHER, name: 'their-book' });
+    await world.manager.createTailnet({ ...ACME, customerId: OTHER, tailnetName: OTHER });
+    await world.until(async () => (await world.tailnet(OTHER))?.state.phase === 'active');
+    await world.manager.attachSidecar(BOOK);
+    await world.manager.attachSidecar({ bookDeploymentId: 'their-book', tailnetName: OTHER, config: { hostname: 'their-book', acceptRoutes: true } });
+    await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
+    const { proof } = await world.manager.proveIsolation();
+    expect(proof.findings).toEqual([]);
+    expect(layerOf(proof, 'network-policy')).toEqual({ layer: 'network-policy', assurance: 'enforced', judged: 2, findings: 0 });
+    const present = await world.cluster.topology.networkPolicies('acme-corp', call());
+    const open = { name: 'theirs', podSelector: {}, policyTypes: ['Egress'], ingress: [], egress: [{}] };
+    await world.cluster.setNetworkPolicies('acme-corp', [...present, open]);
+    const expected = { kind: 'reaches-other-pod', customerId: 'acme-corp', otherCustomerId: OTHER, by: 'acme-corp/theirs' };
+    expect(await findings(world)).toEqual([expect.objectContaining(expected)]);
   });
 });
 

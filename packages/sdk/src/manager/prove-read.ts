@@ -37,7 +37,7 @@ async function read<Kind extends EvidenceKind>(
   }
 }
 
-const keepsNetworkPolicies = ({ settings }: Context): boolean => 'networkPolicies' in settings && settings.networkPolicies === 'enforce';
+const keepsNetworkPolicies = ({ settings }: Context): boolean => settings.networkPolicies === 'enforce';
 
 async function settingsInput(context: Context, call: Call): Promise<ProofInput> {
   const { settings, cluster, store, controlPlane } = context;
@@ -78,7 +78,7 @@ function sidecarInput({ key, spec }: StoredSidecar, found: ProofInput): ProofInp
   };
   const evidence: SidecarEvidence = {
     ...{ sidecarId, tailnetName, customerId, bookDeploymentId, namespace: workload.namespace, userspace: networkMode === 'userspace' },
-    ...('quarantine' in spec && spec.quarantine !== undefined ? { quarantined: true } : {}),
+    ...(spec.quarantine === undefined ? {} : { quarantined: true }),
     guards: [...guardOf({ fragment, ...(renderedFor === undefined ? {} : { renderedFor }) }), ...(previous === undefined ? [] : guardOf(previous))],
   };
   return proofInput('sidecar', key, evidence);

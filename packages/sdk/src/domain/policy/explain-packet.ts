@@ -10,6 +10,8 @@ import {
   parseCidr,
 } from '@bifrost/types/core';
 import { type GuardRule, PREFERENCES } from '../guard.ts';
+
+import { JudgedGuard, type ReadRule, ruleText } from './judge-guard.ts';
 import { type JudgedDevice, type JudgedPolicy, judgePacket, readPolicy } from './judge-policy.ts';
 
 /** The device behind which an address lies: with `route` undefined it is the device's own. */
@@ -43,8 +45,6 @@ export interface PacketSurroundings {
   readonly reader?: (text: string) => JudgedPolicy | undefined;
 }
 
-const textOf = ({ preference, selector, action }: GuardRule): string => `${preference} ${selector} ${action}`;
-
 function contains(range: string, address: IpAddress): Cidr | undefined {
   const cidr = parseCidr(range);
   return cidr !== undefined && cidrContains(cidr, address) ? cidr : undefined;
@@ -56,26 +56,20 @@ interface Guarded {
   readonly failedClosed: boolean;
 }
 
-const guarded = (outcome: ExplainOutcome, message: string, rule?: GuardRule): Guarded => ({
-  step: { layer: 'guard', outcome, ...(rule === undefined ? {} : { by: textOf(rule) }), message },
+const guarded = (outcome: ExplainOutcome, message: string, rule?: ReadRule): Guarded => ({
+  step: { layer: 'guard', outcome, ...(rule === undefined ? {} : { by: ruleText(rule) }), message },
   failedClosed: rule?.preference === PREFERENCES.failClosed,
 });
 
-/** As the kernel walks the chain: the first rule that speaks of the address decides; `lookup 52` goes on where table 52 has no route. */
 function guardOf(rules: readonly GuardRule[], address: IpAddress, hasRoute: boolean): Guarded {
   if (rules.length === 0) return guarded('unknown', 'there is no guard: only what honours the proxy variables goes into the tunnel');
-  const ofIt = rules.filter(({ family, selector }) => {
-    if (family !== address.family) return false;
-    return selector === 'from all' || (selector.startsWith('to ') && contains(selector.slice(3), address) !== undefined);
-  });
-  for (const rule of [...ofIt].sort((a, b) => a.preference - b.preference)) {
-    if (rule.action === 'prohibit') return guarded('stops', 'the guard in the pod refuses it', rule);
-    if (rule.action === 'lookup main') return guarded('leaves', 'it goes by the pod’s own network: to the cluster, or the Internet', rule);
-    if (hasRoute) return guarded('passes', 'the guard sends it into the tunnel', rule);
-  }
-  return hasRoute
-    ? guarded('passes', 'no rule of the guard speaks of it: an accepted route takes it into the tunnel')
-    : guarded('leaves', 'no rule of the guard speaks of it, and no route: it goes by the pod’s own network');
+  const { goes, by } = new JudgedGuard(rules).judge(address, { tunnelUp: hasRoute });
+  if (goes === 'denied') return guarded('stops', 'the guard in the pod refuses it', by);
+  if (by === undefined && goes === 'tailnet')
+    return guarded('passes', 'no rule of the guard speaks of it: an accepted route takes it into the tunnel');
+  if (by === undefined) return guarded('leaves', 'no rule of the guard speaks of it, and no route: it goes by the pod’s own network');
+  if (goes === 'tailnet') return guarded('passes', 'the guard sends it into the tunnel', by);
+  return guarded('leaves', 'it goes by the pod’s own network: to the cluster, or the Internet', by);
 }
 
 /** The longest prefix wins, also when its router is away; of routers with the same, one that is connected. */
