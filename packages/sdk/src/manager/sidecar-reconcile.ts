@@ -153,6 +153,7 @@ async function prepare(
 const waiting = (recheckMs: number): Outcome => ({ kind: 'waiting', recheckMs });
 
 function sooner(one: Outcome, other: Outcome): Outcome {
+  if (one.kind === 'retry' || one.kind === 'stopped') return one;
   const [first, second] = [one, other].map((outcome) => (outcome.kind === 'waiting' ? outcome.recheckMs : Number.POSITIVE_INFINITY));
   const recheckMs = Math.min(first ?? 0, second ?? 0);
   return Number.isFinite(recheckMs) ? { kind: 'waiting', recheckMs } : SETTLED;
