@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { customerTagsOf } from '../src/domain/policy/identity-tags.ts';
 import { digest } from './policy/worlds.ts';
 import { OWN_POLICY } from './support/own-policy.ts';
-import { ACME, BOOK, BOOK_TAG, refusal, World } from './support/world.ts';
+import { ACME, BOOK, BOOK_TAG, World } from './support/world.ts';
 
 const tailnetName = ACME.tailnetName;
 const CUSTOMER = customerTagsOf({ customerId: 'acme-corp', tailnetName }, digest).customer;
@@ -106,7 +106,7 @@ describe('a customer’s own tailnet whose policy we are asked to keep', () => {
     const grant = expect.stringMatching(/^grants .*10\.0\.0\.0\/10/);
     expect(plan.outputs).toMatchObject([{ output: 'tailnet-policy', added: [], removed: expect.arrayContaining([grant]) }]);
     expect(plan).toMatchObject({ changes: ['managePolicy'], livePeers: { total: 1, lost: 1, losing: [{ peerId: 'n1', loss: 'all' }] } });
-    expect(await refusal(world.manager.updateTailnet(off))).toMatchObject({ code: 'CONFIRM_REQUIRED', details: { peerIds: 'n1' } });
+    await expect(world.manager.updateTailnet(off)).rejects.toMatchObject({ code: 'CONFIRM_REQUIRED', details: { peerIds: 'n1' } });
     await world.manager.updateTailnet({ ...off, confirm: true });
     await world.until(async () => !IDENTITY.test(await policyOf(world).text()));
     const on = await world.manager.planUpdateTailnet({ tailnetName, managePolicy: true });
