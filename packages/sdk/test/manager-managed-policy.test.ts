@@ -92,6 +92,29 @@ describe('a customer’s own tailnet whose policy we are asked to keep', () => {
     await world.until(async () => (await world.sidecars())[0]?.state.keys.at(-1)?.tags?.length === 2);
   });
 
+  it('bug: a plan names the entries that would be taken out or put in; out only with confirm while peers are in use', async () => {
+    await using world = await open();
+    await world.until(() => phase('active')(world));
+    await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world));
+    await world.quiet();
+    const router = { id: 'n1', name: 'n1.example.net', online: true, path: 'direct', rx_bytes: 100, tx_bytes: 0, routes: ['10.1.0.0/16'] };
+    const peers = [{ ...router, last_handshake_at_ms: world.clock.nowMs() - 1_000 }];
+    for (const agent of world.agents.all) await agent.report('heartbeat', { peers });
+    const off = { tailnetName, managePolicy: false };
+    const plan = await world.manager.planUpdateTailnet(off);
+    const grant = expect.stringMatching(/^grants .*10\.0\.0\.0\/10/);
+    expect(plan.outputs).toMatchObject([{ output: 'tailnet-policy', added: [], removed: expect.arrayContaining([grant]) }]);
+    expect(plan).toMatchObject({ changes: ['managePolicy'], livePeers: { total: 1, lost: 1, losing: [{ peerId: 'n1', loss: 'all' }] } });
+    await expect(world.manager.updateTailnet(off)).rejects.toMatchObject({ code: 'CONFIRM_REQUIRED', details: { peerIds: 'n1' } });
+    await world.manager.updateTailnet({ ...off, confirm: true });
+    await world.until(async () => !IDENTITY.test(await policyOf(world).text()));
+    const on = await world.manager.planUpdateTailnet({ tailnetName, managePolicy: true });
+    expect(on.outputs).toMatchObject([{ output: 'tailnet-policy', added: expect.arrayContaining([grant]), removed: [] }]);
+    expect(on).not.toHaveProperty('livePeers');
+    await world.manager.updateTailnet({ tailnetName, managePolicy: true });
+  });
+
   it('bug: also where the manager died before it had on record that it wrote', async () => {
     const world = new World();
     await using _world = world;
