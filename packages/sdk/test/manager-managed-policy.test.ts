@@ -133,6 +133,59 @@ describe('a customer’s own tailnet whose policy we are asked to keep', () => {
   });
 });
 
+describe('two of one customer’s tailnets with a client each, that are the same there', () => {
+  async function both(world: World): Promise<void> {
+    const [credential] = world.credentials;
+    if (credential === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no customer' });
+    const data = { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() };
+    await world.cluster.createSecret({ namespace: 'bifrost', name: 'another-client', data });
+    const config = { allowedNetworks: ['172.16.0.0/16'] };
+    const second = { customerId: 'acme-corp', tailnetName: 'second', config, managePolicy: true, credential: { secretName: 'another-client' } };
+    await world.until(() => phase('active')(world));
+    await world.manager.createTailnet(second);
+    await world.until(async () => (await world.tailnet('second'))?.state.phase === 'active');
+  }
+  /** Of each write, whether it takes out what is of the first one. */
+  function watchLosses(world: World, told?: object): readonly boolean[] {
+    const losses: boolean[] = [];
+    world.guard.hook = async ({ name }) => {
+      if (told !== undefined && name === 'controlPlane.tailnet.describe') return { old: told };
+      if (name !== 'store.tailnets.replaceState' && name !== 'controlPlane.tailnet.listDevices') return undefined;
+      losses.push(!(await policyOf(world).text()).includes(CUSTOMER));
+      return undefined;
+    };
+    return losses;
+  }
+
+  it('bug: the first round of the second leaves the entries of the first', async () => {
+    await using world = await open();
+    await world.until(() => phase('active')(world));
+    const losses = watchLosses(world);
+    await both(world);
+    await world.run(180_000);
+    expect(losses).not.toContain(true);
+    const text = await policyOf(world).text();
+    for (const network of ['10.0.0.0/10', '172.16.0.0/16']) expect(text).toContain(network);
+    expect(world.names('policy:')).toEqual([]);
+    expect((await world.tailnet('second'))?.state.controlId).toBe((await world.tailnet())?.state.controlId);
+  });
+
+  it('bug: also while neither has a device, by which alone it is told which one it is; each takes out its own when it is deleted', async () => {
+    await using world = await open();
+    await world.until(() => phase('active')(world));
+    const losses = watchLosses(world, { controlId: '-', dnsName: undefined });
+    await both(world);
+    await world.run(180_000);
+    expect(losses).not.toContain(true);
+    expect(world.names('policy:')).toEqual([]);
+    await world.manager.deleteTailnet('second');
+    await world.until(async () => (await world.tailnet('second')) === undefined);
+    const text = await policyOf(world).text();
+    expect(text).not.toContain('172.16.0.0/16');
+    expect(text).toContain('10.0.0.0/10');
+  });
+});
+
 describe('a customer’s policy that does not take our entries', () => {
   it('since a rule of the customer’s opens what is blocked: POLICY_REFUSED, until it is narrowed', async () => {
     await using world = await open({

@@ -87,17 +87,26 @@ export async function ownsTags(context: Context, tailnet: StoredTailnet, call: C
 }
 
 /** Two of one customer's tailnets are the same one at the control plane, as far as is known. */
-function isSameControl(one: StoredTailnet, other: StoredTailnet): boolean {
+export function isSameControl(one: StoredTailnet, other: StoredTailnet): boolean {
   const { controlId = UNTOLD_CONTROL_ID } = one.state;
   const isSame = controlId !== UNTOLD_CONTROL_ID && controlId === other.state.controlId;
   return isSame || one.spec.credentialSecretName === other.spec.credentialSecretName;
 }
 
-async function neighboursOf({ store }: Context, tailnet: StoredTailnet, call: Call): Promise<readonly StoredTailnet[]> {
+/** Those that are written beside it. `apart`: the same customer's others, which may yet turn out to be the same one at the control plane. */
+interface Neighbours {
+  readonly together: readonly StoredTailnet[];
+  readonly apart: readonly StoredTailnet[];
+}
+
+async function neighboursOf({ store }: Context, tailnet: StoredTailnet, call: Call): Promise<Neighbours> {
   const { tenancy, customerId } = tailnet.spec;
-  if (tenancy === 'organization') return [];
+  if (tenancy === 'organization') return { together: [], apart: [] };
   const others = (await store.tailnets.list(call)).filter(({ key, spec }) => key !== tailnet.key && spec.tenancy === tenancy && managesPolicy(spec));
-  return tenancy === 'shared' ? others : others.filter((other) => other.spec.customerId === customerId && isSameControl(tailnet, other));
+  if (tenancy === 'shared') return { together: others, apart: [] };
+  const own = others.filter(({ spec }) => spec.customerId === customerId);
+  const isApart = (other: StoredTailnet): boolean => !isSameControl(tailnet, other);
+  return { together: own.filter((other) => !isApart(other)), apart: own.filter(isApart) };
 }
 
 /** What is refused cannot be compiled, and what is paused is not to change. */
@@ -107,12 +116,15 @@ const isStill = (tailnet: StoredTailnet): boolean => tailnet.spec.paused === tru
 export async function policyGroupOf(context: Context, tailnet: StoredTailnet, call: Call): Promise<PolicyGroup> {
   const { tenancy } = tailnet.spec;
   const sidecars = await sidecarsByTailnet(context, call);
-  const all = [tailnet, ...(await neighboursOf(context, tailnet, call))].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const { together, apart } = await neighboursOf(context, tailnet, call);
+  const all = [tailnet, ...together].sort((a, b) => (a.key < b.key ? -1 : 1));
   const staying = all.filter(({ key, spec, deleting }) => managesPolicy(spec) && (!deleting || (sidecars.get(key) ?? []).length > 0));
   const still = staying.filter(isStill).map((each) => stillPart(context, each, sidecars.get(each.key) ?? []));
   const parts = staying.filter((each) => !isStill(each)).map((each) => partOf(context, each, sidecars.get(each.key) ?? []));
   const sections = compiled(context, tenancy, parts.length + still.length > 1 ? parts.map(toldApart) : parts.map(({ member }) => member));
-  return { parts, still, sections, ownership: ownershipOf(context, tenancy, still) };
+  // Nothing is known of where these are, so nothing that may be theirs is taken for a rest of what is gone.
+  const unknown = apart.map((each) => stillPart(context, each, sidecars.get(each.key) ?? []));
+  return { parts, still, sections, ownership: ownershipOf(context, tenancy, [...still, ...unknown]) };
 }
 
 /** Of several tailnets that are one, what all books carry tells the books of none. */
@@ -128,11 +140,11 @@ function stillPart(context: Context, tailnet: StoredTailnet, sidecars: readonly 
 
 const tagsOf = ({ member: { sourceTags, routerTag, books } }: Part): readonly string[] => [...sourceTags, routerTag, ...books.map(({ tag }) => tag)];
 
-function ownershipOf({ settings }: Context, tenancy: TailnetSpec['tenancy'], still: readonly Part[]): Ownership {
+function ownershipOf({ settings }: Context, tenancy: TailnetSpec['tenancy'], others: readonly Part[]): Ownership {
   const { deviceTags, routerTag } = settings;
   const chosen = new Set([...deviceTags, routerTag]);
   if (tenancy === 'organization') return { isOurs: (tag) => tag.startsWith('tag:bifrost-') || chosen.has(tag) };
-  const untouched = new Set(still.flatMap(tagsOf).filter(isIdentityTag));
+  const untouched = new Set(others.flatMap(tagsOf).filter(isIdentityTag));
   const isMark = (tag: string): boolean => isIdentityTag(tag) && !untouched.has(tag);
   return { isOurs: tenancy === 'shared' ? isMark : (tag) => isMark(tag) || deviceTags.includes(tag), isMark };
 }

@@ -68,7 +68,10 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const found = tailnet.spec.tenancy === 'organization' ? await ensureMade(context, tailnet, call) : tailnet;
   const control = await controlOf(context, found, call);
   const { controlId, dnsName } = await control.describe(call);
-  const ruled = await settlePolicy(context, found, { control, ...call });
+  // Which one it is, is known before it is on record: by that it is told who else has entries in its policy.
+  const described: StoredTailnet = { ...found, state: { ...found.state, controlId } };
+  const settled = await settlePolicy(context, described, { control, ...call });
+  const ruled = settled === described ? found : settled; // else what was told would pass for written
   const { reason: _, ...rest } = ruled.state;
   const enforced = enforcedNow(ruled, context.clock.nowMs());
   const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }), ...enforced };
