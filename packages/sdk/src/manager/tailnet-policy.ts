@@ -77,6 +77,11 @@ async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control,
   const group = await policyGroupOf(context, tailnet, call);
   const hashes = new Map(group.parts.map(({ tailnet: { key }, hash }) => [key, hash]));
   const atMs = context.clock.nowMs();
+  const isShared = tailnet.spec.tenancy === 'shared';
+  const saw = (error?: BifrostError): void => {
+    // Nobody else comes with a wish of the others'.
+    if (isShared) context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, ...(error === undefined ? {} : { error }) });
+  };
   context.policies.forget(groupKeyOf(tailnet));
   let begun = tailnet;
   const begin = async (): Promise<void> => {
@@ -84,12 +89,12 @@ async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control,
   };
   try {
     const isLeft = (await bring(context, { tailnet, group, current, control, begin }, call)) === 'left';
-    context.policies.saw(groupKeyOf(tailnet), { atMs, hashes });
+    saw();
     if (isLeft) return tailnet;
   } catch (error) {
     // What passes by itself is tried by each; what a person must mend is told to each.
     if (!BifrostError.is(error) || error.retry !== 'never' || call.signal.aborted) throw error;
-    context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, error });
+    saw(error);
     const isForOthers = tailnet.state.policyHash === hashes.get(tailnet.key) && group.parts.some(isUnwritten);
     if (!isForOthers) throw error; // else its own part is in force
   }
@@ -157,6 +162,14 @@ async function writeFirst({ group: { sections, ownership }, current, control }: 
   }
 }
 
+/** By whom a drift is told once: two of one customer's tailnets may be two at the control plane. */
+const driftKeyOf = (tailnet: StoredTailnet): string => (tailnet.spec.tenancy === 'shared' ? groupKeyOf(tailnet) : `tailnet ${tailnet.key}`);
+
+/** For one that is gone: who comes under its name later has a policy of its own. */
+export function forgetDrift({ driftedPolicies }: Context, tailnet: StoredTailnet): void {
+  if (tailnet.spec.tenancy !== 'shared') driftedPolicies.delete(driftKeyOf(tailnet));
+}
+
 /** Once for each text that is found: it is looked at again and again. */
 function tellDrift(
   context: Context,
@@ -164,9 +177,9 @@ function tellDrift(
   { repaired, foundHash }: { readonly repaired: boolean; readonly foundHash: string },
 ): void {
   const { key, spec } = tailnet;
-  const group = groupKeyOf(tailnet);
-  if (context.driftedPolicies.get(group) === foundHash) return;
-  context.driftedPolicies.set(group, foundHash);
+  const drifted = driftKeyOf(tailnet);
+  if (context.driftedPolicies.get(drifted) === foundHash) return;
+  context.driftedPolicies.set(drifted, foundHash);
   context.logger.log('warn', 'entries of ours in the policy have been changed by somebody else', { tailnet: key, repaired });
   context.events.emit('policy:drifted', { tailnetName: key, customerId: spec.customerId, repaired, atMs: context.clock.nowMs() });
 }
