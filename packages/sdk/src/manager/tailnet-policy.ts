@@ -6,7 +6,7 @@ import type { TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
-import { requireIsolated } from './isolation.ts';
+import { quotingNobody, requireIsolated } from './isolation.ts';
 import { groupKeyOf, type Part, type PolicyGroup, policyGroupOf, provenOf, wantedHash } from './policy-members.ts';
 import { lacksKey } from './sidecar-keys.ts';
 import { outdatedCount } from './tailnet-upgrade.ts';
@@ -49,17 +49,21 @@ async function keepPolicy(context: Context, tailnet: StoredTailnet, { control, .
 }
 
 /** Also of one that is refused or paused: nothing is compiled of it. */
-export async function withdrawPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<void> {
-  const key = groupKeyOf(tailnet);
-  await context.policies.alone(key, call, async () => {
-    const current = await control.readPolicy(call);
-    const group = await policyGroupOf(context, tailnet, call);
-    context.policies.forget(key);
-    const merged = mergePolicy(current.text, group.sections, group.ownership);
-    if (merged === current.text) return;
-    if (tailnet.spec.tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
-    await control.writePolicy(merged, current.etag, call);
-  });
+export async function withdrawPolicy(context: Context, tailnet: StoredTailnet, work: PolicyWork): Promise<void> {
+  const takeOut = (): Promise<void> => takeOutOfPolicy(context, tailnet, work);
+  await context.policies.alone(groupKeyOf(tailnet), work, () =>
+    tailnet.spec.tenancy === 'shared' ? quotingNobody(context.logger, takeOut) : takeOut(),
+  );
+}
+
+async function takeOutOfPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<void> {
+  const current = await control.readPolicy(call);
+  const group = await policyGroupOf(context, tailnet, call);
+  context.policies.forget(groupKeyOf(tailnet));
+  const merged = mergePolicy(current.text, group.sections, group.ownership);
+  if (merged === current.text) return;
+  if (tailnet.spec.tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
+  await control.writePolicy(merged, current.etag, call);
 }
 
 /** A customer's own policy that is not to be kept any more, or that could not be. */
@@ -87,8 +91,9 @@ async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control,
   const begin = async (): Promise<void> => {
     begun = await beginning(context, tailnet, call);
   };
+  const brought = () => bring(context, { tailnet, group, current, control, begin }, call);
   try {
-    const isLeft = (await bring(context, { tailnet, group, current, control, begin }, call)) === 'left';
+    const isLeft = (await (isShared ? quotingNobody(context.logger, brought) : brought())) === 'left';
     saw();
     if (isLeft) return tailnet;
   } catch (error) {
