@@ -11,6 +11,12 @@ interface Look {
   readonly error?: BifrostError;
 }
 
+/** Of one tailnet's part in a policy, as it was written or found last. */
+interface InForce {
+  readonly hash: string;
+  readonly tags: ReadonlySet<string>;
+}
+
 /** A tailnet of a thousand customers has a policy of megabytes: one that is asked of again and again is not read anew each time. */
 const MOST_READ = 4;
 
@@ -21,6 +27,7 @@ const MOST_READ = 4;
 export class Policies {
   readonly #lock = new KeyedLock();
   readonly #looks = new Map<string, Look>();
+  readonly #inForce = new Map<string, InForce>();
   #read: readonly { readonly text: string; readonly policy: JudgedPolicy | undefined }[] = [];
 
   /** One holder at a time. */
@@ -47,5 +54,20 @@ export class Policies {
   lookSince(sinceMs: number, { group, key, hash }: { readonly group: string; readonly key: string; readonly hash: string }): Look | undefined {
     const look = this.#looks.get(group);
     return look !== undefined && look.atMs >= sinceMs && look.hashes.get(key) === hash ? look : undefined;
+  }
+
+  /** What the policy says of a tailnet now. */
+  isInForce(key: string, part: InForce): void {
+    this.#inForce.set(key, part);
+  }
+
+  /** The tags of a tailnet's part with that hash: another manager may have written a later one. Undefined: not known here. */
+  tagsInForce(key: string, hash: string | undefined): ReadonlySet<string> | undefined {
+    const part = this.#inForce.get(key);
+    return part?.hash === hash ? part?.tags : undefined;
+  }
+
+  forgetTailnet(key: string): void {
+    this.#inForce.delete(key);
   }
 }

@@ -8,7 +8,7 @@ import type { ProvenCustomer } from '../domain/policy/prove-isolation.ts';
 import type { Device } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { policyHash } from './hashes.ts';
-import { bookTag, customerTags, hasIdentities, managesPolicy, routerTagOf } from './identities.ts';
+import { bookTag, customerTags, hasIdentities, identityTags, managesPolicy, routerTagOf } from './identities.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
 
 /** A tailnet, and its part in a policy. */
@@ -80,10 +80,20 @@ export async function wantedHash(context: Context, tailnet: StoredTailnet, call:
   return partOf(context, tailnet, sidecars).hash;
 }
 
-/** Whether the policy says who owns the tags of this tailnet's books: only then keys with them can be made. */
-export async function ownsTags(context: Context, tailnet: StoredTailnet, call: Call): Promise<boolean> {
+/**
+ * Whether the policy says who owns the tags of this book: only then keys with them can be made. Where books come and go, what is wanted of the tailnet may
+ * differ from what is written at any time; then it is enough that what is written has this one.
+ */
+export async function ownsTags(
+  context: Context,
+  tailnet: StoredTailnet,
+  { sidecar, signal }: { readonly sidecar: StoredSidecar } & Call,
+): Promise<boolean> {
   if (!hasIdentities(tailnet) || refusalOf(tailnet) !== undefined) return true;
-  return tailnet.state.policyHash === (await wantedHash(context, tailnet, call));
+  const { policyHash: written } = tailnet.state;
+  const tags = context.policies.tagsInForce(tailnet.key, written);
+  if (tags !== undefined && identityTags(tailnet, sidecar).every((tag) => tags.has(tag))) return true;
+  return written === (await wantedHash(context, tailnet, { signal }));
 }
 
 /** Two of one customer's tailnets are the same one at the control plane, as far as is known. */
@@ -138,7 +148,11 @@ function stillPart(context: Context, tailnet: StoredTailnet, sidecars: readonly 
   return { tailnet, member: { ...member, config: { ...member.config, allowedNetworks } }, hash: '' };
 }
 
-const tagsOf = ({ member: { sourceTags, routerTag, books } }: Part): readonly string[] => [...sourceTags, routerTag, ...books.map(({ tag }) => tag)];
+export const tagsOf = ({ member: { sourceTags, routerTag, books } }: Part): readonly string[] => [
+  ...sourceTags,
+  routerTag,
+  ...books.map(({ tag }) => tag),
+];
 
 function ownershipOf({ settings }: Context, tenancy: TailnetSpec['tenancy'], others: readonly Part[]): Ownership {
   const { deviceTags, routerTag } = settings;

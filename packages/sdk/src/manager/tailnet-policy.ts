@@ -7,7 +7,7 @@ import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
 import { quotingNobody, requireIsolated } from './isolation.ts';
-import { groupKeyOf, type Part, type PolicyGroup, policyGroupOf, provenOf, wantedHash } from './policy-members.ts';
+import { groupKeyOf, type Part, type PolicyGroup, policyGroupOf, provenOf, tagsOf, wantedHash } from './policy-members.ts';
 import { lacksKey } from './sidecar-keys.ts';
 import { outdatedCount } from './tailnet-upgrade.ts';
 
@@ -96,6 +96,7 @@ async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control,
     const isLeft = (await (isShared ? quotingNobody(context.logger, brought) : brought())) === 'left';
     saw();
     if (isLeft) return tailnet;
+    for (const part of group.parts) context.policies.isInForce(part.tailnet.key, { hash: part.hash, tags: new Set(tagsOf(part)) });
   } catch (error) {
     // What passes by itself is tried by each; what a person must mend is told to each.
     if (!BifrostError.is(error) || error.retry !== 'never' || call.signal.aborted) throw error;
@@ -171,7 +172,8 @@ async function writeFirst({ group: { sections, ownership }, current, control }: 
 const driftKeyOf = (tailnet: StoredTailnet): string => (tailnet.spec.tenancy === 'shared' ? groupKeyOf(tailnet) : `tailnet ${tailnet.key}`);
 
 /** For one that is gone: who comes under its name later has a policy of its own. */
-export function forgetDrift({ driftedPolicies }: Context, tailnet: StoredTailnet): void {
+export function forgetPolicy({ driftedPolicies, policies }: Context, tailnet: StoredTailnet): void {
+  policies.forgetTailnet(tailnet.key);
   if (tailnet.spec.tenancy !== 'shared') driftedPolicies.delete(driftKeyOf(tailnet));
 }
 

@@ -18,7 +18,7 @@ import { enforcedNow } from './revocations.ts';
 import { sameJson } from './same-json.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
-import { forgetDrift, settlePolicy } from './tailnet-policy.ts';
+import { forgetPolicy, settlePolicy } from './tailnet-policy.ts';
 import { removeOwn } from './tailnet-removal.ts';
 import { driveUpgrade, outdatedCount } from './tailnet-upgrade.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
@@ -154,7 +154,7 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
   } else await removeOwn(context, tailnet, call);
   await context.store.tailnets.finalize(tailnet, call);
   context.hindrances.forget(tailnet.key);
-  forgetDrift(context, tailnet);
+  forgetPolicy(context, tailnet);
   sawTailnet(context, tailnet.key, undefined);
   return SETTLED;
 }
