@@ -9,6 +9,8 @@ interface Look {
   readonly hashes: ReadonlyMap<string, string>;
   /** Why it is not as it is wanted: it stays so until something changes. */
   readonly error?: BifrostError;
+  /** With an error: whether what is on record as written is in force all the same. */
+  readonly holds?: boolean;
 }
 
 /** Of one tailnet's part in a policy, as it was written or found last. */
@@ -65,6 +67,11 @@ export class Policies {
   tagsInForce(key: string, hash: string | undefined): ReadonlySet<string> | undefined {
     const part = this.#inForce.get(key);
     return part?.hash === hash ? part?.tags : undefined;
+  }
+
+  /** Whether another part than that one was written of a tailnet last, as far as is known here: who wrote it may not have it on record. */
+  hasOther(key: string, hash: string): boolean {
+    return (this.#inForce.get(key)?.hash ?? hash) !== hash;
   }
 
   forgetTailnet(key: string): void {

@@ -3,7 +3,7 @@ import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.
 import { UNTOLD_CONTROL_ID } from '../domain/names.ts';
 import { compilePolicy, type PolicyMember, type PolicySections } from '../domain/policy/compile-policy.ts';
 import { isIdentityTag } from '../domain/policy/identity-tags.ts';
-import type { Ownership } from '../domain/policy/policy-document.ts';
+import { holdsSections, type Ownership } from '../domain/policy/policy-document.ts';
 import type { ProvenCustomer } from '../domain/policy/prove-isolation.ts';
 import type { Device } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
@@ -161,6 +161,30 @@ function ownershipOf({ settings }: Context, tenancy: TailnetSpec['tenancy'], oth
   const untouched = new Set(others.flatMap(tagsOf).filter(isIdentityTag));
   const isMark = (tag: string): boolean => isIdentityTag(tag) && !untouched.has(tag);
   return { isOurs: tenancy === 'shared' ? isMark : (tag) => isMark(tag) || deviceTags.includes(tag), isMark };
+}
+
+/** Whether a policy that several customers share has the parts of these as they are, and nothing else of theirs. @throws {BifrostError} `POLICY_UNREADABLE` */
+export function holdsParts(context: Context, policyText: string, parts: readonly Part[]): boolean {
+  if (parts.length === 0) return true;
+  const marks = new Set(parts.flatMap(tagsOf));
+  const sections = compiled(
+    context,
+    'shared',
+    parts.map(({ member }) => member),
+  );
+  return holdsSections(policyText, sections, { isOurs: isIdentityTag, isMark: (tag) => marks.has(tag) });
+}
+
+/** The same, without a change for these: their entries stay as somebody has made them. */
+export function leaving(context: Context, group: PolicyGroup, left: readonly Part[]): PolicyGroup {
+  const parts = group.parts.filter((part) => !left.includes(part));
+  const still = [...group.still, ...left];
+  const sections = compiled(
+    context,
+    'shared',
+    parts.map(({ member }) => member),
+  );
+  return { parts, still, sections, ownership: ownershipOf(context, 'shared', still) };
 }
 
 /** Whoever is not among them: a policy that opens all to all does so with one customer in the tailnet, too. */

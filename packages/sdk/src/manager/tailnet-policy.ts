@@ -7,7 +7,7 @@ import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
 import { quotingNobody, requireIsolated } from './isolation.ts';
-import { groupKeyOf, type Part, type PolicyGroup, policyGroupOf, provenOf, tagsOf, wantedHash } from './policy-members.ts';
+import { groupKeyOf, holdsParts, leaving, type Part, type PolicyGroup, policyGroupOf, provenOf, tagsOf, wantedHash } from './policy-members.ts';
 import { lacksKey } from './sidecar-keys.ts';
 import { outdatedCount } from './tailnet-upgrade.ts';
 
@@ -43,7 +43,7 @@ async function keepPolicy(context: Context, tailnet: StoredTailnet, { control, .
   return context.policies.alone(group, call, async () => {
     const sinceMs = context.clock.nowMs() - context.settings.resyncMs / 2;
     const look = tailnet.spec.tenancy === 'shared' ? context.policies.lookSince(sinceMs, { group, key: tailnet.key, hash: wanted }) : undefined;
-    if (look?.error !== undefined && tailnet.state.policyHash !== wanted) throw look.error;
+    if (look?.error !== undefined && !(look.holds === true && isOnRecord(context, tailnet, wanted))) throw look.error;
     return look === undefined ? lookAtPolicy(context, tailnet, { control, ...call }) : recorded(context, tailnet, { wanted, ...call });
   });
 }
@@ -73,7 +73,11 @@ async function unmanaged(context: Context, tailnet: StoredTailnet, work: PolicyW
   return keepTailnet(context, tailnet, { state, outdated: outdatedCount(context, tailnet), signal: work.signal });
 }
 
-const isUnwritten = ({ tailnet: { state }, hash }: Part): boolean => state.policyHash !== hash;
+/** Whether that part is what was written of it last, by the record and by what is known here. */
+const isOnRecord = ({ policies }: Context, { key, state }: StoredTailnet, hash: string): boolean =>
+  state.policyHash === hash && !policies.hasOther(key, hash);
+
+const isUnwritten = (context: Context, { tailnet, hash }: Part): boolean => !isOnRecord(context, tailnet, hash);
 
 /** Reads, merges and writes for all that have entries there, and records it for this one; the others' rounds record theirs. */
 async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<StoredTailnet> {
@@ -82,9 +86,9 @@ async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control,
   const hashes = new Map(group.parts.map(({ tailnet: { key }, hash }) => [key, hash]));
   const atMs = context.clock.nowMs();
   const isShared = tailnet.spec.tenancy === 'shared';
-  const saw = (error?: BifrostError): void => {
+  const saw = (trouble: { readonly error?: BifrostError; readonly holds?: boolean } = {}): void => {
     // Nobody else comes with a wish of the others'.
-    if (isShared) context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, ...(error === undefined ? {} : { error }) });
+    if (isShared) context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, ...trouble });
   };
   context.policies.forget(groupKeyOf(tailnet));
   let begun = tailnet;
@@ -100,18 +104,29 @@ async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control,
   } catch (error) {
     // What passes by itself is tried by each; what a person must mend is told to each.
     if (!BifrostError.is(error) || error.retry !== 'never' || call.signal.aborted) throw error;
-    saw(error);
-    const isForOthers = tailnet.state.policyHash === hashes.get(tailnet.key) && group.parts.some(isUnwritten);
-    if (!isForOthers) throw error; // else its own part is in force
+    const holds = isForOthers(context, { tailnet, group, current }, error);
+    saw({ error, holds });
+    if (!holds || !isOnRecord(context, tailnet, hashes.get(tailnet.key) ?? '')) throw error; // else its own part is in force
   }
-  for (const part of group.parts) if (part.tailnet.key !== tailnet.key && isUnwritten(part)) context.touch('tailnet', part.tailnet.key);
+  for (const { tailnet: part, hash } of group.parts)
+    if (part.key !== tailnet.key && part.state.policyHash !== hash) context.touch('tailnet', part.key);
   return recorded(context, begun, { wanted: hashes.get(tailnet.key) ?? '', ...call });
 }
 
-interface Bringing {
+interface Found {
   readonly tailnet: StoredTailnet;
   readonly group: PolicyGroup;
   readonly current: { readonly text: string; readonly etag: string };
+}
+
+/** Whether a change that is not taken is one for those alone whose part is not on record: what is, is in force all the same. */
+function isForOthers(context: Context, { tailnet, group: { parts }, current }: Found, { code }: BifrostError): boolean {
+  const written = parts.filter((part) => !isUnwritten(context, part));
+  if (written.length === parts.length || code === 'POLICY_UNREADABLE') return false;
+  return tailnet.spec.tenancy !== 'shared' || holdsParts(context, current.text, written);
+}
+
+interface Bringing extends Found {
   readonly control: TailnetControl;
   /** Before the first write. */
   readonly begin: () => Promise<void>;
@@ -128,16 +143,30 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
     await writeFirst(bringing, call);
     return 'as wanted';
   }
-  // While all is recorded as it is wanted, whatever differs in the file is somebody else's edit.
-  if (!group.parts.some(isUnwritten)) {
-    const repaired = context.settings.repairPolicy;
-    tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
-    if (!repaired) return 'left';
-  }
-  if (tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
+  const changed = changedGroup(context, bringing);
+  if (changed === undefined) return 'left';
+  const next = changed === group ? merged : mergePolicy(current.text, changed.sections, changed.ownership);
+  if (tenancy === 'shared') requireIsolated(next, provenOf(group, await control.listDevices(call)), context.logger);
   await begin();
-  await control.writePolicy(merged, current.etag, call);
+  await control.writePolicy(next, current.etag, call);
+  if (changed !== group) context.driftedPolicies.set(driftKeyOf(tailnet), policyHash(next)); // with the edit in it that has been told
   return 'as wanted';
+}
+
+/**
+ * The group as it is to be written: without those whose entries somebody else has edited, where that is not to be repaired; undefined: nothing is.
+ *
+ * What differs in the file of a part that is recorded as it is wanted, is somebody else's edit.
+ */
+function changedGroup(context: Context, { tailnet, group, current }: Found): PolicyGroup | undefined {
+  const written = group.parts.filter((part) => !isUnwritten(context, part));
+  const isAll = written.length === group.parts.length;
+  const isEdited = isAll || (tailnet.spec.tenancy === 'shared' && !holdsParts(context, current.text, written));
+  if (!isEdited) return group;
+  const repaired = context.settings.repairPolicy;
+  tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
+  if (repaired) return group;
+  return isAll ? undefined : leaving(context, group, written);
 }
 
 /** From now on our entries may be in a customer's own policy: whoever ends its keeping takes them out. */
