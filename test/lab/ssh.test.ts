@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { runLab } from './support/command.ts';
+import { lab, runLab } from './support/command.ts';
+import { exec } from './support/containers.ts';
 import { type Customer, clientOfSecret, joinGateway } from './support/customer.ts';
 import { eventually } from './support/eventually.ts';
 import { Stage } from './support/stage.ts';
@@ -52,4 +53,14 @@ test('who is let in gets a shell of the sidecar, and the exit code of what ran',
 test('not as another user, and not where the sidecar was to serve none', async () => {
   expect(await login(OPEN, 'nobody', 'id')).toMatchObject({ code: 255, stdout: '' });
   expect(await login(SHUT, 'root', 'id')).toMatchObject({ code: 255, stdout: '' });
+});
+
+test('an attribute that the manager is told to give is one that a real client has got', async () => {
+  const attributes = async (): Promise<object> => {
+    const command = ['tailscale', '--socket=/var/run/tailscale/tailscaled.sock', 'status', '--json'];
+    return JSON.parse((await exec(await stage.inBook(SPACE, OPEN, 'tailscale'), command)).stdout).Self.CapMap;
+  };
+  expect(await attributes()).not.toHaveProperty('randomize-client-port');
+  await lab(['manager', 'HEARTBEAT_MS=1000', 'NODE_ATTRIBUTES=randomize-client-port'], { timeoutMs: 120_000 });
+  await eventually('the client has it', async () => 'randomize-client-port' in (await attributes()));
 });

@@ -24,7 +24,9 @@ export interface Environment {
   /** On loopback, in clear, for the Envoy in the same pod; 0: none. */
   readonly proxyPort: number;
   /** What the manager has a default for. */
-  readonly settings: Partial<Pick<NetworkManagerOptions, (typeof MILLISECONDS)[number] | (typeof SWITCHES)[number] | (typeof POLICIES)[number]>>;
+  readonly settings: Partial<
+    Pick<NetworkManagerOptions, (typeof MILLISECONDS)[number] | (typeof SWITCHES)[number] | (typeof POLICIES)[number] | 'nodeAttributes'>
+  >;
 }
 
 const MILLISECONDS = ['attachDeadlineMs', 'resyncMs', 'driftWindowMs', 'registrationMs', 'proofIntervalMs'] as const;
@@ -79,6 +81,8 @@ export function readEnvironment(variables: NodeJS.ProcessEnv): Environment | { r
   const [use, endpoints] = POLICIES.map((name) => variables[variableOf(name)]);
   if (use) settings.networkPolicies = use as NonNullable<NetworkManagerOptions['networkPolicies']>;
   if (endpoints) settings.networkPolicyEndpoints = document(endpoints, () => missing.push(`${variableOf('networkPolicyEndpoints')} (JSON)`));
+  const attributes = variables[variableOf('nodeAttributes')];
+  if (attributes) settings.nodeAttributes = attributes.split(',');
   const heartbeatMs = number('BIFROST_HEARTBEAT_MS', 10_000);
   const environment: Environment = {
     tailscaleImage: needed('BIFROST_TAILSCALE_IMAGE'),

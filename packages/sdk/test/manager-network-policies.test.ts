@@ -67,6 +67,15 @@ describe('networkPolicies plan', () => {
     ]);
     expect(JSON.stringify(networkPolicies)).toContain('169.254.169.254/32');
   });
+
+  it('bug: an update failed where its NetworkPolicies could not be worked out, which a plan alone shows', async () => {
+    await using world = await openWorld({ settings: { networkPolicies: 'plan' } });
+    await attached(world);
+    world.guard.hook = ({ name }) => (name === 'cluster.topology.networkPolicies' ? 'before' : undefined);
+    const request = { tailnetName: ACME.tailnetName, config: { blockedNetworks: ['169.254.169.254/32'] } };
+    await expect(world.manager.planUpdateTailnet(request)).rejects.toThrow();
+    expect((await world.manager.updateTailnet(request)).config.blockedNetworks).toEqual(['169.254.169.254/32']);
+  });
 });
 
 describe('networkPolicies enforce', () => {

@@ -161,6 +161,23 @@ describe('a tailnet in our organization', () => {
     ]);
   });
 
+  it('gives all devices of books the attributes that the option names, and takes them back with it', async () => {
+    await using world = new World({ settings: { nodeAttributes: ['randomize-client-port'] } });
+    await world.manager.start();
+    await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'acme-corp' });
+    await world.addBook();
+    await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
+    await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+    await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world));
+    const control = world.controlPlane.tailnet({ controlId: (await world.tailnet())?.state.controlId ?? '' });
+    const attributes = async () => JSON.parse((await control.readPolicy({ signal: AbortSignal.timeout(5_000) })).text).nodeAttrs;
+    const { customer } = customerTagsOf({ customerId: 'acme-corp', tailnetName: 'acme-corp-production' }, digest);
+    expect(await attributes()).toEqual([{ target: [customer, BOOK_TAG].sort(), attr: ['randomize-client-port'] }]);
+    await world.restart({ nodeAttributes: [] });
+    await world.until(async () => ((await attributes()) ?? []).length === 0, { limitMs: 120_000 });
+  });
+
   it('bug: its only credential survives a cluster that does not answer when it is to be stored', async () => {
     await using world = new World();
     await world.manager.start();

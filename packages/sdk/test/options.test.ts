@@ -46,6 +46,7 @@ describe('options of the manager', () => {
     [{ tenancy: 'shared' }, ['sharedCredentialSecretName']],
     [{ sharedCredentialSecretName: '../up' }, ['sharedCredentialSecretName']],
     [{ deviceTags: ['book'] }, ['deviceTags.0']],
+    [{ nodeAttributes: ['funnel', 'a b'] }, ['nodeAttributes.1']],
     [{ heartbeatMs: 99, resyncMs: 1.5 }, ['heartbeatMs', 'resyncMs']],
     [{ silenceMs: 9_000 }, ['silenceMs']],
     [{ concurrency: 0 }, ['concurrency']],

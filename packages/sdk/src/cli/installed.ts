@@ -143,12 +143,14 @@ function settingsOf(environment: Installed['environment']): Partial<NetworkManag
   const silenceMs = Number(environment['BIFROST_SILENCE_MS'] || Math.max(8_000, Math.round(heartbeatMs * 3.5)));
   const loginServer = environment['BIFROST_LOGIN_SERVER'];
   const sharedCredentialSecretName = environment['BIFROST_SHARED_SECRET'];
+  const nodeAttributes = environment['BIFROST_NODE_ATTRIBUTES'];
   const numbers = Object.entries(NUMBERS).flatMap(([setting, name]) => (environment[name] ? [[setting, Number(environment[name])] as const] : []));
   return {
     heartbeatMs,
     silenceMs,
     ...(loginServer ? { loginServer } : {}),
     ...(sharedCredentialSecretName ? { sharedCredentialSecretName } : {}),
+    ...(nodeAttributes ? { nodeAttributes: nodeAttributes.split(',') } : {}),
     networkPolicyEnforced: environment['BIFROST_NETWORK_POLICY_ENFORCED'] === 'true',
     ...policiesOf(environment),
     ...Object.fromEntries(numbers),

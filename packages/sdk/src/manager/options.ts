@@ -37,6 +37,8 @@ export interface NetworkManagerOptions {
   readonly deviceTags?: readonly string[];
   /** Tag of routers in tailnets that we make. @default 'tag:bifrost-router' */
   readonly routerTag?: string;
+  /** Attributes that the policies we keep give to every book's devices (`nodeAttrs`), as Tailscale names them: `randomize-client-port`. @default [] */
+  readonly nodeAttributes?: readonly string[];
   /** Milliseconds between an agent's reports when nothing changes. @default 10000 */
   readonly heartbeatMs?: number;
   /** Silence after which an instance is unknown, milliseconds. @default 35000 */
@@ -87,6 +89,7 @@ export interface Settings {
   readonly loginServer?: string | undefined;
   readonly deviceTags: readonly string[];
   readonly routerTag: string;
+  readonly nodeAttributes: readonly string[];
   readonly heartbeatMs: number;
   readonly silenceMs: number;
   readonly attachDeadlineMs: number;
@@ -138,6 +141,10 @@ const schema = z.object({
     .optional(),
   deviceTags: z.array(tag).min(1).default(['tag:bifrost-book']),
   routerTag: tag.default('tag:bifrost-router'),
+  nodeAttributes: z
+    .array(z.string().regex(/^[a-z0-9][a-z0-9:._/-]{0,127}$/, 'must look like randomize-client-port'))
+    .max(64)
+    .default([]),
   heartbeatMs: z.int().min(100).max(300_000).default(10_000),
   silenceMs: z.int().min(200).max(3_600_000).default(35_000),
   attachDeadlineMs: z.int().min(1_000).default(300_000),

@@ -53,8 +53,9 @@ function memberOf(context: Context, tailnet: StoredTailnet, sidecars: readonly S
 }
 
 function compiled({ settings }: Context, tenancy: TailnetSpec['tenancy'], members: readonly PolicyMember[]): PolicySections {
+  const { deviceTags, nodeAttributes } = settings;
   // Of a tailnet that we made, our client owns every tag.
-  return compilePolicy({ members, shared: tenancy === 'shared', ownerTags: tenancy === 'organization' ? [] : settings.deviceTags });
+  return compilePolicy({ members, shared: tenancy === 'shared', ownerTags: tenancy === 'organization' ? [] : deviceTags, nodeAttributes });
 }
 
 /** What the policy is to hold for this tailnet alone. */

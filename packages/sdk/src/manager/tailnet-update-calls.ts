@@ -18,7 +18,7 @@ import { impactOf } from './update-impact.ts';
 interface Planned {
   readonly tailnet: StoredTailnet;
   readonly spec: TailnetSpec;
-  /** Without its warnings: only who asks for a plan is told, since they take a look at the control plane. */
+  /** Without warnings and NetworkPolicies: only who asks for a plan is told, since they take a look at control plane and cluster. */
   readonly plan: ChangePlan;
   readonly sidecars: readonly StoredSidecar[];
 }
@@ -49,22 +49,7 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
   const rollouts: readonly Rollout[] = affected.filter(isUpgradable).map((sidecar) => rolloutOf(sidecar, changedByNetwork(sidecar)));
   const ownedByCreator = affected.filter(({ spec: { mode } }) => mode === 'inject').map(({ spec: { sidecarId } }) => sidecarId);
   const impact = impactOf(context, { before: tailnet, now: spec, sidecars });
-  const networkPolicies = await planPolicyChanges(
-    context,
-    sidecars.flatMap(({ spec: sidecar, deleting }) =>
-      deleting ? [] : [{ before: { spec: sidecar, config: tailnet.spec.config }, now: { spec: sidecar, config } }],
-    ),
-    call,
-  );
-  return {
-    tailnet,
-    spec,
-    sidecars,
-    plan: {
-      ...{ changes, rollouts, ownedByCreator, ...impact },
-      ...(networkPolicies.length === 0 ? {} : { networkPolicies }),
-    },
-  };
+  return { tailnet, spec, sidecars, plan: { changes, rollouts, ownedByCreator, ...impact } };
 }
 
 const policyWish = ({ managePolicy }: UpdateTailnetRequest): Pick<UpdateTailnetRequest, 'managePolicy'> =>
@@ -82,8 +67,13 @@ function needsNewPods(
 export async function planUpdateTailnet(context: Context, input: UpdateTailnetInput, call: Change): Promise<ChangePlan> {
   const { plan, tailnet, spec, sidecars } = await planned(context, input, call);
   if (!plan.changes.some((path) => path.startsWith('config.'))) return plan;
-  const warnings = await planWarnings(context, { tailnet, config: spec.config, sidecars }, call);
-  return warnings.length === 0 ? plan : { ...plan, warnings };
+  const { config } = spec;
+  const wishes = sidecars.flatMap(({ spec: sidecar, deleting }) =>
+    deleting ? [] : [{ before: { spec: sidecar, config: tailnet.spec.config }, now: { spec: sidecar, config } }],
+  );
+  const networkPolicies = await planPolicyChanges(context, wishes, call);
+  const warnings = await planWarnings(context, { tailnet, config, sidecars }, call);
+  return { ...plan, ...(networkPolicies.length === 0 ? {} : { networkPolicies }), ...(warnings.length === 0 ? {} : { warnings }) };
 }
 
 /** What a caller lets an update do, having seen the plan. */
