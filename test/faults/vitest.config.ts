@@ -1,6 +1,17 @@
+import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import unit from '../../vitest.config.ts';
 import { MinimumReporter } from '../support/minimum.ts';
+
+/** The longest first: what begins last must not be what ends last. */
+const FIRST = ['watches.test.ts', 'proxy.test.ts', 'outage.test.ts', 'random.test.ts'];
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => [...FIRST, basename(moduleId)].indexOf(basename(moduleId));
+    return [...files].sort((a, b) => rank(a) - rank(b));
+  }
+}
 
 const common = {
   globalSetup: ['test/faults/support/program.ts'],
@@ -12,6 +23,7 @@ const common = {
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', new MinimumReporter('faults')],
     projects: [
       // Managers that die all the time keep two cores busy: alone.

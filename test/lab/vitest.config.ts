@@ -6,8 +6,11 @@ import { MinimumReporter } from '../support/minimum.ts';
 
 /** Waits most of its time, for a daemon that hangs to be found out. */
 const WAITS = 'wedged.test.ts';
-/** What goes on beside it meanwhile: none of these replaces the manager, or says anything of what is not its own. */
-const BESIDE = ['agent', 'daemon-set', 'gateway', 'guard', 'host-network', 'process-namespace'].map((name) => `${name}.test.ts`);
+/** What goes on beside it and each other: none of these replaces the manager, or says anything of what is not its own. */
+const BESIDE = [
+  ...['agent', 'bad-input', 'cluster', 'conformance', 'daemon-set', 'firewall', 'gateway', 'guard', 'host-network', 'local-api'],
+  ...['modules', 'process-namespace'],
+].map((name) => `${name}.test.ts`);
 /** What takes the lab down. */
 const LAST = ['stop.test.ts', 'first-hour.test.ts'];
 

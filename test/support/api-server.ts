@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, request } from 'undici';
+import { freePort } from './free-port.ts';
 
 /** Sends JSON (or a string as it is) as the admin and answers with status and parsed body. */
 export type AdminCall = (
@@ -79,7 +79,7 @@ export async function startApiServer({ controllers = false }: { readonly control
   const stack = new AsyncDisposableStack();
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   try {
-    const [etcdPort = 0, peerPort = 0, apiPort = 0] = await freePorts(3);
+    const [etcdPort, peerPort, apiPort] = [await freePort(), await freePort(), await freePort()];
     await writeKeys(folder);
     const etcdUrl = `http://127.0.0.1:${etcdPort}`;
     const etcd = start('etcd', etcdArguments(folder, etcdUrl, peerPort));
@@ -225,19 +225,4 @@ async function ready(api: Running, call: AdminCall): Promise<void> {
     await sleep(100);
   }
   throw new Error(`${api.name} was not ready in time: ${api.lastLines.join('')}`);
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => {
-        server.listen(0, '127.0.0.1', resolve);
-      });
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

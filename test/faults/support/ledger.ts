@@ -100,9 +100,9 @@ function idsOf(customer: Customer, tailnet: KubeObject | undefined): ReadonlySet
 
 /**
  * What a customer's world looks like between the steps of a life. `annotated`: attached, because the workload asks for it. `running`: a Job of a CronJob
- * that was created with its sidecar has a pod; `ran`: that pod has come to its end.
+ * that was created with its sidecar has a pod; `ran`: that pod has come to its end. `quarantined`: its pods are as they were, and nobody of them is in the tailnet, or can get in.
  */
-export type State = 'none' | 'made' | 'attached' | 'annotated' | 'running' | 'ran';
+export type State = 'none' | 'made' | 'attached' | 'annotated' | 'quarantined' | 'running' | 'ran';
 
 /** How many valid keys an attached sidecar may have: one, and one more for each rotation whose grace is not over. */
 export interface Expected {
@@ -115,7 +115,8 @@ export function judge(ledger: Ledger, customer: Customer, { state, keys }: Expec
   const isMade = state !== 'none';
   const isAttached = state === 'attached' || state === 'annotated';
   const isInjected = state === 'running' || state === 'ran';
-  const hasSidecar = isAttached || isInjected;
+  const isQuarantined = state === 'quarantined';
+  const hasSidecar = isAttached || isInjected || isQuarantined;
   const { tailnet, attachments, validKeys, devices, pods } = ledger;
   const isOrganization = customer.tenancy === 'organization';
   const problems = [
@@ -131,9 +132,10 @@ export function judge(ledger: Ledger, customer: Customer, { state, keys }: Expec
   if (isMade) problems.push(...judgeTailnet(tailnet));
   if (hasSidecar) problems.push(...judgeSidecar(ledger));
   if (isAttached) problems.push(...judgeAttached(ledger));
+  else if (isQuarantined) problems.push(...judgeQuarantined(ledger));
   else problems.push(...judgeTemplate(ledger, customer));
   if (isInjected) problems.push(...judgeInjected(ledger, state));
-  else if (!isAttached) problems.push(...count('pods that still carry a sidecar', carrying(ledger).length, 0));
+  else if (!hasSidecar) problems.push(...count('pods that still carry a sidecar', carrying(ledger).length, 0));
   return problems;
 }
 
@@ -179,6 +181,18 @@ function judgeAttached(ledger: Ledger): readonly string[] {
     ...(bare === 0 && pods.length > 0 ? [] : [`${bare} of ${pods.length} pods are without a sidecar`]),
     ...(devices.every(({ enabledRoutes }) => enabledRoutes.length === 1) ? [] : ['a route is not approved']),
     ...(instances?.length === pods.length ? [] : [`${instances?.length} instances on record for ${pods.length} pods`]),
+  ];
+}
+
+/** Nothing of the pod is gone, or new: it is kept to be looked at. */
+function judgeQuarantined(ledger: Ledger): readonly string[] {
+  const { attachments, template, pods, bookSecrets } = ledger;
+  const { reason, quarantinedSinceMs } = attachments[0]?.['status'] ?? {};
+  return [
+    ...(reason?.code === 'SIDECAR_QUARANTINED' && quarantinedSinceMs !== undefined ? [] : [`it is not told as done: ${JSON.stringify(reason)}`]),
+    ...(template.includes('bifrost-agent') ? [] : ['the template carries no sidecar']),
+    ...(pods.length > 0 && carrying(ledger).length === pods.length ? [] : ['its pods are not there any more, with their sidecar']),
+    ...(bookSecrets.every((secret) => secret['data']?.authkey === undefined) ? [] : ['its Secret has a key']),
   ];
 }
 

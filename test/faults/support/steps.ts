@@ -40,7 +40,10 @@ const STEPS: readonly Step[] = [
   { name: 'lose a pod and the finalizer', from: 'attached', to: 'attached', only: 'customer-owned', act: losePodAndFinalizer },
   { name: 'look for leftovers', from: 'attached', to: 'attached', only: 'organization', act: lookForLeftovers },
   { name: 'ask for the firewall', from: 'attached', to: 'attached', only: 'customer-owned', act: askForFirewall },
-  { name: 'detach', from: 'attached', to: 'made', act: (world, { sidecarId }) => gone(world.call('detachSidecar', sidecarId), 'SIDECAR_NOT_FOUND') },
+  { name: 'quarantine', from: 'attached', to: 'quarantined', only: 'customer-owned', act: quarantine },
+  { name: 'readmit', from: 'quarantined', to: 'attached', only: 'customer-owned', act: readmit },
+  { name: 'detach from quarantine', from: 'quarantined', to: 'made', only: 'customer-owned', act: detach },
+  { name: 'detach', from: 'attached', to: 'made', act: detach },
   { name: 'annotate', from: 'made', to: 'annotated', only: 'organization', act: annotate },
   { name: 'take the annotation away', from: 'annotated', to: 'made', only: 'organization', act: withdraw },
   { name: 'run a CronJob', from: 'made', to: 'running', only: 'organization', act: runCronJob },
@@ -108,6 +111,21 @@ async function updateTailnet(world: World, life: Life): Promise<void> {
 /** A question that asks the control plane what nothing else of a life does. */
 async function askForFirewall(world: World, { customer }: Life): Promise<void> {
   await world.call('firewallRequirements', customer.tailnetName);
+}
+
+async function detach(world: World, { sidecarId }: Life): Promise<void> {
+  await gone(world.call('detachSidecar', sidecarId), 'SIDECAR_NOT_FOUND');
+}
+
+async function quarantine(world: World, life: Life): Promise<void> {
+  await world.call('quarantineSidecar', { sidecarId: life.sidecarId, reason: 'looked odd' });
+  life.keys = 0;
+}
+
+/** Its pod is the same one, and joins with a new key. */
+async function readmit(world: World, life: Life): Promise<void> {
+  await world.call('readmitSidecar', life.sidecarId);
+  life.keys = 1;
 }
 
 async function pauseAndResume(world: World, { customer }: Life): Promise<void> {

@@ -2,12 +2,12 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Secret } from '@bifrost/types/core';
 import { vi } from 'vitest';
+import { freePort } from '../../support/free-port.ts';
 
 const run = promisify(execFile);
 
@@ -47,15 +47,6 @@ const program = (name: string): string => join(process.env['XDG_CACHE_HOME'] ?? 
 /** True when the lab's cache holds what {@link startControlServer} runs. */
 export function controlServerIsBuilt(): boolean {
   return ['control', 'tailscaled', 'tailscale'].every((name) => existsSync(program(name)));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function stop(child: ChildProcess): Promise<void> {
