@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BOOK, openWorld } from './support/world.ts';
+import { ACME, BOOK, openWorld } from './support/world.ts';
 
 describe('why a packet passes or not', () => {
   it('is told of what is in force: guard, route, policy, and what the agents said', async () => {
@@ -48,6 +48,31 @@ describe('why a packet passes or not', () => {
     // What is there, not what is wanted.
     await world.cluster.changeNetworkPolicy({ namespace: 'acme-corp', name }, undefined);
     expect(await explain(80)).toMatchObject({ verdict: 'outside', layer: 'guard' });
+  });
+
+  it('bug: tells nobody of a pod, and of the policies in its namespace, whose customer they may not know of', async () => {
+    await using world = await openWorld({ settings: { networkPolicyEnforced: true } });
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    await world.cluster.createNamespace({ name: 'globex-prod', customerId: 'globex' });
+    await world.addBook({ namespace: 'globex-prod', name: 'their-book' });
+    await world.manager.createTailnet({ ...ACME, customerId: 'globex', tailnetName: 'globex', tenancy: 'organization' });
+    await world.until(async () => (await world.tailnet('globex'))?.state.phase === 'active');
+    await world.manager.attachSidecar({ bookDeploymentId: 'their-book', tailnetName: 'globex', config: BOOK.config });
+    const deny = { name: 'default-deny', podSelector: {}, policyTypes: ['Ingress'], ingress: [], egress: [] };
+    await world.cluster.setNetworkPolicies('globex-prod', [deny]);
+    await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
+    const pods = await world.cluster.pods.list({ signal: AbortSignal.timeout(5_000) });
+    const to = pods.find(({ namespace }) => namespace === 'globex-prod')?.ip ?? '';
+    const explain = (customers: readonly string[], address = to) =>
+      world.manager.explain({ sidecarId, to: address, port: 80 }, { scope: { visible: new Set(customers), permitted: '*' } });
+    const hidden = await explain(['acme-corp']);
+    expect(hidden).toMatchObject({ verdict: 'unknown', layer: 'network-policy' });
+    expect(JSON.stringify(hidden)).not.toMatch(/globex|default-deny/);
+    // Nor whether there is a pod: that of an address which none has is the same answer.
+    expect(await explain(['acme-corp'], '10.244.77.77')).toEqual(hidden);
+    const seen = { verdict: 'denied', by: 'globex-prod/default-deny' };
+    expect(await explain(['acme-corp', 'globex'])).toMatchObject(seen);
+    expect(await world.manager.explain({ sidecarId, to, port: 80 })).toMatchObject(seen);
   });
 
   it.each([

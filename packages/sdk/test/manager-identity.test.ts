@@ -65,6 +65,25 @@ describe('who a book is, in a tailnet whose policy is ours', () => {
     expect(failures).toBeLessThanOrEqual(0);
   });
 
+  it('bug: it gets its key while others come and go, so that the policy is never as it is wanted', async () => {
+    await using world = await organization();
+    let comers = 0;
+    world.guard.hook = async ({ name }) => {
+      if (name !== 'controlPlane.tailnet.writePolicy' || comers >= 20) return undefined;
+      comers += 1;
+      await world.clock.sleep(1_000, call());
+      const bookDeploymentId = `comer-${comers}`;
+      await world.addBook({ name: bookDeploymentId });
+      await world.manager.attachSidecar({ ...BOOK, bookDeploymentId, config: { ...BOOK.config, hostname: bookDeploymentId } });
+      return undefined;
+    };
+    await world.manager.attachSidecar(BOOK);
+    await world.until(() => world.control.keys().length > 0);
+    expect(comers).toBeLessThan(5);
+    await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
+    expect(await world.sidecars()).toHaveLength(21);
+  });
+
   it('what a book offers, and its shell, are in the policy by its own tag; when it is detached, nothing of it is', async () => {
     await using world = await attached({ enableSsh: true, advertiseRoutes: ['192.168.7.0/24'] });
     const { grants, ssh } = await policyOf(world);

@@ -77,6 +77,55 @@ describe('injectSidecar', () => {
     expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
   });
 
+  describe('bug: its NetworkPolicies', () => {
+    const policies = (world: World) => world.cluster.networkPolicies.list({ signal: AbortSignal.timeout(5_000) });
+    async function running(networkPolicies: 'enforce' | 'off' = 'enforce') {
+      const world = await openWorld({ settings: { networkPolicies } });
+      const { manifest } = await world.manager.injectSidecar({ manifest: { ...JOB, apiVersion: 'apps/v1', kind: 'Deployment' }, ...WISH });
+      const workload = await world.cluster.createWorkload(podOf(manifest));
+      await world.until(async () => (await stored(world))?.state.phase === 'connected');
+      return Object.assign(world, { workload });
+    }
+
+    it('stay while its pods run, whose tailnet is being deleted: they have no key any more, and wait for their creator', async () => {
+      await using world = await running();
+      await world.manager.deleteTailnet(TAILNET, { cascade: true });
+      await world.run(120_000);
+      expect(await policies(world)).toHaveLength(1);
+      expect(await world.outside()).toMatchObject({ devices: 0, keys: 0 });
+      expect((await stored(world))?.state).toMatchObject({ phase: 'detaching', reason: { code: 'PODS_REMAIN' } });
+      await world.cluster.deleteWorkload(world.workload);
+      await world.until(async () => (await world.tailnet()) === undefined, { limitMs: 600_000 });
+      expect(await policies(world)).toEqual([]);
+      expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
+    });
+
+    it('stay while its pods end, whose workload is gone', async () => {
+      await using world = await running();
+      using held = world.agents.holdPods();
+      const deleted = world.cluster.deleteWorkload(world.workload);
+      await world.until(async () => (await stored(world))?.state.reason?.code === 'PODS_REMAIN', { limitMs: 60_000 });
+      expect(await policies(world)).toHaveLength(1);
+      held[Symbol.dispose]();
+      await deleted;
+      await world.until(async () => (await world.sidecars()).length === 0, { limitMs: 60_000 });
+      expect(await policies(world)).toEqual([]);
+    });
+
+    it('go with what is abandoned; twin: where none were written, nothing waits', async () => {
+      await using world = await running();
+      await world.manager.deleteTailnet(TAILNET, { cascade: true, abandon: true });
+      await world.run(30_000);
+      expect(await policies(world)).toHaveLength(1);
+      await world.until(async () => (await world.tailnet()) === undefined, { limitMs: 60_000 });
+      expect(await policies(world)).toEqual([]);
+      expect(world.audit.records.filter(({ action }) => action === 'abandon')).toMatchObject([{ outcome: 'PODS_REMAIN' }]);
+      await using twin = await running('off');
+      await twin.manager.deleteTailnet(TAILNET, { cascade: true });
+      await twin.until(async () => (await twin.tailnet()) === undefined, { limitMs: 30_000 });
+    });
+  });
+
   it('bug: taken out by its creator and put back under another manager, it is not told as attached again', async () => {
     await using world = await openWorld();
     const { manifest } = await world.manager.injectSidecar({ manifest: { ...JOB, apiVersion: 'apps/v1', kind: 'Deployment' }, ...WISH });

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { customerTagsOf } from '../src/domain/policy/identity-tags.ts';
 import { digest } from './policy/worlds.ts';
 import { OWN_POLICY } from './support/own-policy.ts';
-import { ACME, BOOK, BOOK_TAG, World } from './support/world.ts';
+import { ACME, BOOK, BOOK_TAG, World, type WorldOptions } from './support/world.ts';
 
 const tailnetName = ACME.tailnetName;
 const CUSTOMER = customerTagsOf({ customerId: 'acme-corp', tailnetName }, digest).customer;
@@ -34,12 +34,14 @@ async function open({
   policy = OWN_POLICY,
   managePolicy = true,
   scopes,
+  settings = {},
 }: {
+  settings?: WorldOptions['settings'];
   policy?: string;
   managePolicy?: boolean;
   scopes?: readonly string[];
 } = {}) {
-  const world = new World();
+  const world = new World({ settings });
   await world.manager.start();
   await world.addCustomer('acme-corp', { policy, ...(scopes === undefined ? {} : { scopes }) });
   await world.addBook();
@@ -92,6 +94,29 @@ describe('a customer’s own tailnet whose policy we are asked to keep', () => {
     await world.until(async () => (await world.sidecars())[0]?.state.keys.at(-1)?.tags?.length === 2);
   });
 
+  it('bug: a plan names the entries that would be taken out or put in; out only with confirm while peers are in use', async () => {
+    await using world = await open();
+    await world.until(() => phase('active')(world));
+    await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world));
+    await world.quiet();
+    const router = { id: 'n1', name: 'n1.example.net', online: true, path: 'direct', rx_bytes: 100, tx_bytes: 0, routes: ['10.1.0.0/16'] };
+    const peers = [{ ...router, last_handshake_at_ms: world.clock.nowMs() - 1_000 }];
+    for (const agent of world.agents.all) await agent.report('heartbeat', { peers });
+    const off = { tailnetName, managePolicy: false };
+    const plan = await world.manager.planUpdateTailnet(off);
+    const grant = expect.stringMatching(/^grants .*10\.0\.0\.0\/10/);
+    expect(plan.outputs).toMatchObject([{ output: 'tailnet-policy', added: [], removed: expect.arrayContaining([grant]) }]);
+    expect(plan).toMatchObject({ changes: ['managePolicy'], livePeers: { total: 1, lost: 1, losing: [{ peerId: 'n1', loss: 'all' }] } });
+    await expect(world.manager.updateTailnet(off)).rejects.toMatchObject({ code: 'CONFIRM_REQUIRED', details: { peerIds: 'n1' } });
+    await world.manager.updateTailnet({ ...off, confirm: true });
+    await world.until(async () => !IDENTITY.test(await policyOf(world).text()));
+    const on = await world.manager.planUpdateTailnet({ tailnetName, managePolicy: true });
+    expect(on.outputs).toMatchObject([{ output: 'tailnet-policy', added: expect.arrayContaining([grant]), removed: [] }]);
+    expect(on).not.toHaveProperty('livePeers');
+    await world.manager.updateTailnet({ tailnetName, managePolicy: true });
+  });
+
   it('bug: also where the manager died before it had on record that it wrote', async () => {
     const world = new World();
     await using _world = world;
@@ -130,6 +155,76 @@ describe('a customer’s own tailnet whose policy we are asked to keep', () => {
     await world.until(async () => (await world.tailnet('second')) === undefined);
     expect(await policyOf(world).text()).not.toContain('172.16.0.0/16');
     expect(await policyOf(world).text()).toContain('10.0.0.0/10');
+  });
+});
+
+describe('two of one customer’s tailnets that are two there, too', () => {
+  it('bug: of the same edit in both it is told in both', async () => {
+    await using world = await open({ settings: { repairPolicy: false } });
+    const { credential } = world.control.addTailnet({ displayName: 'other', tags: [BOOK_TAG], policy: OWN_POLICY });
+    const data = { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() };
+    await world.cluster.createSecret({ namespace: 'bifrost', name: 'other-client', data });
+    await world.manager.createTailnet({ ...ACME, tailnetName: 'other', managePolicy: true, credential: { secretName: 'other-client' } });
+    for (const name of [tailnetName, 'other']) await world.until(async () => (await world.tailnet(name))?.state.phase === 'active');
+    await policyOf(world).edit(() => OWN_POLICY);
+    const other = world.controlPlane.tailnet({ credential });
+    await other.writePolicy(OWN_POLICY, (await other.readPolicy(call())).etag, call());
+    await world.run(180_000);
+    const told = world.events.filter(({ name }) => name === 'policy:drifted').map(({ event }) => 'tailnetName' in event && event.tailnetName);
+    expect(told.sort()).toEqual([tailnetName, 'other']);
+  });
+});
+
+describe('two of one customer’s tailnets with a client each, that are the same there', () => {
+  async function both(world: World): Promise<void> {
+    const [credential] = world.credentials;
+    if (credential === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no customer' });
+    const data = { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() };
+    await world.cluster.createSecret({ namespace: 'bifrost', name: 'another-client', data });
+    const config = { allowedNetworks: ['172.16.0.0/16'] };
+    const second = { customerId: 'acme-corp', tailnetName: 'second', config, managePolicy: true, credential: { secretName: 'another-client' } };
+    await world.until(() => phase('active')(world));
+    await world.manager.createTailnet(second);
+    await world.until(async () => (await world.tailnet('second'))?.state.phase === 'active');
+  }
+  /** Of each write, whether it takes out what is of the first one. */
+  function watchLosses(world: World, told?: object): readonly boolean[] {
+    const losses: boolean[] = [];
+    world.guard.hook = async ({ name }) => {
+      if (told !== undefined && name === 'controlPlane.tailnet.describe') return { old: told };
+      if (name !== 'store.tailnets.replaceState' && name !== 'controlPlane.tailnet.listDevices') return undefined;
+      losses.push(!(await policyOf(world).text()).includes(CUSTOMER));
+      return undefined;
+    };
+    return losses;
+  }
+
+  it('bug: the first round of the second leaves the entries of the first', async () => {
+    await using world = await open();
+    await world.until(() => phase('active')(world));
+    const losses = watchLosses(world);
+    await both(world);
+    await world.run(180_000);
+    expect(losses).not.toContain(true);
+    const text = await policyOf(world).text();
+    for (const network of ['10.0.0.0/10', '172.16.0.0/16']) expect(text).toContain(network);
+    expect(world.names('policy:')).toEqual([]);
+    expect((await world.tailnet('second'))?.state.controlId).toBe((await world.tailnet())?.state.controlId);
+  });
+
+  it('bug: also while neither has a device, by which alone it is told which one it is; each takes out its own when it is deleted', async () => {
+    await using world = await open();
+    await world.until(() => phase('active')(world));
+    const losses = watchLosses(world, { controlId: '-', dnsName: undefined });
+    await both(world);
+    await world.run(180_000);
+    expect(losses).not.toContain(true);
+    expect(world.names('policy:')).toEqual([]);
+    await world.manager.deleteTailnet('second');
+    await world.until(async () => (await world.tailnet('second')) === undefined);
+    const text = await policyOf(world).text();
+    expect(text).not.toContain('172.16.0.0/16');
+    expect(text).toContain('10.0.0.0/10');
   });
 });
 

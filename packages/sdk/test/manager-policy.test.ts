@@ -112,6 +112,19 @@ describe('a policy in which somebody else writes', () => {
     expect(drifts(world)).toEqual([expect.objectContaining({ tailnetName, repaired: false })]);
   });
 
+  it('bug: tells of it again in the policy of one that comes under the name of one that is gone', async () => {
+    await using world = await active({ repairPolicy: false });
+    for (const told of [1, 2]) {
+      await edit(world, widened);
+      await world.run(120_000);
+      expect(drifts(world)).toHaveLength(told);
+      await world.manager.deleteTailnet(tailnetName);
+      await world.until(async () => (await world.tailnet()) === undefined);
+      await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
+      await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+    }
+  });
+
   it('tells of one that cannot be read, and leaves it; when it is mended, all is well again', async () => {
     await using world = await active();
     const { text } = await readPolicy(world);

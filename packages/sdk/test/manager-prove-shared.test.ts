@@ -55,4 +55,35 @@ describe('the proof of a tailnet that customers share', () => {
     const finding = { kind: 'reaches-other-customer', customerId: 'globex', otherCustomerId: 'acme', by: 'grants.0' };
     expect((await world.manager.proveIsolation()).proof.findings).toContainEqual(expect.objectContaining(finding));
   });
+
+  it('bug: accuses nobody of the devices that a customer has there while its tailnet is being deleted', async () => {
+    await using world = await openShared();
+    world.manager.setReadOnly(true); // it stays on its way out
+    const { controlId = '' } = (await world.tailnet('globex'))?.state ?? {};
+    const router = (tags: readonly (string | undefined)[]) =>
+      world.control.addDevice({ controlId, hostname: 'gateway', tags: tags.filter((tag) => tag !== undefined) });
+    router([globex?.router]);
+    await world.store.tailnets.remove('globex', call());
+    expect((await world.manager.proveIsolation()).proof).toMatchObject({ verdict: 'apart', tailnets: 1, findings: [] });
+    // Its tags are still nobody else's to carry.
+    router([globex?.router, acme?.router]);
+    const finding = { kind: 'foreign-tag', by: expect.stringContaining('gateway') };
+    expect((await world.manager.proveIsolation()).proof.findings).toEqual([expect.objectContaining(finding)]);
+  });
+
+  it('bug: tells two tailnets of one customer apart there, as the write does', async () => {
+    await using world = await openShared();
+    await world.manager.createTailnet({
+      customerId: 'acme',
+      tailnetName: 'acme-2',
+      config: { allowedNetworks: ['10.0.0.0/8'], blockedNetworks: [] },
+    });
+    await world.until(async () => (await world.tailnet('acme-2'))?.state.phase === 'active');
+    await world.quiet();
+    expect((await world.manager.proveIsolation()).proof).toMatchObject({ verdict: 'apart', customers: 2, tailnets: 3, findings: [] });
+    const second = customerTagsOf({ customerId: 'acme', tailnetName: 'acme-2' }, digest);
+    await addGrant(world, { src: [acme?.customer], dst: [second.router], ip: ['*'] });
+    const finding = { kind: 'reaches-other-customer', tailnetName: 'acme', customerId: 'acme', otherCustomerId: 'acme', by: 'grants.0' };
+    expect((await world.manager.proveIsolation()).proof.findings).toContainEqual(expect.objectContaining(finding));
+  });
 });

@@ -15,7 +15,7 @@ export interface Trouble {
   readonly lives: number;
   readonly lastedMs: number;
   readonly watchesPerMinute: number;
-  /** Watches, lists, and whatever else is asked for no customer. */
+  /** Watches, lists, and whatever else is asked for no customer. Of both without the first of each collection. */
   readonly sharedCallsPerMinute: number;
   /** Attaching the book of another customer before and meanwhile, milliseconds. */
   readonly attachBeforeMs: number;
@@ -44,7 +44,7 @@ export async function troubleWatches(world: World, fault: Fault): Promise<Troubl
     [attachMeanwhileMs] = await Promise.all([timed(() => attachUntilConnected(world, other)), live()]);
   }
   const lastedMs = Math.round(performance.now() - begun.ms);
-  const shared = world.exchanges.slice(begun.at).filter(({ customer }) => customer === undefined);
+  const shared = afterTheFirst(world.exchanges.slice(begun.at).filter(({ customer }) => customer === undefined));
   const perMinute = (count: number): number => Math.round((count * 60_000) / lastedMs);
   other.state = 'attached';
   const recoveredMs = await timed(async () => {
@@ -54,6 +54,17 @@ export async function troubleWatches(world: World, fault: Fault): Promise<Troubl
   await playSteps(world, other, ['delete with cascade']);
   const watchesPerMinute = perMinute(shared.filter(isWatch).length);
   return { lives, lastedMs, watchesPerMinute, sharedCallsPerMinute: perMinute(shared.length), attachBeforeMs, attachMeanwhileMs, recoveredMs };
+}
+
+/** Without what ended watches lead to by themselves: each collection is listed and watched anew once, however long all of it lasts. */
+function afterTheFirst(exchanges: readonly Exchange[]): readonly Exchange[] {
+  const begun = new Set<string>();
+  return exchanges.filter(({ operation, target }) => {
+    const what = `${operation} ${target.split('?')[0]}`;
+    const isFirst = !begun.has(what);
+    begun.add(what);
+    return !isFirst || !/\.(watch|list)$/.test(operation);
+  });
 }
 
 const isWatch = ({ operation }: Exchange): boolean => operation.endsWith('.watch');

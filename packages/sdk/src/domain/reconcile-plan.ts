@@ -1,9 +1,12 @@
-import { cidrsOverlap, parseCidr, type SidecarStatus } from '@bifrost/types/core';
+import { cidrsOverlap, parseCidr, type SidecarStatus, type TailnetStatus } from '@bifrost/types/core';
 import { carriesNothing } from './carries.ts';
 import { unsupportedForm } from './check-template.ts';
 import { statusOfInstances } from './connectivity.ts';
 import type { InstanceState, Reason, RecordedKey, Repair, SidecarSpec, Trial } from './model.ts';
 import type { PodTemplateShape } from './pod-shape.ts';
+
+/** Whether sidecars are kept in it: what a degraded one lacks holds up nothing but what needs it. */
+export const isUsable = (phase: TailnetStatus): boolean => phase === 'active' || phase === 'degraded';
 
 export interface KeyPlanInput {
   /** Newest last. */

@@ -1,4 +1,4 @@
-import { BifrostError } from '@bifrost/types/core';
+import { BifrostError, type ErrorCode } from '@bifrost/types/core';
 import { type ProvenCustomer, proveIsolation } from '../domain/policy/prove-isolation.ts';
 import type { Logger } from '../ports/index.ts';
 
@@ -17,4 +17,27 @@ export function requireIsolated(policyText: string, customers: readonly ProvenCu
     details: { by: open.by },
     issues: [{ path: `policy.${open.by}`, message: 'lets one customer reach another' }],
   });
+}
+
+/** Of what a policy of several customers is not written for: to each of them this, since the words of the policy may be another's. */
+const SAID: Partial<Readonly<Record<ErrorCode, string>>> = {
+  POLICY_REFUSED: 'The control plane does not take the policy of the shared tailnet as it was to be written; nothing was changed.',
+  POLICY_UNREADABLE: 'The policy of the shared tailnet cannot be read; until it is mended it is left as it is.',
+};
+
+/** Work on a policy that customers share: what is wrong in it is in the log for whoever runs the platform, and none of its words come to a customer. */
+export async function quotingNobody<Value>(logger: Logger, work: () => Promise<Value>): Promise<Value> {
+  try {
+    return await work();
+  } catch (error) {
+    const said = BifrostError.is(error) ? SAID[error.code] : undefined;
+    if (!BifrostError.is(error) || said === undefined) throw error;
+    const { code, message, issues } = error;
+    logger.log('error', 'the policy of the shared tailnet is not written', {
+      code,
+      reason: message,
+      faults: issues.map((issue) => issue.message).join('; '),
+    });
+    throw new BifrostError({ code, message: `${said} The log of the platform says what is wrong in it.` });
+  }
 }

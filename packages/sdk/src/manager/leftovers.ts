@@ -2,6 +2,7 @@ import type { Leftover } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { LABELS, sidecarIdOfDescription } from '../domain/names.ts';
 import { isCustomerTag } from '../domain/policy/identity-tags.ts';
+import { isUsable } from '../domain/reconcile-plan.ts';
 import type { ControlKey, Device } from '../ports/index.ts';
 import { type Call, type Context, controlOf } from './context.ts';
 import { belongsTo } from './sidecar-devices.ts';
@@ -21,7 +22,7 @@ export async function listLeftovers(context: Context, call: Call): Promise<reado
   const made = await context.controlPlane.listTailnets(call);
   const inside: Inside[] = [];
   for (const tailnet of await context.store.tailnets.list(call)) {
-    if (tailnet.state.phase !== 'active') continue;
+    if (!isUsable(tailnet.state.phase)) continue;
     // All of these are one.
     if (tailnet.spec.tenancy === 'shared' && inside.some(({ tailnet: { spec } }) => spec.tenancy === 'shared')) continue;
     const found = await look(context, tailnet, call);

@@ -1,6 +1,6 @@
-import type { LivePeers, LosingPeer, NetworkConfiguration, ReportPeer, ReportV1 } from '@bifrost/types/core';
+import type { LivePeers, LosingPeer, ReportPeer, ReportV1 } from '@bifrost/types/core';
 import { lossesOf } from '../domain/policy/access-change.ts';
-import { reachOf } from '../domain/policy/reach.ts';
+import type { Reach } from '../domain/policy/reach.ts';
 import type { Context } from './context.ts';
 
 /** A peer as an instance last told of it. */
@@ -83,11 +83,11 @@ function inUse({ instances, observed, clock }: Context, tailnetName: string): re
 export function livePeersOf(
   context: Context,
   tailnetName: string,
-  { before, now }: { readonly before: NetworkConfiguration; readonly now: NetworkConfiguration },
+  reaches: { readonly before: Reach; readonly after: Reach },
 ): LivePeers | undefined {
   const live = inUse(context, tailnetName);
   if (live.length === 0) return undefined;
-  const lossOf = lossesOf({ before: reachOf(before), after: reachOf(now) });
+  const lossOf = lossesOf(reaches);
   const losing = live.flatMap(({ peer: { id, name, routes }, usedAtMs, instances }): readonly LosingPeer[] => {
     const loss = lossOf(routes);
     return loss === 'nothing' ? [] : [{ peerId: id, name, routes, loss, instances, lastUsedAt: new Date(usedAtMs) }];

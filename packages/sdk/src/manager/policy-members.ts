@@ -3,12 +3,12 @@ import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.
 import { UNTOLD_CONTROL_ID } from '../domain/names.ts';
 import { compilePolicy, type PolicyMember, type PolicySections } from '../domain/policy/compile-policy.ts';
 import { isIdentityTag } from '../domain/policy/identity-tags.ts';
-import type { Ownership } from '../domain/policy/policy-document.ts';
+import { holdsSections, type Ownership } from '../domain/policy/policy-document.ts';
 import type { ProvenCustomer } from '../domain/policy/prove-isolation.ts';
 import type { Device } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { policyHash } from './hashes.ts';
-import { bookTag, customerTags, hasIdentities, managesPolicy, routerTagOf } from './identities.ts';
+import { bookTag, customerTags, hasIdentities, identityTags, managesPolicy, routerTagOf } from './identities.ts';
 import { refusalOf } from './tailnet-acceptance.ts';
 
 /** A tailnet, and its part in a policy. */
@@ -80,24 +80,43 @@ export async function wantedHash(context: Context, tailnet: StoredTailnet, call:
   return partOf(context, tailnet, sidecars).hash;
 }
 
-/** Whether the policy says who owns the tags of this tailnet's books: only then keys with them can be made. */
-export async function ownsTags(context: Context, tailnet: StoredTailnet, call: Call): Promise<boolean> {
+/**
+ * Whether the policy says who owns the tags of this book: only then keys with them can be made. Where books come and go, what is wanted of the tailnet may
+ * differ from what is written at any time; then it is enough that what is written has this one.
+ */
+export async function ownsTags(
+  context: Context,
+  tailnet: StoredTailnet,
+  { sidecar, signal }: { readonly sidecar: StoredSidecar } & Call,
+): Promise<boolean> {
   if (!hasIdentities(tailnet) || refusalOf(tailnet) !== undefined) return true;
-  return tailnet.state.policyHash === (await wantedHash(context, tailnet, call));
+  const { policyHash: written } = tailnet.state;
+  const tags = context.policies.tagsInForce(tailnet.key, written);
+  if (tags !== undefined && identityTags(tailnet, sidecar).every((tag) => tags.has(tag))) return true;
+  return written === (await wantedHash(context, tailnet, { signal }));
 }
 
 /** Two of one customer's tailnets are the same one at the control plane, as far as is known. */
-function isSameControl(one: StoredTailnet, other: StoredTailnet): boolean {
+export function isSameControl(one: StoredTailnet, other: StoredTailnet): boolean {
   const { controlId = UNTOLD_CONTROL_ID } = one.state;
   const isSame = controlId !== UNTOLD_CONTROL_ID && controlId === other.state.controlId;
   return isSame || one.spec.credentialSecretName === other.spec.credentialSecretName;
 }
 
-async function neighboursOf({ store }: Context, tailnet: StoredTailnet, call: Call): Promise<readonly StoredTailnet[]> {
+/** Those that are written beside it. `apart`: the same customer's others, which may yet turn out to be the same one at the control plane. */
+interface Neighbours {
+  readonly together: readonly StoredTailnet[];
+  readonly apart: readonly StoredTailnet[];
+}
+
+async function neighboursOf({ store }: Context, tailnet: StoredTailnet, call: Call): Promise<Neighbours> {
   const { tenancy, customerId } = tailnet.spec;
-  if (tenancy === 'organization') return [];
+  if (tenancy === 'organization') return { together: [], apart: [] };
   const others = (await store.tailnets.list(call)).filter(({ key, spec }) => key !== tailnet.key && spec.tenancy === tenancy && managesPolicy(spec));
-  return tenancy === 'shared' ? others : others.filter((other) => other.spec.customerId === customerId && isSameControl(tailnet, other));
+  if (tenancy === 'shared') return { together: others, apart: [] };
+  const own = others.filter(({ spec }) => spec.customerId === customerId);
+  const isApart = (other: StoredTailnet): boolean => !isSameControl(tailnet, other);
+  return { together: own.filter((other) => !isApart(other)), apart: own.filter(isApart) };
 }
 
 /** What is refused cannot be compiled, and what is paused is not to change. */
@@ -107,12 +126,15 @@ const isStill = (tailnet: StoredTailnet): boolean => tailnet.spec.paused === tru
 export async function policyGroupOf(context: Context, tailnet: StoredTailnet, call: Call): Promise<PolicyGroup> {
   const { tenancy } = tailnet.spec;
   const sidecars = await sidecarsByTailnet(context, call);
-  const all = [tailnet, ...(await neighboursOf(context, tailnet, call))].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const { together, apart } = await neighboursOf(context, tailnet, call);
+  const all = [tailnet, ...together].sort((a, b) => (a.key < b.key ? -1 : 1));
   const staying = all.filter(({ key, spec, deleting }) => managesPolicy(spec) && (!deleting || (sidecars.get(key) ?? []).length > 0));
   const still = staying.filter(isStill).map((each) => stillPart(context, each, sidecars.get(each.key) ?? []));
   const parts = staying.filter((each) => !isStill(each)).map((each) => partOf(context, each, sidecars.get(each.key) ?? []));
   const sections = compiled(context, tenancy, parts.length + still.length > 1 ? parts.map(toldApart) : parts.map(({ member }) => member));
-  return { parts, still, sections, ownership: ownershipOf(context, tenancy, still) };
+  // Nothing is known of where these are, so nothing that may be theirs is taken for a rest of what is gone.
+  const unknown = apart.map((each) => stillPart(context, each, sidecars.get(each.key) ?? []));
+  return { parts, still, sections, ownership: ownershipOf(context, tenancy, [...still, ...unknown]) };
 }
 
 /** Of several tailnets that are one, what all books carry tells the books of none. */
@@ -126,15 +148,43 @@ function stillPart(context: Context, tailnet: StoredTailnet, sidecars: readonly 
   return { tailnet, member: { ...member, config: { ...member.config, allowedNetworks } }, hash: '' };
 }
 
-const tagsOf = ({ member: { sourceTags, routerTag, books } }: Part): readonly string[] => [...sourceTags, routerTag, ...books.map(({ tag }) => tag)];
+export const tagsOf = ({ member: { sourceTags, routerTag, books } }: Part): readonly string[] => [
+  ...sourceTags,
+  routerTag,
+  ...books.map(({ tag }) => tag),
+];
 
-function ownershipOf({ settings }: Context, tenancy: TailnetSpec['tenancy'], still: readonly Part[]): Ownership {
+function ownershipOf({ settings }: Context, tenancy: TailnetSpec['tenancy'], others: readonly Part[]): Ownership {
   const { deviceTags, routerTag } = settings;
   const chosen = new Set([...deviceTags, routerTag]);
   if (tenancy === 'organization') return { isOurs: (tag) => tag.startsWith('tag:bifrost-') || chosen.has(tag) };
-  const untouched = new Set(still.flatMap(tagsOf).filter(isIdentityTag));
+  const untouched = new Set(others.flatMap(tagsOf).filter(isIdentityTag));
   const isMark = (tag: string): boolean => isIdentityTag(tag) && !untouched.has(tag);
   return { isOurs: tenancy === 'shared' ? isMark : (tag) => isMark(tag) || deviceTags.includes(tag), isMark };
+}
+
+/** Whether a policy that several customers share has the parts of these as they are, and nothing else of theirs. @throws {BifrostError} `POLICY_UNREADABLE` */
+export function holdsParts(context: Context, policyText: string, parts: readonly Part[]): boolean {
+  if (parts.length === 0) return true;
+  const marks = new Set(parts.flatMap(tagsOf));
+  const sections = compiled(
+    context,
+    'shared',
+    parts.map(({ member }) => member),
+  );
+  return holdsSections(policyText, sections, { isOurs: isIdentityTag, isMark: (tag) => marks.has(tag) });
+}
+
+/** The same, without a change for these: their entries stay as somebody has made them. */
+export function leaving(context: Context, group: PolicyGroup, left: readonly Part[]): PolicyGroup {
+  const parts = group.parts.filter((part) => !left.includes(part));
+  const still = [...group.still, ...left];
+  const sections = compiled(
+    context,
+    'shared',
+    parts.map(({ member }) => member),
+  );
+  return { parts, still, sections, ownership: ownershipOf(context, 'shared', still) };
 }
 
 /** Whoever is not among them: a policy that opens all to all does so with one customer in the tailnet, too. */

@@ -191,7 +191,11 @@ async function podsInput(context: Context, namespaces: readonly string[], call: 
 /** Reads back all that a proof rests on: from the store, the cluster, each tailnet's control plane, and what the agents said last. */
 export async function readEvidence(context: Context, call: Call): Promise<readonly ProofInput[]> {
   const { store, cluster, settings } = context;
-  const tailnets = (await store.tailnets.list(call)).filter(({ deleting }) => !deleting);
+  const stored = await store.tailnets.list(call);
+  const tailnets = stored.filter(({ deleting }) => !deleting);
+  const leaving = stored
+    .filter(({ deleting }) => deleting)
+    .map(({ key, spec: { customerId, tenancy } }) => proofInput('leaving', key, { customerId, tenancy }));
   const sidecars = (await store.sidecars.list(call)).filter(({ deleting }) => !deleting);
   const groups = [...Map.groupBy(tailnets, ({ key, spec }) => controlKeyOf(key, spec))];
   const ofControls = await mapBounded(groups, settings.concurrency, (group) => controlInputs(context, group, call));
@@ -201,5 +205,6 @@ export async function readEvidence(context: Context, call: Call): Promise<readon
     read({ kind: 'network-policies', key, ...call }, () => cluster.topology.networkPolicies(key, call)),
   );
   const pods = await podsInput(context, namespaces, call);
-  return [await settingsInput(context, call), ...tailnets.map(tailnetInput), ...ofControls.flat(), ...ofSidecars.flat(), ...ofNamespaces, ...pods];
+  const ofTailnets = [...tailnets.map(tailnetInput), ...leaving, ...ofControls.flat()];
+  return [await settingsInput(context, call), ...ofTailnets, ...ofSidecars.flat(), ...ofNamespaces, ...pods];
 }

@@ -2,10 +2,11 @@ import { type AttachSidecarInput, attachSidecarRequestSchema, parseOrThrow } fro
 import { type AttachSidecarRequest, BifrostError, type WorkloadReference } from '@bifrost/types/core';
 import { chooseForm } from '../domain/attach-plan.ts';
 import type { AttachOrigin, SidecarSpec, StoredSidecar, StoredTailnet } from '../domain/model.ts';
-import { attachmentKey, UNTOLD_CONTROL_ID } from '../domain/names.ts';
+import { attachmentKey } from '../domain/names.ts';
 import type { Workload } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { networkHash } from './hashes.ts';
+import { isSameControl } from './policy-members.ts';
 import { requireAdmitted } from './quarantine-state.ts';
 import { sameJson } from './same-json.ts';
 import { type CallerScope, isVisible, unknownWorkload } from './scope.ts';
@@ -210,8 +211,5 @@ async function sharesControl(context: Context, tailnet: StoredTailnet, { other, 
   // Where several customers are, tags tell the devices of each tailnet.
   if (other.customerId !== tailnet.spec.customerId || tailnet.spec.tenancy === 'shared') return false;
   const another = await context.store.tailnets.get(other.tailnetName, { signal });
-  if (another === undefined) return false;
-  const { controlId = UNTOLD_CONTROL_ID } = another.state;
-  const isSame = controlId !== UNTOLD_CONTROL_ID && controlId === tailnet.state.controlId;
-  return isSame || another.spec.credentialSecretName === tailnet.spec.credentialSecretName;
+  return another !== undefined && isSameControl(tailnet, another);
 }

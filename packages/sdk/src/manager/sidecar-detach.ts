@@ -5,7 +5,7 @@ import { type Call, type Context, controlOf, keepSidecar, proveSidecar, sawSidec
 import { belongsTo } from './sidecar-devices.ts';
 import { attachmentSecret, revokeKeys } from './sidecar-keys.ts';
 import { releaseNetworkPolicies } from './sidecar-network-policies.ts';
-import { type Released, releaseWorkload } from './sidecar-release.ts';
+import { awaitInjectedPods, type Released, releaseWorkload } from './sidecar-release.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
 interface Found {
@@ -56,7 +56,8 @@ async function releaseOutside(context: Context, { sidecar, tailnet }: Found, cal
   const isAbandoned = sidecar.spec.abandon === true || tailnet?.spec.abandon === true;
   const unfinished =
     (await releaseWorkload(context, { sidecar, isAbandoned }, call)) ??
-    (tailnet && (await releaseControl(context, { sidecar, isAbandoned }, { tailnet, ...call })));
+    (tailnet && (await releaseControl(context, { sidecar, isAbandoned }, { tailnet, ...call }))) ??
+    (await awaitInjectedPods(context, { sidecar, isAbandoned }, call));
   if (unfinished !== undefined) return unfinished;
   await releaseNetworkPolicies(context, { sidecar, isAbandoned }, call);
   await context.cluster.secrets.remove(attachmentSecret(sidecar), call);

@@ -67,7 +67,7 @@ export async function ensureKey(context: Context, sidecar: StoredSidecar, given:
     graceMs: OLD_KEY_GRACE_MS,
   });
   if (plan.kind === 'mint') {
-    if (await ownsTags(context, work.tailnet, work)) return mintKey(context, sidecar, work);
+    if (await ownsTags(context, work.tailnet, { sidecar, ...work })) return mintKey(context, sidecar, work);
     context.touch('tailnet', work.tailnet.key);
     const isUsable = held !== undefined && (sidecar.state.keys.at(-1)?.expiresAtMs ?? 0) > clock.nowMs();
     return isUsable ? sidecar : undefined;

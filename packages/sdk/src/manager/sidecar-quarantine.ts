@@ -1,3 +1,4 @@
+import { BifrostError } from '@bifrost/types/core';
 import { statusOfInstances } from '../domain/connectivity.ts';
 import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { isCutOff, QUARANTINED } from '../domain/quarantine.ts';
@@ -6,6 +7,7 @@ import { type Call, type Context, controlOf, keepSidecar } from './context.ts';
 import { clearControl } from './sidecar-detach.ts';
 import { forgetGone, isFinished, noticePods, podsOf } from './sidecar-devices.ts';
 import { attachmentLabels, attachmentSecret } from './sidecar-keys.ts';
+import { keepNetworkPolicies } from './sidecar-network-policies.ts';
 import { seen } from './sidecar-record.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
 
@@ -22,14 +24,33 @@ const LEFT_MS = 500;
  * ends between any two lines leaves nothing that the next does not find.
  */
 export async function keepQuarantined(context: Context, found: Found, call: Call): Promise<Outcome> {
-  const { sidecar } = found;
+  const { sidecar, tailnet } = found;
   const isClear = await cutOff(context, found, call);
   const pods = await podsOf(context, sidecar, call);
   noticePods(context, sidecar, pods);
   const present = new Set(pods.filter((pod) => !isFinished(pod)).map(({ uid }) => uid));
   forgetGone(context, sidecar, planRelease(context.instances.of(sidecar.key), present));
-  await record(context, sidecar, { isClear, ...call });
-  return isClear ? SETTLED : { kind: 'waiting', recheckMs: LEFT_MS };
+  const recorded = await record(context, sidecar, { isClear, ...call });
+  const outcome = await keepOutOfCluster(context, { sidecar: recorded, tailnet }, call);
+  return isClear ? outcome : { kind: 'waiting', recheckMs: LEFT_MS };
+}
+
+/**
+ * What its guard lets through to the cluster, its NetworkPolicies alone keep in: they are kept as ever, which replaces no pod. After the cut, whose outcome
+ * a failure here must not change: it is tried again, and written nowhere. Nothing is taken away, whatever the setting has become: that would open it.
+ */
+async function keepOutOfCluster(context: Context, { sidecar, tailnet }: Found, call: Call): Promise<Outcome> {
+  if (context.settings.networkPolicies !== 'enforce' || tailnet.spec.paused === true || sidecar.deleting) return SETTLED;
+  try {
+    const { workload, customerId } = sidecar.spec;
+    // In what is another's namespace by now nothing is written any more.
+    if ((await context.cluster.workloads.customerOf(workload.namespace, call)) === customerId)
+      await keepNetworkPolicies(context, { sidecar, tailnet }, call);
+    return SETTLED;
+  } catch (error) {
+    if (!BifrostError.is(error) || call.signal.aborted) throw error;
+    return { kind: error.retry === 'backoff' ? 'retry' : 'stopped', error };
+  }
 }
 
 /** Before a detach goes its long way by the pods: that of one in quarantine must not open it for so long. */
@@ -67,7 +88,7 @@ async function cutAtControl(context: Context, { sidecar, tailnet }: Found, call:
   return clearControl(context, { sidecar, tailnet }, { control: await controlOf(context, tailnet, call), ...call });
 }
 
-async function record(context: Context, sidecar: StoredSidecar, { isClear, signal }: { readonly isClear: boolean } & Call): Promise<void> {
+async function record(context: Context, sidecar: StoredSidecar, { isClear, signal }: { readonly isClear: boolean } & Call) {
   const { waitingSinceMs: _since, quarantinedSinceMs: _before, ...rest } = sidecar.state;
   const { instances } = seen(context, sidecar);
   const sinceMs = sidecar.spec.quarantine?.sinceMs;
@@ -75,7 +96,7 @@ async function record(context: Context, sidecar: StoredSidecar, { isClear, signa
   const state: SidecarState = { ...rest, instances, phase, reason: QUARANTINED };
   const isDone = isClear && sinceMs !== undefined;
   const done = isDone ? { keys: [], deviceIds: [], quarantinedSinceMs: sinceMs } : {};
-  await keepSidecar(context, sidecar, { state: { ...state, ...done }, signal });
+  return keepSidecar(context, sidecar, { state: { ...state, ...done }, signal });
 }
 
 /** It is let in again: what waited for its network all the while is given its time anew. Once, since the round that follows forgets the quarantine. */

@@ -1,5 +1,6 @@
 import { BifrostError } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
+import { isUsable } from '../domain/reconcile-plan.ts';
 import type { Workload } from '../ports/index.ts';
 import { type Call, type Context, controlOf, keepSidecar, proveTailnet, sawSidecar, secondLookAt, tailnetOf } from './context.ts';
 import { bindInjected, tellExpired } from './inject-binding.ts';
@@ -98,7 +99,7 @@ async function keepAttached(context: Context, { sidecar, tailnet }: Found, call:
   if (sidecar.spec.quarantine !== undefined) return keepQuarantined(context, { sidecar, tailnet }, call);
   if (workload.customerId !== sidecar.spec.customerId) return stopEnrolment(context, { sidecar, tailnet }, call);
   if (sidecar.state.rolledBack === true) return takeBack(context, { sidecar, tailnet }, call);
-  if (tailnet.state.phase !== 'active') return SETTLED; // its activation is a hint for its sidecars
+  if (!isUsable(tailnet.state.phase)) return SETTLED; // its activation is a hint for its sidecars
   return settle(context, { sidecar, tailnet, workload }, call);
 }
 
@@ -140,7 +141,7 @@ async function prepare(
   { sidecar, tailnet, recheckMs }: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet; readonly recheckMs: number },
   call: Call,
 ): Promise<Outcome> {
-  if (tailnet.state.phase === 'active') {
+  if (isUsable(tailnet.state.phase)) {
     const guarded = await keepNetworkPolicies(context, { sidecar, tailnet }, call);
     const control = await controlOf(context, tailnet, call);
     const keyed = await ensureKey(context, guarded, { tailnet, control, ...call });
@@ -153,6 +154,7 @@ async function prepare(
 const waiting = (recheckMs: number): Outcome => ({ kind: 'waiting', recheckMs });
 
 function sooner(one: Outcome, other: Outcome): Outcome {
+  if (one.kind === 'retry' || one.kind === 'stopped') return one;
   const [first, second] = [one, other].map((outcome) => (outcome.kind === 'waiting' ? outcome.recheckMs : Number.POSITIVE_INFINITY));
   const recheckMs = Math.min(first ?? 0, second ?? 0);
   return Number.isFinite(recheckMs) ? { kind: 'waiting', recheckMs } : SETTLED;

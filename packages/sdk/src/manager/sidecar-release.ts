@@ -38,6 +38,19 @@ export async function releaseWorkload(context: Context, released: Released, call
   return { kind: 'waiting', recheckMs: 0 };
 }
 
+/**
+ * Pods of an injected sidecar stay, without a key, until its creator or their grace ends them: the NetworkPolicies that keep them in must outlast them.
+ * Undefined: they are gone, or they are left, or nothing was written for them.
+ */
+export async function awaitInjectedPods(context: Context, released: Released, call: Call): Promise<Outcome | undefined> {
+  const { spec, state, key } = released.sidecar;
+  if (spec.mode !== 'inject' || state.networkPolicies === undefined) return undefined;
+  const pods = await activePodsOf(context, released.sidecar, call);
+  if (pods.length > 0) return awaitPods(context, { ...released, pods }, call);
+  context.hindrances.passed(key, 'pods');
+  return undefined;
+}
+
 const nameOf = ({ key, spec: { sidecarId: subject, customerId } }: StoredSidecar): Abandoned => ({ key, subject, customerId });
 
 /** The change was refused: that is the reason, and with `abandon` the sidecar stays where it is once that has lasted. */

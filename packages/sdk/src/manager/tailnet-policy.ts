@@ -6,8 +6,8 @@ import type { TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
-import { requireIsolated } from './isolation.ts';
-import { groupKeyOf, type Part, type PolicyGroup, policyGroupOf, provenOf, wantedHash } from './policy-members.ts';
+import { quotingNobody, requireIsolated } from './isolation.ts';
+import { groupKeyOf, holdsParts, leaving, type Part, type PolicyGroup, policyGroupOf, provenOf, tagsOf, wantedHash } from './policy-members.ts';
 import { lacksKey } from './sidecar-keys.ts';
 import { outdatedCount } from './tailnet-upgrade.ts';
 
@@ -43,23 +43,27 @@ async function keepPolicy(context: Context, tailnet: StoredTailnet, { control, .
   return context.policies.alone(group, call, async () => {
     const sinceMs = context.clock.nowMs() - context.settings.resyncMs / 2;
     const look = tailnet.spec.tenancy === 'shared' ? context.policies.lookSince(sinceMs, { group, key: tailnet.key, hash: wanted }) : undefined;
-    if (look?.error !== undefined && tailnet.state.policyHash !== wanted) throw look.error;
+    if (look?.error !== undefined && !(look.holds === true && isOnRecord(context, tailnet, wanted))) throw look.error;
     return look === undefined ? lookAtPolicy(context, tailnet, { control, ...call }) : recorded(context, tailnet, { wanted, ...call });
   });
 }
 
 /** Also of one that is refused or paused: nothing is compiled of it. */
-export async function withdrawPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<void> {
-  const key = groupKeyOf(tailnet);
-  await context.policies.alone(key, call, async () => {
-    const current = await control.readPolicy(call);
-    const group = await policyGroupOf(context, tailnet, call);
-    context.policies.forget(key);
-    const merged = mergePolicy(current.text, group.sections, group.ownership);
-    if (merged === current.text) return;
-    if (tailnet.spec.tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
-    await control.writePolicy(merged, current.etag, call);
-  });
+export async function withdrawPolicy(context: Context, tailnet: StoredTailnet, work: PolicyWork): Promise<void> {
+  const takeOut = (): Promise<void> => takeOutOfPolicy(context, tailnet, work);
+  await context.policies.alone(groupKeyOf(tailnet), work, () =>
+    tailnet.spec.tenancy === 'shared' ? quotingNobody(context.logger, takeOut) : takeOut(),
+  );
+}
+
+async function takeOutOfPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<void> {
+  const current = await control.readPolicy(call);
+  const group = await policyGroupOf(context, tailnet, call);
+  context.policies.forget(groupKeyOf(tailnet));
+  const merged = mergePolicy(current.text, group.sections, group.ownership);
+  if (merged === current.text) return;
+  if (tailnet.spec.tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
+  await control.writePolicy(merged, current.etag, call);
 }
 
 /** A customer's own policy that is not to be kept any more, or that could not be. */
@@ -69,7 +73,11 @@ async function unmanaged(context: Context, tailnet: StoredTailnet, work: PolicyW
   return keepTailnet(context, tailnet, { state, outdated: outdatedCount(context, tailnet), signal: work.signal });
 }
 
-const isUnwritten = ({ tailnet: { state }, hash }: Part): boolean => state.policyHash !== hash;
+/** Whether that part is what was written of it last, by the record and by what is known here. */
+const isOnRecord = ({ policies }: Context, { key, state }: StoredTailnet, hash: string): boolean =>
+  state.policyHash === hash && !policies.hasOther(key, hash);
+
+const isUnwritten = (context: Context, { tailnet, hash }: Part): boolean => !isOnRecord(context, tailnet, hash);
 
 /** Reads, merges and writes for all that have entries there, and records it for this one; the others' rounds record theirs. */
 async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<StoredTailnet> {
@@ -77,30 +85,48 @@ async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control,
   const group = await policyGroupOf(context, tailnet, call);
   const hashes = new Map(group.parts.map(({ tailnet: { key }, hash }) => [key, hash]));
   const atMs = context.clock.nowMs();
+  const isShared = tailnet.spec.tenancy === 'shared';
+  const saw = (trouble: { readonly error?: BifrostError; readonly holds?: boolean } = {}): void => {
+    // Nobody else comes with a wish of the others'.
+    if (isShared) context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, ...trouble });
+  };
   context.policies.forget(groupKeyOf(tailnet));
   let begun = tailnet;
   const begin = async (): Promise<void> => {
     begun = await beginning(context, tailnet, call);
   };
+  const brought = () => bring(context, { tailnet, group, current, control, begin }, call);
   try {
-    const isLeft = (await bring(context, { tailnet, group, current, control, begin }, call)) === 'left';
-    context.policies.saw(groupKeyOf(tailnet), { atMs, hashes });
+    const isLeft = (await (isShared ? quotingNobody(context.logger, brought) : brought())) === 'left';
+    saw();
     if (isLeft) return tailnet;
+    for (const part of group.parts) context.policies.isInForce(part.tailnet.key, { hash: part.hash, tags: new Set(tagsOf(part)) });
   } catch (error) {
     // What passes by itself is tried by each; what a person must mend is told to each.
     if (!BifrostError.is(error) || error.retry !== 'never' || call.signal.aborted) throw error;
-    context.policies.saw(groupKeyOf(tailnet), { atMs, hashes, error });
-    const isForOthers = tailnet.state.policyHash === hashes.get(tailnet.key) && group.parts.some(isUnwritten);
-    if (!isForOthers) throw error; // else its own part is in force
+    const holds = isForOthers(context, { tailnet, group, current }, error);
+    saw({ error, holds });
+    if (!holds || !isOnRecord(context, tailnet, hashes.get(tailnet.key) ?? '')) throw error; // else its own part is in force
   }
-  for (const part of group.parts) if (part.tailnet.key !== tailnet.key && isUnwritten(part)) context.touch('tailnet', part.tailnet.key);
+  for (const { tailnet: part, hash } of group.parts)
+    if (part.key !== tailnet.key && part.state.policyHash !== hash) context.touch('tailnet', part.key);
   return recorded(context, begun, { wanted: hashes.get(tailnet.key) ?? '', ...call });
 }
 
-interface Bringing {
+interface Found {
   readonly tailnet: StoredTailnet;
   readonly group: PolicyGroup;
   readonly current: { readonly text: string; readonly etag: string };
+}
+
+/** Whether a change that is not taken is one for those alone whose part is not on record: what is, is in force all the same. */
+function isForOthers(context: Context, { tailnet, group: { parts }, current }: Found, { code }: BifrostError): boolean {
+  const written = parts.filter((part) => !isUnwritten(context, part));
+  if (written.length === parts.length || code === 'POLICY_UNREADABLE') return false;
+  return tailnet.spec.tenancy !== 'shared' || holdsParts(context, current.text, written);
+}
+
+interface Bringing extends Found {
   readonly control: TailnetControl;
   /** Before the first write. */
   readonly begin: () => Promise<void>;
@@ -117,16 +143,30 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
     await writeFirst(bringing, call);
     return 'as wanted';
   }
-  // While all is recorded as it is wanted, whatever differs in the file is somebody else's edit.
-  if (!group.parts.some(isUnwritten)) {
-    const repaired = context.settings.repairPolicy;
-    tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
-    if (!repaired) return 'left';
-  }
-  if (tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
+  const changed = changedGroup(context, bringing);
+  if (changed === undefined) return 'left';
+  const next = changed === group ? merged : mergePolicy(current.text, changed.sections, changed.ownership);
+  if (tenancy === 'shared') requireIsolated(next, provenOf(group, await control.listDevices(call)), context.logger);
   await begin();
-  await control.writePolicy(merged, current.etag, call);
+  await control.writePolicy(next, current.etag, call);
+  if (changed !== group) context.driftedPolicies.set(driftKeyOf(tailnet), policyHash(next)); // with the edit in it that has been told
   return 'as wanted';
+}
+
+/**
+ * The group as it is to be written: without those whose entries somebody else has edited, where that is not to be repaired; undefined: nothing is.
+ *
+ * What differs in the file of a part that is recorded as it is wanted, is somebody else's edit.
+ */
+function changedGroup(context: Context, { tailnet, group, current }: Found): PolicyGroup | undefined {
+  const written = group.parts.filter((part) => !isUnwritten(context, part));
+  const isAll = written.length === group.parts.length;
+  const isEdited = isAll || (tailnet.spec.tenancy === 'shared' && !holdsParts(context, current.text, written));
+  if (!isEdited) return group;
+  const repaired = context.settings.repairPolicy;
+  tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
+  if (repaired) return group;
+  return isAll ? undefined : leaving(context, group, written);
 }
 
 /** From now on our entries may be in a customer's own policy: whoever ends its keeping takes them out. */
@@ -157,6 +197,15 @@ async function writeFirst({ group: { sections, ownership }, current, control }: 
   }
 }
 
+/** By whom a drift is told once: two of one customer's tailnets may be two at the control plane. */
+const driftKeyOf = (tailnet: StoredTailnet): string => (tailnet.spec.tenancy === 'shared' ? groupKeyOf(tailnet) : `tailnet ${tailnet.key}`);
+
+/** For one that is gone: who comes under its name later has a policy of its own. */
+export function forgetPolicy({ driftedPolicies, policies }: Context, tailnet: StoredTailnet): void {
+  policies.forgetTailnet(tailnet.key);
+  if (tailnet.spec.tenancy !== 'shared') driftedPolicies.delete(driftKeyOf(tailnet));
+}
+
 /** Once for each text that is found: it is looked at again and again. */
 function tellDrift(
   context: Context,
@@ -164,9 +213,9 @@ function tellDrift(
   { repaired, foundHash }: { readonly repaired: boolean; readonly foundHash: string },
 ): void {
   const { key, spec } = tailnet;
-  const group = groupKeyOf(tailnet);
-  if (context.driftedPolicies.get(group) === foundHash) return;
-  context.driftedPolicies.set(group, foundHash);
+  const drifted = driftKeyOf(tailnet);
+  if (context.driftedPolicies.get(drifted) === foundHash) return;
+  context.driftedPolicies.set(drifted, foundHash);
   context.logger.log('warn', 'entries of ours in the policy have been changed by somebody else', { tailnet: key, repaired });
   context.events.emit('policy:drifted', { tailnetName: key, customerId: spec.customerId, repaired, atMs: context.clock.nowMs() });
 }

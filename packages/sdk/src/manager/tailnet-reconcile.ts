@@ -18,7 +18,7 @@ import { enforcedNow } from './revocations.ts';
 import { sameJson } from './same-json.ts';
 import { sweepDevices } from './sidecar-devices.ts';
 import { reasonOf, refusalOf } from './tailnet-acceptance.ts';
-import { settlePolicy } from './tailnet-policy.ts';
+import { forgetPolicy, settlePolicy } from './tailnet-policy.ts';
 import { removeOwn } from './tailnet-removal.ts';
 import { driveUpgrade, outdatedCount } from './tailnet-upgrade.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
@@ -68,7 +68,10 @@ async function establish(context: Context, tailnet: StoredTailnet, call: Call): 
   const found = tailnet.spec.tenancy === 'organization' ? await ensureMade(context, tailnet, call) : tailnet;
   const control = await controlOf(context, found, call);
   const { controlId, dnsName } = await control.describe(call);
-  const ruled = await settlePolicy(context, found, { control, ...call });
+  // Which one it is, is known before it is on record: by that it is told who else has entries in its policy.
+  const described: StoredTailnet = { ...found, state: { ...found.state, controlId } };
+  const settled = await settlePolicy(context, described, { control, ...call });
+  const ruled = settled === described ? found : settled; // else what was told would pass for written
   const { reason: _, ...rest } = ruled.state;
   const enforced = enforcedNow(ruled, context.clock.nowMs());
   const state: TailnetState = { ...rest, phase: 'active', controlId, ...(dnsName === undefined ? {} : { dnsName }), ...enforced };
@@ -151,6 +154,7 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
   } else await removeOwn(context, tailnet, call);
   await context.store.tailnets.finalize(tailnet, call);
   context.hindrances.forget(tailnet.key);
+  forgetPolicy(context, tailnet);
   sawTailnet(context, tailnet.key, undefined);
   return SETTLED;
 }

@@ -1,24 +1,15 @@
 import { parseOrThrow, type UpdateTailnetInput, updateTailnetRequestSchema } from '@bifrost/types';
-import {
-  BifrostError,
-  type ChangePlan,
-  type NetworkConfiguration,
-  type PolicyWarning,
-  type Rollout,
-  type Tailnet,
-  type UpdateTailnetRequest,
-} from '@bifrost/types/core';
+import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateTailnetRequest } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
-import { lintIntent } from '../domain/policy/lint-intent.ts';
 import { audited } from './audited.ts';
-import { type Call, type Context, interruptPaused, sawTailnet } from './context.ts';
+import { type Context, interruptPaused, sawTailnet } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
+import { planWarnings } from './plan-warnings.ts';
 import { changedByNetwork, rolloutOf } from './rollouts.ts';
 import { sameJson } from './same-json.ts';
 import { planPolicyChanges } from './sidecar-network-policies.ts';
-import { knownRanges } from './sidecar-render.ts';
 import { refuseOfCustomers } from './tailnet-acceptance.ts';
 import { requireTailnet, tailnetView, writeTailnet } from './tailnet-calls.ts';
 import { isUpgradable, newUpgrade } from './tailnet-upgrade.ts';
@@ -27,7 +18,9 @@ import { impactOf } from './update-impact.ts';
 interface Planned {
   readonly tailnet: StoredTailnet;
   readonly spec: TailnetSpec;
+  /** Without its warnings: only who asks for a plan is told, since they take a look at the control plane. */
   readonly plan: ChangePlan;
+  readonly sidecars: readonly StoredSidecar[];
 }
 
 /** What the update leads to. Writes nothing. */
@@ -63,13 +56,12 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
     ),
     call,
   );
-  const warnings = changes.some((path) => path.startsWith('config.')) ? await warningsOf(context, config, call) : [];
   return {
     tailnet,
     spec,
+    sidecars,
     plan: {
       ...{ changes, rollouts, ownedByCreator, ...impact },
-      ...(warnings.length === 0 ? {} : { warnings }),
       ...(networkPolicies.length === 0 ? {} : { networkPolicies }),
     },
   };
@@ -77,12 +69,6 @@ async function planned(context: Context, input: UpdateTailnetInput, call: Change
 
 const policyWish = ({ managePolicy }: UpdateTailnetRequest): Pick<UpdateTailnetRequest, 'managePolicy'> =>
   managePolicy === undefined ? {} : { managePolicy };
-
-/** A plan is worth having also where the cluster does not tell its ranges. */
-async function warningsOf(context: Context, config: NetworkConfiguration, call: Call): Promise<readonly PolicyWarning[]> {
-  const ranges = await knownRanges(context, call);
-  return lintIntent({ config, ...(ranges === undefined ? {} : { ranges }) });
-}
 
 /** A guard that takes no orders, and proxy variables, are those of the pod's start: another configuration holds from the next pod on. */
 function needsNewPods(
@@ -94,7 +80,10 @@ function needsNewPods(
 
 /** @see NetworkManager.planUpdateTailnet */
 export async function planUpdateTailnet(context: Context, input: UpdateTailnetInput, call: Change): Promise<ChangePlan> {
-  return (await planned(context, input, call)).plan;
+  const { plan, tailnet, spec, sidecars } = await planned(context, input, call);
+  if (!plan.changes.some((path) => path.startsWith('config.'))) return plan;
+  const warnings = await planWarnings(context, { tailnet, config: spec.config, sidecars }, call);
+  return warnings.length === 0 ? plan : { ...plan, warnings };
 }
 
 /** What a caller lets an update do, having seen the plan. */

@@ -1,11 +1,17 @@
 import type { ChangePlan } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { accessChange } from '../domain/policy/access-change.ts';
+import { compilePolicy, type PolicySections } from '../domain/policy/compile-policy.ts';
 import { guardChange, policyChange } from '../domain/policy/output-change.ts';
+import { type Reach, reachOf } from '../domain/policy/reach.ts';
 import type { Context } from './context.ts';
 import { managesPolicy } from './identities.ts';
 import { livePeersOf } from './live-peers.ts';
 import { sectionsOf } from './policy-members.ts';
+
+/** Of a policy that is not ours to keep. */
+const NO_SECTIONS: PolicySections = compilePolicy({ members: [], shared: false });
+const NO_REACH: Reach = { networks: [], devices: false };
 
 interface Update {
   readonly before: StoredTailnet;
@@ -18,10 +24,14 @@ export function impactOf(context: Context, { before, now, sidecars }: Update): P
   const access = accessChange(before.spec.config, now.config);
   const isSame = access.gained.length === 0 && access.lost.length === 0 && access.devices === 'same';
   const books = [...new Set(sidecars.filter(({ deleting }) => !deleting).map(({ spec }) => spec.bookDeploymentId))].sort();
-  const sections = (spec: TailnetSpec) => sectionsOf(context, { ...before, spec }, sidecars);
-  const policy = managesPolicy(now) ? policyChange(sections(before.spec), sections(now)) : undefined;
-  const outputs = [policy, guardChange(before.spec.config, now.config)].filter((output) => output !== undefined);
-  const livePeers = isSame ? undefined : livePeersOf(context, before.key, { before: before.spec.config, now: now.config });
+  const sections = (spec: TailnetSpec) => (managesPolicy(spec) ? sectionsOf(context, { ...before, spec }, sidecars) : NO_SECTIONS);
+  const outputs = [policyChange(sections(before.spec), sections(now)), guardChange(before.spec.config, now.config)].filter(
+    (output) => output !== undefined,
+  );
+  // What was granted by entries of ours that are taken out, nobody here knows to be granted by others.
+  const isWithdrawn = before.state.policyWritten === true && managesPolicy(before.spec) && !managesPolicy(now);
+  const reaches = { before: reachOf(before.spec.config), after: isWithdrawn ? NO_REACH : reachOf(now.config) };
+  const livePeers = isSame && !isWithdrawn ? undefined : livePeersOf(context, before.key, reaches);
   return {
     ...(isSame ? {} : { access: { ...access, books } }),
     ...(livePeers === undefined ? {} : { livePeers }),

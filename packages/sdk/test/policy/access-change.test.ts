@@ -110,6 +110,28 @@ describe('what may be meant otherwise', () => {
       [['ROUTES_OVERLAP', 'config.allowedNetworks.0']],
     ],
     [
+      'a router that carries a part of another’s range',
+      {
+        config,
+        routers: [
+          { name: 'wide', routes: ['172.16.0.0/12'] },
+          { name: 'narrow', routes: ['172.20.0.0/16'] },
+        ],
+      },
+      [['ROUTES_OVERLAP', 'routes.wide']],
+    ],
+    [
+      'two routers that are a spare of each other',
+      {
+        config,
+        routers: [
+          { name: 'one', routes: ['172.16.0.0/12'] },
+          { name: 'two', routes: ['172.16.0.0/12'] },
+        ],
+      },
+      [],
+    ],
+    [
       'a grant for everybody',
       { config, policyText: '{ "grants": [{ "src": ["tag:a"], "dst": ["*"], "ip": ["*"] }] }' },
       [['OPEN_GRANT', 'policy.grants.0']],

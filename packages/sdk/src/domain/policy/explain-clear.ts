@@ -21,6 +21,8 @@ export interface ClearSurroundings {
   readonly from: JudgedPod;
   /** Whose address it is, where that is known: then by its own labels and its namespace's name. */
   readonly toPod: JudgedPod | undefined;
+  /** An address that no known pod has may be one's that the asker is to learn nothing of. Default: all pods are known. */
+  readonly hidesPods?: boolean;
   readonly ranges: ClusterRanges | undefined;
   /** Whether somebody has said that the network plugin enforces policies. */
   readonly enforced: boolean;
@@ -63,17 +65,22 @@ const step = (outcome: ExplainStep['outcome'], message: string, by?: string): Ex
  * may let it: another pod's labels, a Service's pods, the pod's own node, a plugin that enforces nothing.
  */
 export function clearStep(surroundings: ClearSurroundings): ExplainStep | undefined {
-  const { policies, from, toPod, port, ranges, enforced } = surroundings;
+  const { policies, from, toPod, hidesPods = false, port, ranges, enforced } = surroundings;
   const to = parseAddress(surroundings.to);
   if (to === undefined || surroundings.protocol === 'icmp') return undefined;
   const protocol = surroundings.protocol === 'tcp' ? 'TCP' : 'UDP';
   const packet = { from, to, protocol, port, ...(toPod === undefined ? {} : { toPod }) } as const;
   const { verdict, by } = judgeNetworkPolicy(policies, packet);
-  if (verdict === 'allowed') return by === undefined ? undefined : step('leaves', 'this NetworkPolicy lets it out of the pod', by);
+  const mayBePod = ranges === undefined || isIn(ranges.pods, to);
+  if (verdict === 'allowed') {
+    // Whose the pod is, and whether there is one, would be told by the policy's name and by a verdict alike.
+    if (hidesPods && toPod === undefined && mayBePod)
+      return step('unknown', 'what NetworkPolicies of the receiver do with it cannot be told from here');
+    return by === undefined ? undefined : step('leaves', 'this NetworkPolicy lets it out of the pod', by);
+  }
   if (ranges !== undefined && isIn(ranges.services, to))
     return step('unknown', 'a NetworkPolicy judges the pod behind a Service: ask by that pod’s address', by);
   if (ranges !== undefined && isIn(ranges.nodes, to)) return step('unknown', 'no NetworkPolicy lets it, but a pod’s own node is always reached', by);
-  const mayBePod = ranges === undefined || isIn(ranges.pods, to);
   const most = mayBePod
     ? judgeNetworkPolicy(
         policies.map((policy) => widened(policy, toPod)),

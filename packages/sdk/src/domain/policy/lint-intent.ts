@@ -7,6 +7,8 @@ import { type JudgedPolicy, readPolicy } from './judge-policy.ts';
 export interface LintInput {
   readonly config: NetworkConfiguration;
   readonly ranges?: ClusterRanges;
+  /** Approved, of each machine of the tailnet. */
+  readonly routers?: readonly { readonly name: string; readonly routes: readonly string[] }[];
   /** What others in the same tailnet offer, or are allowed. */
   readonly others?: readonly { readonly network: string; readonly owner: string }[];
   /** As read back. */
@@ -29,7 +31,7 @@ const devices = named(TAILNET_NETWORKS, 'devices');
 const isAmongDevices = ({ cidr }: Named): boolean => devices.some((range) => cidrsOverlap(range.cidr, cidr));
 
 /** What an intent says that its author may not have meant, each with the place where it stands. */
-export function lintIntent({ config, ranges, others = [], policyText }: LintInput): readonly PolicyWarning[] {
+export function lintIntent({ config, ranges, routers = [], others = [], policyText }: LintInput): readonly PolicyWarning[] {
   const allowed = named(config.allowedNetworks, 'config.allowedNetworks');
   const blocked = named(config.blockedNetworks, 'config.blockedNetworks');
   const policy = policyText === undefined ? undefined : readPolicy(policyText);
@@ -41,6 +43,7 @@ export function lintIntent({ config, ranges, others = [], policyText }: LintInpu
     })),
     ...(ranges === undefined ? [] : ofCluster(allowed, ranges)),
     ...ofOthers(allowed, others),
+    ...ofRouters(routers),
     ...(policy === undefined ? [] : openGrants(policy)),
   ];
 }
@@ -100,6 +103,25 @@ function ofOthers(allowed: readonly Named[], others: NonNullable<LintInput['othe
       return [{ code: 'ROUTES_OVERLAP' as const, path, message: `${text} ${how} ${network} of ${owner}` }];
     }),
   );
+}
+
+/** As many as are told: a router for each office makes many pairs. */
+const MOST_PAIRS = 32;
+/** As many as are looked at: each is compared with each. */
+const MOST_ROUTES = 512;
+
+/** The same routes on two routers are a spare of each other; a part of them is none. */
+function ofRouters(routers: NonNullable<LintInput['routers']>): readonly PolicyWarning[] {
+  const all = routers.flatMap(({ name, routes }) => named(routes, `routes.${name}`).map((route) => ({ ...route, name }))).slice(0, MOST_ROUTES);
+  const pairs = all.flatMap((one) =>
+    all.flatMap((other) => {
+      const isPart = one.name !== other.name && one.cidr.prefixLength < other.cidr.prefixLength && cidrContains(one.cidr, other.cidr);
+      if (!isPart) return [];
+      const message = `${one.text} of ${one.name} contains ${other.text} of ${other.name}: packets to the smaller one take the latter, also while it is away`;
+      return [{ code: 'ROUTES_OVERLAP' as const, path: `routes.${one.name}`, message }];
+    }),
+  );
+  return pairs.slice(0, MOST_PAIRS);
 }
 
 const isOpen = ({ kind }: { readonly kind: string }): boolean => kind === 'everything' || kind === 'tagged';

@@ -168,6 +168,24 @@ function approversChange(merging: Merging, wanted: Readonly<Record<string, reado
   return { edits: routesEdits(merging, routes, wanted), missing: [] };
 }
 
+const changesOf = (merging: Merging, wanted: PolicySections, lists: typeof LISTS): readonly Change[] => [
+  ownersChange(merging, wanted.tagOwners),
+  approversChange(merging, wanted.autoApprovers.routes),
+  ...lists.map((name) => listChange(merging, name, wanted[name])),
+];
+
+/**
+ * Whether a policy allows what our sections say, and nothing else of ours. Its tests are no matter: they allow nothing, and what they ask depends on who
+ * else is there.
+ *
+ * @throws {BifrostError} `POLICY_UNREADABLE`
+ */
+export function holdsSections(text: string, wanted: PolicySections, whose: Ownership): boolean {
+  const lists = LISTS.filter((name) => name !== 'tests');
+  const changes = changesOf({ text, root: parsePolicyText(text), whose }, wanted, lists);
+  return changes.every(({ edits, missing }) => edits.length === 0 && missing.length === 0);
+}
+
 /**
  * Puts our sections into a policy, and leaves everything else of it as it is, to the last comment: others' sections, others' entries in the same
  * sections, their order. Entries of ours that are not wanted any more go. When nothing is to change, the text comes back as it was.
@@ -179,11 +197,7 @@ function approversChange(merging: Merging, wanted: Readonly<Record<string, reado
 export function mergePolicy(text: string, wanted: PolicySections, whose: IsOurs | Ownership): string {
   const root = parsePolicyText(text);
   const merging = { text, root, whose: typeof whose === 'function' ? { isOurs: whose } : whose };
-  const changes = [
-    ownersChange(merging, wanted.tagOwners),
-    approversChange(merging, wanted.autoApprovers.routes),
-    ...LISTS.map((name) => listChange(merging, name, wanted[name])),
-  ];
+  const changes = changesOf(merging, wanted, LISTS);
   const missing = changes.flatMap((change) => change.missing);
   return applyEdits(text, [...changes.flatMap(({ edits }) => edits), ...containerEdits(text, root, { put: missing })]);
 }

@@ -34,6 +34,9 @@ export interface TailnetEvidence {
   readonly managed: boolean;
 }
 
+/** A stored tailnet that is being deleted: nothing is proven of it, but its devices may still be there. */
+export type LeavingEvidence = Pick<TailnetEvidence, 'customerId' | 'tenancy'>;
+
 /** The guard as a template or a stored fragment carries it. */
 export interface GuardEvidence {
   /** `4 5110 to 10.0.0.0/8 lookup 52`. Of one that was put in they are left out where the workload's is the same. */
@@ -116,6 +119,7 @@ export interface PodEvidence {
 export interface EvidenceKinds {
   readonly settings: SettingsEvidence;
   readonly tailnet: TailnetEvidence;
+  readonly leaving: LeavingEvidence;
   readonly sidecar: SidecarEvidence;
   readonly workload: WorkloadEvidence;
   readonly agents: readonly AgentEvidence[];
@@ -129,6 +133,7 @@ export type EvidenceKind = keyof EvidenceKinds;
 const SOURCES: Readonly<Record<EvidenceKind, ProofSource>> = {
   settings: 'manager',
   tailnet: 'store',
+  leaving: 'store',
   sidecar: 'store',
   workload: 'cluster',
   agents: 'agents',

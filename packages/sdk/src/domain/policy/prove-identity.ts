@@ -1,5 +1,5 @@
 import type { ProofFinding } from '@bifrost/types/core';
-import { type DeviceEvidence, type Evidence, SHARED, type SidecarEvidence } from './proof-evidence.ts';
+import { controlKeyOf, type DeviceEvidence, type Evidence, SHARED, type SidecarEvidence } from './proof-evidence.ts';
 import type { ControlGroup, Survey, TagOwners } from './survey.ts';
 
 type Found = Omit<ProofFinding, 'layer'>;
@@ -63,7 +63,9 @@ export function* deviceIdentity({ key, tailnets }: ControlGroup, survey: Survey)
   const { evidence, owners } = survey;
   const [first] = tailnets;
   if (first === undefined) return;
-  const members = new Map(tailnets.map(([name, { customerId }]) => [customerId, name]));
+  // Devices of a tailnet that is being deleted are there for a while, and are that customer's.
+  const leaving = evidence.all('leaving').filter(([name, tailnet]) => controlKeyOf(name, tailnet) === key);
+  const members = new Map([...leaving, ...tailnets].map(([name, { customerId }]) => [customerId, name]));
   const held = holders(tailnets, survey);
   for (const device of evidence.get('devices', key) ?? []) {
     const named = owners.customersOf(device.tags);

@@ -128,6 +128,29 @@ function* beyondIntents(policy: JudgedPolicy, members: readonly Member[], where:
   }
 }
 
+/** What lets one of a customer's tailnets reach another of the same customer: there they are kept apart like any two. */
+function* betweenOwn(
+  text: string,
+  members: readonly Member[],
+  devices: readonly DeviceEvidence[],
+): Generator<Pick<Found, 'tailnetName' | 'customerId' | 'by'>, void, void> {
+  const several = [...Map.groupBy(members, ({ customerId }) => customerId).values()].filter(({ length }) => length > 1).flat();
+  if (several.length === 0) return;
+  const byTag = new Map<string, DeviceEvidence[]>();
+  for (const device of devices) for (const tag of device.tags) byTag.set(tag, [...(byTag.get(tag) ?? []), device]);
+  const apart = several.map(({ tailnetName, tailnet, bookTags, routerTags }): ProvenCustomer => {
+    const tags = [...bookTags, ...routerTags];
+    const own = tags.flatMap((tag) => byTag.get(tag) ?? []);
+    const networks = [...tailnet.allowedNetworks, ...own.flatMap(({ routes }) => routes)];
+    return { customerId: tailnetName, tags, addresses: own.flatMap(({ addresses }) => addresses), networks };
+  });
+  const owners = new Map(several.map(({ tailnetName, customerId }) => [tailnetName, customerId]));
+  for (const { from, to, by } of proveIsolation(text, apart)) {
+    const customerId = owners.get(from);
+    if (customerId !== undefined && customerId === owners.get(to)) yield { tailnetName: from, customerId, by };
+  }
+}
+
 /**
  * Whether the policy of one tailnet at the control plane keeps its customers apart, and, where we write it, lets no book reach more than its customer's
  * intent, whoever wrote the entry.
@@ -138,10 +161,14 @@ export function* provePolicy(group: ControlGroup, survey: Survey): Generator<Fou
   const where = `policy ${group.key}`;
   const members = membersOf(group, survey);
   const [first] = members;
+  const told = new Set<string>();
   for (const { from, to, by } of proveIsolation(text, members)) {
     const tailnetName = members.find(({ customerId }) => customerId === from)?.tailnetName ?? '';
+    told.add(`${from} ${by}`);
     yield { kind: 'reaches-other-customer', tailnetName, customerId: from, otherCustomerId: to, by, where };
   }
+  for (const { tailnetName, customerId, by } of betweenOwn(text, members, survey.evidence.get('devices', group.key) ?? []))
+    if (!told.has(`${customerId} ${by}`)) yield { kind: 'reaches-other-customer', tailnetName, customerId, otherCustomerId: customerId, by, where };
   const policy = readPolicy(text);
   const managed = members.filter(({ tailnet }) => tailnet.managed);
   if (first === undefined || managed.length === 0) return;

@@ -24,7 +24,7 @@ export class TagOwners {
   readonly #owners = new Map<string, string>();
 
   constructor(evidence: Evidence, digest: Digest) {
-    for (const [tailnetName, { customerId }] of evidence.all('tailnet')) {
+    for (const [tailnetName, { customerId }] of [...evidence.all('tailnet'), ...evidence.all('leaving')]) {
       const { customer, router } = customerTagsOf({ customerId, tailnetName }, digest);
       this.#owners.set(customer, customerId);
       this.#owners.set(router, customerId);
