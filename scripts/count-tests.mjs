@@ -12,7 +12,8 @@ const suites = new Map(
 );
 let passed = 0;
 let failed = 0;
-for (const { suite, ...counts } of suites.values()) {
+for (const { suite, failures, ...counts } of suites.values()) {
+  for (const failure of failures ?? []) process.stdout.write(`ci: failed: ${suite}: ${failure}\n`);
   process.stdout.write(`ci: suite ${suite}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
   passed += counts.passed;
   failed += counts.failed;

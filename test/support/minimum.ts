@@ -7,7 +7,12 @@ interface Counts {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  /** What failed, by file, name and the first line of what it said: the end of a log of CI is what is kept. */
+  readonly failures: readonly string[];
 }
+
+const MOST_FAILURES = 20;
+const MOST_SAID = 600;
 
 /**
  * Fails a whole run that has fewer passing tests than `test/suites.json` states for the suite: tests that silently stop running are seen.
@@ -53,5 +58,18 @@ function countsOf(suite: string, modules: readonly TestModule[], unhandledErrors
   const results = modules.flatMap((module) => [...module.children.allTests()].map((test) => test.result().state));
   const count = (state: string): number => results.filter((result) => result === state).length;
   const broken = modules.filter((module) => module.errors().length > 0).length;
-  return { suite, passed: count('passed'), failed: count('failed') + broken + unhandledErrors, skipped: count('skipped') };
+  return {
+    suite,
+    passed: count('passed'),
+    failed: count('failed') + broken + unhandledErrors,
+    skipped: count('skipped'),
+    failures: modules.flatMap(failuresOf).slice(0, MOST_FAILURES),
+  };
+}
+
+function failuresOf(module: TestModule): readonly string[] {
+  const said = (errors: readonly { readonly message: string }[] | undefined): string => (errors?.[0]?.message ?? '').slice(0, MOST_SAID);
+  const tests = [...module.children.allTests('failed')].map((test) => `${test.fullName}: ${said(test.result().errors)}`);
+  const broken = [...(module.errors().length > 0 ? [said(module.errors())] : []), ...tests];
+  return broken.map((line) => `${module.relativeModuleId}: ${line}`);
 }

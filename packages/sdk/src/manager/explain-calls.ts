@@ -1,10 +1,11 @@
 import { type ExplainInput, explainRequestSchema, parseOrThrow } from '@bifrost/types';
 import { BifrostError, type ExplainEvidence, type PacketExplanation } from '@bifrost/types/core';
 import { isUp } from '../domain/connectivity.ts';
-import { type GuardRule, liveGuardRules, PREFERENCES, QUARANTINE_RULES } from '../domain/guard.ts';
+import { liveGuardRules, PREFERENCES, QUARANTINE_RULES } from '../domain/guard.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { withClearStep } from '../domain/policy/explain-clear.ts';
 import { type ExplainedDevice, explainPacket } from '../domain/policy/explain-packet.ts';
+import type { ReadRule } from '../domain/policy/judge-guard.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
 import type { Device, TailnetControl } from '../ports/index.ts';
 import { type Call, type Context, controlOf } from './context.ts';
@@ -40,7 +41,7 @@ function evidenceOf(context: Context, { key }: StoredSidecar): ExplainEvidence {
 }
 
 /** What its guards hold: the rules of its fragment, with those of the tailnet's configuration where a guard that takes orders says that it holds it. */
-function guardInForce(context: Context, sidecar: StoredSidecar, { spec: { config } }: StoredTailnet): readonly GuardRule[] {
+function guardInForce(context: Context, sidecar: StoredSidecar, { spec: { config } }: StoredTailnet): readonly ReadRule[] {
   const rendered = guardRulesIn(sidecar.spec.fragment);
   const heard = context.instances.of(sidecar.key).filter(({ reported }) => reported);
   if (!heard.some((instance) => guardStateOf(context, sidecar, instance) === 'current')) return rendered;

@@ -77,7 +77,8 @@ async function unmanaged(context: Context, tailnet: StoredTailnet, work: PolicyW
 const isOnRecord = ({ policies }: Context, { key, state }: StoredTailnet, hash: string): boolean =>
   state.policyHash === hash && !policies.hasOther(key, hash);
 
-const isUnwritten = (context: Context, { tailnet, hash }: Part): boolean => !isOnRecord(context, tailnet, hash);
+const writtenOf = (context: Context, parts: readonly Part[]): readonly Part[] =>
+  parts.filter(({ tailnet, hash }) => isOnRecord(context, tailnet, hash));
 
 /** Reads, merges and writes for all that have entries there, and records it for this one; the others' rounds record theirs. */
 async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<StoredTailnet> {
@@ -121,7 +122,7 @@ interface Found {
 
 /** Whether a change that is not taken is one for those alone whose part is not on record: what is, is in force all the same. */
 function isForOthers(context: Context, { tailnet, group: { parts }, current }: Found, { code }: BifrostError): boolean {
-  const written = parts.filter((part) => !isUnwritten(context, part));
+  const written = writtenOf(context, parts);
   if (written.length === parts.length || code === 'POLICY_UNREADABLE') return false;
   return tailnet.spec.tenancy !== 'shared' || holdsParts(context, current.text, written);
 }
@@ -159,7 +160,7 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
  * What differs in the file of a part that is recorded as it is wanted, is somebody else's edit.
  */
 function changedGroup(context: Context, { tailnet, group, current }: Found): PolicyGroup | undefined {
-  const written = group.parts.filter((part) => !isUnwritten(context, part));
+  const written = writtenOf(context, group.parts);
   const isAll = written.length === group.parts.length;
   const isEdited = isAll || (tailnet.spec.tenancy === 'shared' && !holdsParts(context, current.text, written));
   if (!isEdited) return group;

@@ -9,8 +9,7 @@ import {
   parseAddress,
   parseCidr,
 } from '@bifrost/types/core';
-import { type GuardRule, PREFERENCES } from '../guard.ts';
-
+import { PREFERENCES } from '../guard.ts';
 import { JudgedGuard, type ReadRule, ruleText } from './judge-guard.ts';
 import { type JudgedDevice, type JudgedPolicy, judgePacket, readPolicy } from './judge-policy.ts';
 
@@ -33,7 +32,7 @@ export interface PacketSurroundings {
   /** The book's own device; undefined while none has joined. */
   readonly from: JudgedDevice | undefined;
   /** Of the pod, in the order of their preferences. Empty in userspace mode. */
-  readonly guard: readonly GuardRule[];
+  readonly guard: readonly ReadRule[];
   readonly acceptRoutes: boolean;
   /** The sidecar is kept out of its tailnet. */
   readonly isQuarantined: boolean;
@@ -61,7 +60,7 @@ const guarded = (outcome: ExplainOutcome, message: string, rule?: ReadRule): Gua
   failedClosed: rule?.preference === PREFERENCES.failClosed,
 });
 
-function guardOf(rules: readonly GuardRule[], address: IpAddress, hasRoute: boolean): Guarded {
+function guardOf(rules: readonly ReadRule[], address: IpAddress, hasRoute: boolean): Guarded {
   if (rules.length === 0) return guarded('unknown', 'there is no guard: only what honours the proxy variables goes into the tunnel');
   const { goes, by } = new JudgedGuard(rules).judge(address, { tunnelUp: hasRoute });
   if (goes === 'denied') return guarded('stops', 'the guard in the pod refuses it', by);

@@ -1,4 +1,12 @@
-import { PROOF_LAYERS, type ProofFinding, type ProofInput, type ProofLayer, type ProofLayerState, type ProofReservation } from '@bifrost/types/core';
+import {
+  type IsolationProof,
+  PROOF_LAYERS,
+  type ProofFinding,
+  type ProofInput,
+  type ProofLayer,
+  type ProofLayerState,
+  type ProofReservation,
+} from '@bifrost/types/core';
 import type { Digest } from './identity-tags.ts';
 import { Evidence, type EvidenceKind, SHARED, type SidecarEvidence, type TailnetEvidence } from './proof-evidence.ts';
 import { proveGuard } from './prove-guard.ts';
@@ -7,16 +15,8 @@ import { proveNetworkPolicies } from './prove-network-policies.ts';
 import { provePolicy } from './prove-policy.ts';
 import { type ControlGroup, Survey } from './survey.ts';
 
-/** What came of judging what was read back. */
-export interface Judgement {
-  readonly customers: number;
-  readonly pairs: number;
-  readonly tailnets: number;
-  readonly sidecars: number;
-  readonly layers: readonly ProofLayerState[];
-  readonly findings: readonly ProofFinding[];
-  readonly reservations: readonly ProofReservation[];
-}
+/** What came of judging what was read back: of a proof all that is neither about its reading nor about its inputs. */
+export type Judgement = Omit<IsolationProof, 'v' | 'readAt' | 'installation' | 'verdict' | 'inputs' | 'sha256'>;
 
 /** As many as are told of each: one is enough to look. */
 export const MAX_TOLD = 1_000;

@@ -43,8 +43,8 @@ export const rulesOfLines = (lines: readonly string[]): readonly ReadRule[] =>
 
 /** The first preference that an order changes: what lies below comes from the pod's template alone. */
 const FIRST_OF_ORDERS = 5100;
-/** Addresses of devices: always meant for the tunnel. */
-const DEVICES = ['100.64.0.0/10', 'fd7a:115c:a1e0::/48'] as const;
+/** Addresses of devices: always meant for the tunnel. The judges' own, apart from what renders guards. */
+export const DEVICE_NETWORKS = ['100.64.0.0/10', 'fd7a:115c:a1e0::/48'] as const;
 
 const familyOf = (network: string): 4 | 6 => (network.includes(':') ? 6 : 4);
 
@@ -56,7 +56,7 @@ export function rulesOfOrder({ allowedNetworks, blockedNetworks, accessPolicy }:
   const both = (preference: number, action: string): readonly ReadRule[] =>
     ([4, 6] as const).map((family) => ({ family, preference, selector: 'from all', action }));
   if (accessPolicy === 'quarantine') return both(5105, 'prohibit');
-  const meant = [...allowedNetworks, ...DEVICES];
+  const meant = [...allowedNetworks, ...DEVICE_NETWORKS];
   return [
     ...blockedNetworks.map((network) => rule(5100, network, 'prohibit')),
     ...meant.map((network) => rule(5110, network, 'lookup 52')),

@@ -2,7 +2,7 @@ import { formatAddress, type IpAddress, type ProofFinding, type ProofFindingKind
 import { clearEgress } from '../clear-egress.ts';
 import type { NetworkPolicyShape } from '../network-policy-shape.ts';
 import { addressPoints, rangesOf, tableOf } from './address-points.ts';
-import { type GuardVerdict, JudgedGuard, type ReadRule, ruleLine, rulesOfLines, ruleText, withOrder } from './judge-guard.ts';
+import { DEVICE_NETWORKS, type GuardVerdict, JudgedGuard, type ReadRule, ruleLine, rulesOfLines, ruleText, withOrder } from './judge-guard.ts';
 import type {
   AgentEvidence,
   ContainerEvidence,
@@ -12,9 +12,6 @@ import type {
   TailnetEvidence,
   WorkloadEvidence,
 } from './proof-evidence.ts';
-
-/** Addresses of devices. */
-const DEVICES = ['100.64.0.0/10', 'fd7a:115c:a1e0::/48'] as const;
 
 /** What is meant of an address, as one of these words. */
 type Meaning = 'cluster' | 'aside' | 'blocked' | 'allowed' | 'other';
@@ -88,7 +85,7 @@ export function guardFaults(rules: readonly ReadRule[], { settings, tailnet }: P
     ['cluster', cluster],
     ['aside', aside],
     ['blocked', blockedNetworks],
-    ['allowed', [...allowedNetworks, ...DEVICES]],
+    ['allowed', [...allowedNetworks, ...DEVICE_NETWORKS]],
   ];
   const tables = meanings.map(([meaning, ranges]) => [meaning, tableOf(ranges)] as const);
   const meaningOf = (address: IpAddress): Meaning => tables.find(([, table]) => table.holds(address))?.[0] ?? 'other';
@@ -143,7 +140,7 @@ const unique = (faults: readonly GuardFault[]): readonly GuardFault[] => [
 function proveUserspace({ settings, tailnet, workload, policies }: GuardQuestion): GuardAnswer {
   if (!settings.networkPolicyEnforced) return { faults: [{ kind: 'userspace-unguarded', by: 'networkPolicyEnforced' }], reservations: [] };
   if (policies === undefined) return { faults: [], reservations: [{ assurance: 'unproven', reason: 'network-policies-unread' }] };
-  const networks = [...tailnet.allowedNetworks, ...tailnet.blockedNetworks, ...DEVICES];
+  const networks = [...tailnet.allowedNetworks, ...tailnet.blockedNetworks, ...DEVICE_NETWORKS];
   const { clusterRanges } = settings;
   const egress = clearEgress(policies, { labels: workload.labels, networks, ...(clusterRanges === undefined ? {} : { clusterRanges }) });
   return { faults: egress === 'denied' ? [] : [{ kind: 'userspace-unguarded', by: 'NetworkPolicies of its namespace' }], reservations: [] };

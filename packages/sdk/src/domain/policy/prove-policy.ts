@@ -1,6 +1,7 @@
 import { type Cidr, cidrContains, cidrsOverlap, type IpAddress, type ProofFinding, parseAddress } from '@bifrost/types/core';
 import { addressPoints, type RangeTable, rangesOf, tableOf } from './address-points.ts';
 import { bookTagOf, customerTagsOf } from './identity-tags.ts';
+import { DEVICE_NETWORKS } from './judge-guard.ts';
 import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
 import type { DeviceEvidence, TailnetEvidence } from './proof-evidence.ts';
 import { type ProvenCustomer, proveIsolation } from './prove-isolation.ts';
@@ -10,7 +11,7 @@ type Found = Omit<ProofFinding, 'layer'>;
 
 const EVERYWHERE: readonly Cidr[] = rangesOf(['0.0.0.0/0', '::/0']);
 /** Addresses of devices. */
-const DEVICES: readonly Cidr[] = rangesOf(['100.64.0.0/10', 'fd7a:115c:a1e0::/48']);
+const DEVICES: readonly Cidr[] = rangesOf(DEVICE_NETWORKS);
 
 /** A customer in a tailnet: what its devices carry and have, and what is wanted for it. */
 interface Member extends ProvenCustomer {

@@ -1,24 +1,21 @@
-import type { Action, GuardRule } from '../guard.ts';
 import { hasLiveGuard, renderedHash } from '../live-guard.ts';
 import { CONTAINERS } from '../names.ts';
 import type { ContainerShape, EnvironmentVariable, SidecarFragment } from '../pod-shape.ts';
 import type { Digest } from './identity-tags.ts';
-import { ruleLine } from './judge-guard.ts';
+import { type ReadRule, ruleLine, rulesOfLines } from './judge-guard.ts';
 import type { GuardEvidence } from './proof-evidence.ts';
 
-const RULE = /^add ([46]) (\d{1,5}) (from all|to \S+|fwmark \S+) (lookup main|lookup 52|prohibit)$/;
+/** Before each rule in the guard's program. */
+const ADD = 'add ';
 
 type Carrier = Pick<SidecarFragment, 'initContainers'>;
 
 /** The guard's rules as a fragment carries them: read out of the program that runs in its pods, not compiled again. Empty in userspace mode. */
-export function guardRulesIn({ initContainers }: Carrier): readonly GuardRule[] {
+export function guardRulesIn({ initContainers }: Carrier): readonly ReadRule[] {
   const command = initContainers.find(({ name }) => name === CONTAINERS.guard)?.['command'];
   const program = Array.isArray(command) ? String(command.at(-1)) : '';
-  return program.split('\n').flatMap((line): readonly GuardRule[] => {
-    const [, family, preference, selector, action] = RULE.exec(line) ?? [];
-    if (selector === undefined) return [];
-    return [{ family: family === '4' ? 4 : 6, preference: Number(preference), selector, action: action as Action }];
-  });
+  const added = program.split('\n').filter((line) => line.startsWith(ADD));
+  return rulesOfLines(added.map((line) => line.slice(ADD.length)));
 }
 
 /** An API server leaves an empty text out of its JSON, and writes members out that were not given. */
