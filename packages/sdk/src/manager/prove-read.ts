@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { BifrostError, type ProofInput } from '@bifrost/types/core';
 import { bookContainers } from '../domain/book-containers.ts';
 import { carriesNothing } from '../domain/carries.ts';
@@ -19,6 +18,7 @@ import {
 } from '../domain/policy/proof-evidence.ts';
 import { readGuard } from '../domain/policy/read-guard.ts';
 import type { TailnetControl, Workload } from '../ports/index.ts';
+import { directAddressesOf } from './before-writing.ts';
 import { mapBounded } from './bounded.ts';
 import { type Call, type Context, controlOf } from './context.ts';
 import { networkHash, sha256 } from './hashes.ts';
@@ -41,9 +41,7 @@ const keepsNetworkPolicies = ({ settings }: Context): boolean => settings.networ
 
 async function settingsInput(context: Context, call: Call): Promise<ProofInput> {
   const { settings, cluster, store, controlPlane } = context;
-  const { deviceTags, routerTag, networkPolicyEnforced, systemNamespace, ingest } = settings;
-  const host = new URL(ingest.url).hostname.replace(/^\[|\]$/g, '');
-  const family = isIP(host);
+  const { deviceTags, routerTag, networkPolicyEnforced, systemNamespace } = settings;
   const clusterRanges = await knownRanges(context, call).catch((error: unknown) => {
     if (call.signal.aborted || !BifrostError.is(error)) throw error;
     return undefined;
@@ -52,7 +50,7 @@ async function settingsInput(context: Context, call: Call): Promise<ProofInput> 
     installation: `${systemNamespace} (${[cluster, store, controlPlane].map(({ kind }) => kind).join(', ')})`,
     ...{ deviceTags, routerTag, networkPolicyEnforced, networkPoliciesKept: keepsNetworkPolicies(context) },
     ...(clusterRanges === undefined ? {} : { clusterRanges }),
-    directAddresses: family === 0 ? [] : [`${host}/${family === 6 ? 128 : 32}`],
+    directAddresses: directAddressesOf(settings),
   });
 }
 

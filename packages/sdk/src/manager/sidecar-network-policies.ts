@@ -6,6 +6,7 @@ import { type NetworkPolicyManifest, shapeOf } from '../domain/policy/network-po
 import { cutBy } from '../domain/policy/network-policy-cuts.ts';
 import type { OwnNetworkPolicy } from '../ports/index.ts';
 import { recordLeft } from './abandon.ts';
+import { requireApart } from './before-writing.ts';
 import { type Call, type Context, keepSidecar } from './context.ts';
 import { wishHash } from './hashes.ts';
 import { manifestsFor } from './network-policy-manifests.ts';
@@ -18,17 +19,18 @@ type Subject = Pick<SidecarSpec, 'sidecarId' | 'workload' | 'networkMode' | 'pre
 const modeOf = ({ networkMode, previous }: Subject) =>
   networkMode === 'userspace' || previous?.networkMode === 'userspace' ? 'userspace' : 'kernel';
 
-/** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */
-const wantedFor = async (
+/** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`, `ISOLATION_VIOLATED` */
+async function wantedFor(
   context: Context,
   spec: Subject,
   { config, ...call }: Call & { readonly config: NetworkConfiguration; readonly isPlan?: boolean },
-) =>
-  manifestsFor(
-    context,
-    { sidecarId: spec.sidecarId, namespace: spec.workload.namespace, networkMode: modeOf(spec), config },
-    { ...call, ranges: await rangesOf(context, call) },
-  );
+): Promise<readonly NetworkPolicyManifest[]> {
+  const ranges = await rangesOf(context, call);
+  const subject = { sidecarId: spec.sidecarId, namespace: spec.workload.namespace };
+  const manifests = await manifestsFor(context, { ...subject, networkMode: modeOf(spec), config }, { ...call, ranges });
+  requireApart(manifests, { ...subject, ranges });
+  return manifests;
+}
 
 const ofSidecar = ({ spec: { sidecarId, workload } }: StoredSidecar) => ({ of: { sidecarId, namespace: workload.namespace } });
 
@@ -42,7 +44,7 @@ const says = ({ namespace: _namespace, labels: _labels, ...shape }: OwnNetworkPo
  *
  * With another setting than `enforce` they go again; but not from under a book in userspace mode, where they are what keeps it from sending in clear.
  *
- * @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`; `FIELD_CONFLICT` — one of our name is there and is not ours
+ * @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`; `ISOLATION_VIOLATED`; `FIELD_CONFLICT` — one of our name is there and is not ours
  */
 export async function keepNetworkPolicies(
   context: Context,

@@ -10,6 +10,7 @@ import { shapeOf } from '../domain/policy/network-policies.ts';
 import { renderSidecar } from '../domain/render-sidecar.ts';
 import { servedPorts } from '../domain/served-ports.ts';
 import type { Workload } from '../ports/index.ts';
+import { requireGuarded } from './before-writing.ts';
 import type { Call, Context } from './context.ts';
 import { networkHash } from './hashes.ts';
 import { manifestsFor } from './network-policy-manifests.ts';
@@ -97,7 +98,7 @@ export async function renderChecked(context: Context, wish: ModeWish, call: Call
   return render(context, wish, call);
 }
 
-/** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`, and what `checkTemplate` refuses */
+/** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`, `ISOLATION_VIOLATED`, and what `checkTemplate` refuses */
 async function render(context: Context, { tailnet, config, workload, sidecarId, networkMode }: ModeWish, { signal }: Call): Promise<SidecarFragment> {
   const { settings } = context;
   const ranges = await rangesOf(context, { signal });
@@ -118,6 +119,7 @@ async function render(context: Context, { tailnet, config, workload, sidecarId, 
     loginServer: settings.loginServer,
   });
   checkTemplate(workload.template, fragment);
+  if (networkMode === 'kernel') requireGuarded(fragment, { tailnet, ranges, settings });
   return fragment;
 }
 

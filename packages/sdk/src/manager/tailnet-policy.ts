@@ -3,6 +3,7 @@ import type { StoredTailnet, TailnetState } from '../domain/model.ts';
 import { readPolicy } from '../domain/policy/judge-policy.ts';
 import { mergePolicy } from '../domain/policy/policy-document.ts';
 import type { TailnetControl } from '../ports/index.ts';
+import { requireIntended } from './before-writing.ts';
 import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
@@ -62,6 +63,7 @@ async function takeOutOfPolicy(context: Context, tailnet: StoredTailnet, { contr
   context.policies.forget(groupKeyOf(tailnet));
   const merged = mergePolicy(current.text, group.sections, group.ownership);
   if (merged === current.text) return;
+  requireIntended(merged, group);
   if (tailnet.spec.tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
   await control.writePolicy(merged, current.etag, call);
 }
@@ -147,6 +149,7 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
   const changed = changedGroup(context, bringing);
   if (changed === undefined) return 'left';
   const next = changed === group ? merged : mergePolicy(current.text, changed.sections, changed.ownership);
+  requireIntended(next, changed);
   if (tenancy === 'shared') requireIsolated(next, provenOf(group, await control.listDevices(call)), context.logger);
   await begin();
   await control.writePolicy(next, current.etag, call);
@@ -189,9 +192,12 @@ function requireRules(text: string): void {
 }
 
 /** In the place of the policy that a new tailnet begins with, which allows everything; where somebody has written one already, into theirs. */
-async function writeFirst({ group: { sections, ownership }, current, control }: Bringing, call: Call): Promise<void> {
+async function writeFirst({ group, current, control }: Bringing, call: Call): Promise<void> {
+  const { sections, ownership } = group;
+  const first = mergePolicy('{}\n', sections, ownership);
+  requireIntended(first, group);
   try {
-    await control.writePolicy(mergePolicy('{}\n', sections, ownership), 'ts-default', call);
+    await control.writePolicy(first, 'ts-default', call);
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'CONTROL_CONFLICT') throw error;
     await control.writePolicy(mergePolicy(current.text, sections, ownership), current.etag, call);

@@ -71,10 +71,13 @@ function canonical(value: unknown): string {
 
 const textsOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : value === undefined ? [] : [value]);
 
-function isOfOurs(entry: unknown, member: string, { isOurs, isMark = isOurs }: Ownership): boolean {
+/** Whether an entry that names these tags, and nobody besides, is ours. */
+export const isByOurs = (tags: readonly string[], { isOurs, isMark = isOurs }: Ownership): boolean => tags.every(isOurs) && tags.some(isMark);
+
+function isOfOurs(entry: unknown, member: string, whose: Ownership): boolean {
   const named = typeof entry === 'object' && entry !== null ? textsOf((entry as Readonly<Record<string, unknown>>)[member]) : [];
   const tags = named.filter((item): item is string => typeof item === 'string');
-  return tags.length === named.length && tags.every(isOurs) && tags.some(isMark);
+  return tags.length === named.length && isByOurs(tags, whose);
 }
 
 const shown = (value: unknown): string => JSON.stringify(value, undefined, 2);

@@ -69,11 +69,17 @@ function culprit(kind: ProofFindingKind, up: GuardVerdict, down: GuardVerdict): 
   return up.goes === 'denied' ? down.by : up.by;
 }
 
+/** What an address is meant to do: by the intent, and by where the cluster is. */
+export interface Meant {
+  readonly settings: Pick<SettingsEvidence, 'clusterRanges' | 'directAddresses'>;
+  readonly tailnet: Pick<TailnetEvidence, 'allowedNetworks' | 'blockedNetworks' | 'accessPolicy'>;
+}
+
 /**
  * Every address that these rules send elsewhere than the intent says: blocked ones that go anywhere, allowed ones that leave in clear once tailscaled is
  * dead, the cluster's that a customer's route could take, others that reach the tailnet although only allowed ones are to.
  */
-export function guardFaults(rules: readonly ReadRule[], { settings, tailnet }: Pick<GuardQuestion, 'settings' | 'tailnet'>): readonly GuardFault[] {
+export function guardFaults(rules: readonly ReadRule[], { settings, tailnet }: Meant): readonly GuardFault[] {
   const { clusterRanges, directAddresses } = settings;
   // Where the cluster lies nobody tells: a rule that keeps it out of the tunnel cannot be told from one that lets a customer's network out in clear.
   if (clusterRanges === undefined) return [];

@@ -13,15 +13,22 @@ const EVERYWHERE: readonly Cidr[] = rangesOf(['0.0.0.0/0', '::/0']);
 /** Addresses of devices. */
 const DEVICES: readonly Cidr[] = rangesOf(DEVICE_NETWORKS);
 
-/** A customer in a tailnet: what its devices carry and have, and what is wanted for it. */
-interface Member extends ProvenCustomer {
-  readonly tailnetName: string;
-  readonly tailnet: TailnetEvidence;
+type Wanted = Pick<TailnetEvidence, 'allowedNetworks' | 'blockedNetworks' | 'accessPolicy'>;
+
+/** Whose books a rule may start at, and what is wanted for them. */
+interface Sender {
+  readonly tailnet: Wanted;
   readonly intent: JudgedIntent;
   /** Of its books' devices. */
   readonly bookTags: ReadonlySet<string>;
   readonly bookAddresses: readonly IpAddress[];
   readonly routerTags: ReadonlySet<string>;
+}
+
+/** A customer in a tailnet: what its devices carry and have, and what is wanted for it. */
+interface Member extends ProvenCustomer, Sender {
+  readonly tailnetName: string;
+  readonly tailnet: TailnetEvidence;
 }
 
 /** The customers of one tailnet at the control plane, with what was read of them. Who is not told apart by tags is the only one there. */
@@ -53,14 +60,14 @@ function membersOf({ key, tailnets }: ControlGroup, survey: Survey): readonly Me
 const addressesOf = ({ addresses }: DeviceEvidence): readonly IpAddress[] => addresses.flatMap((text) => parseAddress(text) ?? []);
 
 /** Whether a rule's source may stand for a device of the customer's books. */
-function isFromBooks(selector: Selector, { bookTags, bookAddresses }: Member): boolean {
+function isFromBooks(selector: Selector, { bookTags, bookAddresses }: Sender): boolean {
   if (selector.kind === 'tag') return bookTags.has(selector.tag);
   if (selector.kind === 'nobody') return false;
   return selector.kind !== 'range' || bookAddresses.some((address) => cidrContains(selector.range, address));
 }
 
 /** ICMP to the customer's own routers: what makes them candidates of a grant by their way. */
-const isGreeting = ({ ports, dst }: JudgedRule, { routerTags }: Member): boolean =>
+const isGreeting = ({ ports, dst }: JudgedRule, { routerTags }: Sender): boolean =>
   ports.every(({ protocol }) => protocol === 'icmp') && dst.every((selector) => selector.kind === 'tag' && routerTags.has(selector.tag));
 
 /** Of two ranges that overlap, the smaller: what lies in both. */
@@ -79,7 +86,7 @@ class JudgedIntent {
   readonly #blocked: RangeTable<true>;
   readonly #parts: readonly Cidr[];
 
-  constructor({ allowedNetworks, blockedNetworks, accessPolicy }: TailnetEvidence) {
+  constructor({ allowedNetworks, blockedNetworks, accessPolicy }: Wanted) {
     this.#isOpen = accessPolicy === 'permissive';
     [this.#allowed, this.#blocked] = [tableOf(allowedNetworks), tableOf(blockedNetworks)];
     this.#parts = [...rangesOf(allowedNetworks), ...rangesOf(blockedNetworks), ...DEVICES];
@@ -94,27 +101,27 @@ class JudgedIntent {
 }
 
 /** Whether a rule that starts at a customer's books reaches more than the customer's intent. */
-function isBeyond(rule: JudgedRule, member: Member): boolean {
-  if (!rule.src.some((selector) => isFromBooks(selector, member)) || isGreeting(rule, member)) return false;
+function isBeyond(rule: JudgedRule, sender: Sender): boolean {
+  if (!rule.src.some((selector) => isFromBooks(selector, sender)) || isGreeting(rule, sender)) return false;
   const meetsDevices = rule.dst.some((selector) => {
     if (selector.kind === 'nobody') return false;
     return selector.kind !== 'range' || DEVICES.some((devices) => cidrsOverlap(devices, selector.range));
   });
-  if (meetsDevices && member.tailnet.accessPolicy === 'restrictive') return true;
-  return rule.dst.flatMap(rangesIn).some((range) => !member.intent.lets(range));
+  if (meetsDevices && sender.tailnet.accessPolicy === 'restrictive') return true;
+  return rule.dst.flatMap(rangesIn).some((range) => !sender.intent.lets(range));
 }
 
 /** Who may be meant by the sources of rules: by their tags at once, by anything else everybody. */
-class Senders {
-  readonly #members: readonly Member[];
-  readonly #byTag = new Map<string, Member[]>();
+class Senders<From extends Sender> {
+  readonly #members: readonly From[];
+  readonly #byTag = new Map<string, From[]>();
 
-  constructor(members: readonly Member[]) {
+  constructor(members: readonly From[]) {
     this.#members = members;
     for (const member of members) for (const tag of member.bookTags) this.#byTag.set(tag, [...(this.#byTag.get(tag) ?? []), member]);
   }
 
-  of({ src }: JudgedRule): Iterable<Member> {
+  of({ src }: JudgedRule): Iterable<From> {
     return new Set(src.flatMap((selector) => (selector.kind === 'tag' ? (this.#byTag.get(selector.tag) ?? []) : this.#members)));
   }
 }
@@ -127,6 +134,33 @@ function* beyondIntents(policy: JudgedPolicy, members: readonly Member[], where:
       if (isBeyond(rule, member)) yield { kind: 'beyond-intent', tailnetName, customerId, by: rule.name, where };
     }
   }
+}
+
+/** A customer's part of a policy that is about to be written. */
+export interface WrittenFor {
+  readonly config: Wanted;
+  readonly bookTags: readonly string[];
+  readonly routerTag: string;
+}
+
+/**
+ * The entries of a policy, by their names, that are ours and let a book reach more than its customer's intent. For a text before it is written: others'
+ * entries are theirs to answer for, and a proof of what is there tells them.
+ */
+export function entriesBeyond(policyText: string, parts: readonly WrittenFor[], isOurs: (tags: readonly string[]) => boolean): readonly string[] {
+  const senders = new Senders(
+    parts.map(
+      ({ config, bookTags, routerTag }): Sender => ({
+        ...{ tailnet: config, intent: new JudgedIntent(config), bookTags: new Set(bookTags), bookAddresses: [], routerTags: new Set([routerTag]) },
+      }),
+    ),
+  );
+  const isByUs = ({ src }: JudgedRule): boolean => {
+    const tags = src.flatMap((selector) => (selector.kind === 'tag' ? [selector.tag] : []));
+    return tags.length === src.length && isOurs(tags);
+  };
+  const rules = readPolicy(policyText)?.rules.filter(isByUs) ?? [];
+  return rules.filter((rule) => [...senders.of(rule)].some((sender) => isBeyond(rule, sender))).map(({ name }) => name);
 }
 
 /** What lets one of a customer's tailnets reach another of the same customer: there they are kept apart like any two. */
