@@ -145,29 +145,43 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
     return 'as wanted';
   }
   const changed = changedGroup(context, bringing);
-  if (changed === undefined) return 'left';
-  const next = changed === group ? merged : mergePolicy(current.text, changed.sections, changed.ownership);
-  if (tenancy === 'shared') requireIsolated(next, provenOf(group, await control.listDevices(call)), context.logger);
-  await begin();
-  await control.writePolicy(next, current.etag, call);
-  if (changed !== group) context.driftedPolicies.set(driftKeyOf(tailnet), policyHash(next)); // with the edit in it that has been told
+  const drift = (repaired: boolean): void => {
+    if (changed.isEdited) tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
+  };
+  if (changed.group !== group) drift(false);
+  if (changed.group === undefined) return 'left';
+  const next = changed.group === group ? merged : mergePolicy(current.text, changed.group.sections, changed.group.ownership);
+  try {
+    if (tenancy === 'shared') requireIsolated(next, provenOf(group, await control.listDevices(call)), context.logger);
+    await begin();
+    await control.writePolicy(next, current.etag, call);
+  } catch (error) {
+    // What has come meanwhile is looked at next.
+    if (!call.signal.aborted && !(BifrostError.is(error) && error.code === 'CONTROL_CONFLICT')) drift(false);
+    throw error;
+  }
+  if (changed.group === group) drift(true);
+  else context.driftedPolicies.set(driftKeyOf(tailnet), toldAs({ repaired: false, foundHash: policyHash(next) })); // with the edit in it that has been told
   return 'as wanted';
 }
 
+interface Changed {
+  /** Undefined: nothing is written. */
+  readonly group: PolicyGroup | undefined;
+  readonly isEdited: boolean;
+}
+
 /**
- * The group as it is to be written: without those whose entries somebody else has edited, where that is not to be repaired; undefined: nothing is.
+ * The group as it is to be written: without those whose entries somebody else has edited, where that is not to be repaired.
  *
  * What differs in the file of a part that is recorded as it is wanted, is somebody else's edit.
  */
-function changedGroup(context: Context, { tailnet, group, current }: Found): PolicyGroup | undefined {
+function changedGroup(context: Context, { tailnet, group, current }: Found): Changed {
   const written = writtenOf(context, group.parts);
   const isAll = written.length === group.parts.length;
   const isEdited = isAll || (tailnet.spec.tenancy === 'shared' && !holdsParts(context, current.text, written));
-  if (!isEdited) return group;
-  const repaired = context.settings.repairPolicy;
-  tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
-  if (repaired) return group;
-  return isAll ? undefined : leaving(context, group, written);
+  if (!isEdited || context.settings.repairPolicy) return { group, isEdited };
+  return { group: isAll ? undefined : leaving(context, group, written), isEdited };
 }
 
 /** From now on our entries may be in a customer's own policy: whoever ends its keeping takes them out. */
@@ -207,16 +221,20 @@ export function forgetPolicy({ driftedPolicies, policies }: Context, tailnet: St
   if (tailnet.spec.tenancy !== 'shared') driftedPolicies.delete(driftKeyOf(tailnet));
 }
 
-/** Once for each text that is found: it is looked at again and again. */
-function tellDrift(
-  context: Context,
-  tailnet: StoredTailnet,
-  { repaired, foundHash }: { readonly repaired: boolean; readonly foundHash: string },
-): void {
+interface Drift {
+  /** It is written over. False: it is to stay, or could not be written over, and stands. */
+  readonly repaired: boolean;
+  readonly foundHash: string;
+}
+const toldAs = ({ repaired, foundHash }: Drift): string => `${foundHash} ${repaired ? 'repaired' : 'stands'}`;
+
+/** Once for each text that is found, and once more when it is repaired after all: it is looked at again and again. */
+function tellDrift(context: Context, tailnet: StoredTailnet, drift: Drift): void {
   const { key, spec } = tailnet;
+  const { repaired } = drift;
   const drifted = driftKeyOf(tailnet);
-  if (context.driftedPolicies.get(drifted) === foundHash) return;
-  context.driftedPolicies.set(drifted, foundHash);
+  if (context.driftedPolicies.get(drifted) === toldAs(drift)) return;
+  context.driftedPolicies.set(drifted, toldAs(drift));
   context.logger.log('warn', 'entries of ours in the policy have been changed by somebody else', { tailnet: key, repaired });
   context.events.emit('policy:drifted', { tailnetName: key, customerId: spec.customerId, repaired, atMs: context.clock.nowMs() });
 }
