@@ -53,6 +53,16 @@ describe('docs/runbooks', () => {
     expect(rows).toEqual(Object.entries(ERROR_CODES).map(([code, { retry, http }]) => ({ code, page: code, retry, http })));
   });
 
+  it('its way to ask sends a body as the service takes it', () => {
+    const [, api = ''] = /^(api\(\) \{\n[\s\S]*?^\})$/m.exec(textOf('README')) ?? [];
+    const sent = (call: string) =>
+      spawnSync('bash', [], { input: `curl() { printf '%s\\n' "$@"; }\n${api}\n${call}\n`, encoding: 'utf8' }).stdout.split('\n');
+    expect(sent(`api POST /tailnets/a:planUpdate '{"tags": []}'`)).toEqual(
+      expect.arrayContaining(['Content-Type: application/json', '{"tags": []}']),
+    );
+    expect(sent('api GET /tailnets')).not.toContain('-d');
+  });
+
   it('the service has the calls that this test compares with', () => {
     expect(routes.length).toBeGreaterThan(15);
   });

@@ -78,6 +78,8 @@ describe('why a packet passes or not', () => {
   it.each([
     ['an address that is none', { to: '10.1' }, 'to'],
     ['a range', { to: '10.1.0.0/16' }, 'to'],
+    ['IPv4 written as IPv6, which leaves as IPv4', { to: '::ffff:10.1.0.1' }, 'to'],
+    ['the same in hexadecimal', { to: '::ffff:a01:1' }, 'to'],
     ['a port that is none', { to: '10.1.0.1', port: 70_000 }, 'port'],
     ['a protocol that is none', { to: '10.1.0.1', protocol: 'sctp' }, 'protocol'],
     ['a misspelt member', { to: '10.1.0.1', ports: 1 }, 'ports'],

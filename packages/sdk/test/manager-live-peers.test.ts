@@ -129,6 +129,33 @@ describe('confirm', () => {
     await expect(world.manager.updateTailnet(change)).resolves.toMatchObject({ config: change.config });
   });
 
+  it.each(['true', 'false', 1, null])('is said by true alone, not by %j', async (confirm) => {
+    await using world = await connected();
+    await say(world, routers());
+    const before = await world.tailnet();
+    expect(await refusal(world.manager.updateTailnet({ ...LESS, confirm } as never))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      issues: [{ path: 'confirm', message: 'must be true or false' }],
+    });
+    expect(await world.tailnet()).toEqual(before);
+  });
+
+  it('and so are the other consents', async () => {
+    await using world = await connected();
+    const { manager } = world;
+    const [sidecar] = await world.sidecars();
+    const sidecarId = sidecar?.spec.sidecarId ?? '';
+    const no = 'false' as unknown as boolean;
+    const refused = (path: string) => ({ code: 'INVALID_ARGUMENT', issues: [{ path }] });
+    expect(await refusal(manager.updateTailnet({ ...LESS, allowRollout: no }))).toMatchObject(refused('allowRollout'));
+    expect(await refusal(manager.updateSidecar({ sidecarId, config: { acceptRoutes: true }, allowRollout: no }))).toMatchObject(
+      refused('allowRollout'),
+    );
+    expect(await refusal(manager.detachSidecar(sidecarId, { abandon: no }))).toMatchObject(refused('abandon'));
+    expect(await refusal(manager.deleteTailnet(TAILNET, { cascade: no }))).toMatchObject(refused('cascade'));
+    expect(await world.sidecars()).toEqual([sidecar]);
+  });
+
   it('is needed for a single one, where the option says always', async () => {
     await using world = await connected({ confirmLossShare: 0 });
     await say(world, routers());

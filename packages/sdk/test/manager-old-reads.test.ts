@@ -190,3 +190,23 @@ describe('an old read of a tailnet', () => {
     await world.until(async () => (await world.tailnet()) === undefined);
   });
 });
+
+describe('a list of devices that is older than a device', () => {
+  const older = ({ name }: PortCall): Verdict => (name === 'controlPlane.tailnet.listDevices' ? { old: [] } : undefined);
+
+  it('bug: it was left behind by a detach', async () => {
+    await using world = await openAttached();
+    world.guard.hook = older;
+    await world.manager.detachSidecar((await stored(world)).spec.sidecarId);
+    await world.until(async () => (await stored(world)) === undefined);
+    expect(await world.outside()).toEqual({ devices: 0, keys: 0, secrets: 0, tailnets: 0 });
+  });
+
+  it('bug: it stayed in the tailnet of a sidecar that was said to be cut off', async () => {
+    await using world = await openAttached();
+    world.guard.hook = older;
+    await world.manager.quarantineSidecar({ sidecarId: (await stored(world)).spec.sidecarId });
+    await world.until(async () => (await stored(world)).state.quarantinedSinceMs !== undefined);
+    expect(world.control.devices()).toEqual([]);
+  });
+});

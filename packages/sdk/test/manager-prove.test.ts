@@ -65,6 +65,21 @@ describe('the proof of a manager with two customers', () => {
     expect(JSON.stringify(inputs)).not.toContain('CANARY');
   });
 
+  it.each<[string, unknown, unknown, string]>([
+    ['a proof that is none', {}, [], 'proof'],
+    ['nothing', undefined, [], 'proof'],
+    ['inputs that are none', 'proof', undefined, 'inputs'],
+    ['inputs without their text', 'proof', [{ name: 'settings manager' }], 'inputs'],
+    ['the names that the wire has', 'wire', 'inputs', 'proof'],
+  ])('%s is refused by its path, and not called altered', async (_, proof, inputs, path) => {
+    const proven = await world.manager.proveIsolation();
+    const { readAt: read_at, ...rest } = proven.proof;
+    const given = proof === 'proof' ? proven.proof : proof === 'wire' ? { ...rest, read_at } : proof;
+    expect(() => verifyProof(given as never, (inputs === 'inputs' ? proven.inputs : inputs) as never)).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT', issues: [expect.objectContaining({ path })] }),
+    );
+  });
+
   it('names a foreign grant, tells it once, and holds again when it is gone; what comes back is told again', async () => {
     const takeBack = await editPolicy(world, OTHER, withOpenGrant);
     const expected = { kind: 'beyond-intent', tailnetName: OTHER, customerId: OTHER, by: 'grants.1', where: `policy ${OTHER}` };

@@ -58,6 +58,24 @@ describe('somebody’s edit of one customer’s entries while another’s change
     expect((await world.tailnet('globex'))?.state.phase).toBe('active');
   });
 
+  it('bug: is not told as put right while that is refused, and told again when it is', async () => {
+    await using world = await openShared();
+    const told = () => world.events.filter(({ name }) => name === 'policy:drifted').map(({ event }) => 'repaired' in event && event.repaired);
+    const open = { src: ['*'], dst: ['*'], ip: ['*'] };
+    await world.edit((text) => {
+      const policy = JSON.parse(narrowed(text));
+      return JSON.stringify({ ...policy, tests: [], grants: [open, ...policy.grants] });
+    });
+    await world.until(async () => (await world.tailnet('acme'))?.state.phase === 'degraded');
+    expect((await world.manager.getTailnet('acme')).reason?.code).toBe('ISOLATION_VIOLATED');
+    await world.run(300_000);
+    expect(told()).toEqual([false]);
+    expect(await reachOfAcme(world)).toBe(false);
+    await world.edit((text) => text.replace(`${JSON.stringify(open)},`, ''));
+    await world.until(async () => reachOfAcme(world));
+    expect(told()).toEqual([false, true]);
+  });
+
   it('the twin: without such an edit nothing is told', async () => {
     await using world = await openShared();
     for (const network of ['10.30.0.0/16', '10.40.0.0/16']) {

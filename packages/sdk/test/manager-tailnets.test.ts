@@ -188,6 +188,40 @@ describe('a tailnet in our organization', () => {
     expect(await world.outside()).toEqual({ ...NOTHING, secrets: 1, tailnets: 1 });
   });
 
+  it('bug: was left behind when the list that did not have it was older than the tailnet', async () => {
+    await using world = new World();
+    await world.manager.start();
+    const signal = AbortSignal.timeout(5_000);
+    await world.controlPlane.createTailnet('somebody-elses', { signal });
+    const before = await world.controlPlane.listTailnets({ signal });
+    await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
+    await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+    world.guard.hook = ({ name }) => (name === 'controlPlane.listTailnets' ? { old: before } : undefined);
+    await world.manager.deleteTailnet('acme-corp-production');
+    await world.until(async () => (await world.tailnet()) === undefined);
+    expect(await world.outside()).toEqual({ ...NOTHING, tailnets: 1 });
+  });
+
+  it('bug: was left behind when, besides, the reply to its making was lost: it is looked for twice', async () => {
+    await using world = new World();
+    await world.manager.start();
+    let isOld = false;
+    world.guard.hook = ({ name }) => {
+      if (name === 'controlPlane.listTailnets' && isOld) {
+        isOld = false;
+        return { old: [] };
+      }
+      if (name !== 'controlPlane.createTailnet') return undefined;
+      isOld = true;
+      return 'after';
+    };
+    await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
+    await world.until(() => isOld);
+    await world.manager.deleteTailnet('acme-corp-production');
+    await world.until(async () => (await world.tailnet()) === undefined);
+    expect(await world.outside()).toEqual(NOTHING);
+  });
+
   it('bug: is deleted, not forgotten, by a manager that has lost the organization’s client', async () => {
     await using world = new World();
     await world.manager.start();

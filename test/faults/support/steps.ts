@@ -44,6 +44,7 @@ const STEPS: readonly Step[] = [
   { name: 'readmit', from: 'quarantined', to: 'attached', only: 'customer-owned', act: readmit },
   { name: 'detach from quarantine', from: 'quarantined', to: 'made', only: 'customer-owned', act: detach },
   { name: 'detach', from: 'attached', to: 'made', act: detach },
+  { name: 'detach what has no device any more', from: 'attached', to: 'made', only: 'organization', act: detachWithoutDevice },
   { name: 'annotate', from: 'made', to: 'annotated', only: 'organization', act: annotate },
   { name: 'take the annotation away', from: 'annotated', to: 'made', only: 'organization', act: withdraw },
   { name: 'run a CronJob', from: 'made', to: 'running', only: 'organization', act: runCronJob },
@@ -115,6 +116,12 @@ async function askForFirewall(world: World, { customer }: Life): Promise<void> {
 
 async function detach(world: World, { sidecarId }: Life): Promise<void> {
   await gone(world.call('detachSidecar', sidecarId), 'SIDECAR_NOT_FOUND');
+}
+
+/** Somebody has deleted its device by hand: it is on record, and not there. */
+async function detachWithoutDevice(world: World, life: Life): Promise<void> {
+  for (const { deviceId, hostname } of world.control.devices()) if (hostname === life.customer.hostname) world.control.leave(deviceId);
+  await detach(world, life);
 }
 
 async function quarantine(world: World, life: Life): Promise<void> {

@@ -1,10 +1,11 @@
 import { InvalidArgumentError } from 'commander';
 
-/** For an option that may come several times, or hold several values between commas. */
-export const collect = (value: string, before: readonly string[] | undefined): readonly string[] => [
-  ...(before ?? []),
-  ...value.split(',').filter((part) => part !== ''),
-];
+/** For an option that may come several times, or hold several values between commas. A variable that is unset must not make a list empty. */
+export function collect(value: string, before: readonly string[] | undefined): readonly string[] {
+  const parts = value.split(',').filter((part) => part !== '');
+  if (parts.length === 0) throw new InvalidArgumentError('It takes at least one value.');
+  return [...(before ?? []), ...parts];
+}
 
 export function wholeNumber(value: string): number {
   if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('It takes a whole number.');

@@ -187,7 +187,8 @@ function accessLines({ access, livePeers, outputs, warnings }: ChangePlan): read
   const devices = access === undefined ? '' : wordOf(DeviceAccessChangeSchema, access.devices);
   const list = (networks: readonly string[] = [], word: string): readonly string[] => {
     const all = [...networks, ...(devices === word ? ['the tailnet’s own devices'] : [])];
-    return all.length === 0 ? [] : [`${access?.books.length ?? 0} books ${word === 'gained' ? 'gain' : 'lose'}: ${all.join(', ')}`];
+    const books = access?.books.length ?? 0;
+    return all.length === 0 ? [] : [`${countText(books, 'book')} ${word === 'gained' ? 'gain' : 'lose'}${books === 1 ? 's' : ''}: ${all.join(', ')}`];
   };
   return [
     ...list(access?.gained, 'gained'),

@@ -69,9 +69,13 @@ export function tailnetConditions(state: TailnetState, { spec, refused, outdated
   );
 }
 
-function policyManaged({ policyReason, policyHash }: TailnetState, routerTag: string | undefined): readonly ConditionNow[] {
+/** For which our entries are not written: what is wanted does not hold, whatever was written before. */
+const OF_POLICY: ReadonlySet<string> = new Set(['POLICY_UNREADABLE', 'POLICY_REFUSED', 'ISOLATION_VIOLATED']);
+
+function policyManaged({ policyReason, policyHash, reason }: TailnetState, routerTag: string | undefined): readonly ConditionNow[] {
   if (routerTag === undefined) return [];
-  if (policyReason !== undefined) return [condition('PolicyManaged', 'False', policyReason)];
+  const unwritten = policyReason ?? (reason !== undefined && OF_POLICY.has(reason.code) ? reason : undefined);
+  if (unwritten !== undefined) return [condition('PolicyManaged', 'False', unwritten)];
   if (policyHash === undefined) return [];
   return [isTrue('PolicyManaged', word('Written', `Books reach the allowed networks by routers with the tag ${routerTag}.`))];
 }

@@ -59,8 +59,10 @@ export function requireGuarded(fragment: SidecarFragment, { tailnet, ranges, set
 }
 
 const [OWN, OTHER] = ['the book’s customer', 'another customer'];
+/** Of the book's pod: whatever it is, it must not be the other's, since a pod reaches itself. */
+const OWN_ADDRESS = '192.0.2.1';
 
-/** Some address of each range of pods, and the last of it. */
+/** One of each range: to a policy whose holes are whole ranges all of them are the same. */
 function someAddresses(ranges: readonly string[]): readonly string[] {
   const table = tableOf(ranges);
   return addressPoints(rangesOf(ranges))
@@ -74,7 +76,7 @@ export function requireApart(
   { sidecarId, namespace, ranges }: { readonly sidecarId: string; readonly namespace: string; readonly ranges: ClusterRanges },
 ): void {
   const addresses = someAddresses(ranges.pods);
-  const own = { namespace, name: 'book', customerId: OWN, labels: { [LABELS.sidecarId]: sidecarId }, addresses };
+  const own = { namespace, name: 'book', customerId: OWN, labels: { [LABELS.sidecarId]: sidecarId }, addresses: [OWN_ADDRESS] };
   const others = [{}, { [LABELS.sidecarId]: 'another' }].map((labels) => ({
     ...{ namespace: `${namespace}-other`, name: 'other', customerId: OTHER, labels, addresses },
   }));

@@ -16,6 +16,7 @@ import type { Observed } from './observed.ts';
 import type { Settings } from './options.ts';
 import type { Outdated } from './outdated.ts';
 import type { Policies } from './policies.ts';
+import type { ProofDue } from './proof-due.ts';
 import type { ToldFindings } from './prove-calls.ts';
 import { sameJson } from './same-json.ts';
 import type { CallerScope } from './scope.ts';
@@ -46,6 +47,8 @@ export interface Context {
   readonly driftedPolicies: Map<string, string>;
   /** What a proof of isolation has found and told. */
   readonly toldFindings: ToldFindings;
+  /** When the next one is to be. */
+  readonly proofDue: ProofDue;
   /** One attach at a time for one hostname of a tailnet: the check and the write belong together. */
   readonly attaching: KeyedLock;
   /** Since when this manager hears reports and may act, and when a tailnet was last seen paused: see `judgedFromMs`. */

@@ -10,10 +10,10 @@ import type { Logger } from '../ports/index.ts';
 export function requireIsolated(policyText: string, customers: readonly ProvenCustomer[], logger: Logger): void {
   const [open] = proveIsolation(policyText, customers);
   if (open === undefined) return;
-  logger.log('error', 'the policy would let one customer reach another', { code: 'ISOLATION_VIOLATED', ...open });
+  logger.log('error', 'a policy that lets one customer reach another is not written', { code: 'ISOLATION_VIOLATED', ...open });
   throw new BifrostError({
     code: 'ISOLATION_VIOLATED',
-    message: `The policy of the shared tailnet would let one customer reach another, by its entry ${open.by}: it is not written. Narrow that entry.`,
+    message: `With our entries in it the policy of the shared tailnet lets one customer reach another, by its entry ${open.by}: they are not written. Narrow that entry.`,
     details: { by: open.by },
     issues: [{ path: `policy.${open.by}`, message: 'lets one customer reach another' }],
   });

@@ -7,6 +7,8 @@ import { proveAgain } from './prove-calls.ts';
 import { describeError } from './unexpected.ts';
 
 const REOPEN_MS = 1_000;
+/** Between two proofs, whoever wishes for one. */
+const PROOF_PAUSE_MS = 5_000;
 
 /** Runs until abort: watches give hints, the resync forgives any hint that was lost, the tick notices silence. */
 export async function runLoops(context: Context, { signal }: Call): Promise<void> {
@@ -124,13 +126,23 @@ async function reopening(
 }
 
 async function proving(context: Context, { signal }: Call): Promise<void> {
-  const { proofIntervalMs } = context.settings;
-  if (proofIntervalMs > 0) await every(context, proofIntervalMs, { signal, work: () => proveAgain(context, { signal }) });
+  const { proofIntervalMs: mostMs } = context.settings;
+  const leastMs = Math.min(mostMs, PROOF_PAUSE_MS);
+  const wait = (): Promise<void> => context.proofDue.wait(context.clock, { leastMs, mostMs, signal });
+  if (mostMs > 0) await again(context, { signal, wait, work: () => proveAgain(context, { signal }) });
 }
 
-async function every(context: Context, intervalMs: number, { signal, work }: Call & { readonly work: () => Promise<void> }): Promise<void> {
+const every = (context: Context, intervalMs: number, { signal, work }: Call & { readonly work: () => Promise<void> }): Promise<void> =>
+  again(context, { signal, work, wait: () => context.clock.sleep(intervalMs, { signal }) });
+
+interface Repeated extends Call {
+  readonly wait: () => Promise<void>;
+  readonly work: () => Promise<void>;
+}
+
+async function again(context: Context, { signal, wait, work }: Repeated): Promise<void> {
   while (!signal.aborted) {
-    await context.clock.sleep(intervalMs, { signal }).catch(() => {});
+    await wait().catch(() => {});
     if (signal.aborted) return;
     await work().catch((error: unknown) => {
       if (!signal.aborted) context.logger.log('warn', 'a round failed', { error: describeError(error) });

@@ -19,6 +19,7 @@ import { Observed } from './observed.ts';
 import { type NetworkManagerOptions, resolveSettings } from './options.ts';
 import { Outdated } from './outdated.ts';
 import { Policies } from './policies.ts';
+import { ProofDue } from './proof-due.ts';
 import { ToldFindings } from './prove-calls.ts';
 import type { CallerScope } from './scope.ts';
 import { reconcileSidecar } from './sidecar-reconcile.ts';
@@ -96,6 +97,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       policies: new Policies(),
       driftedPolicies: new Map(),
       toldFindings: new ToldFindings(),
+      proofDue: new ProofDue(),
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
       missing: new Missing(clock),

@@ -1,5 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
-import { BifrostError, type IsolationProof, type ProofFault, type ProofFinding, type ProofInput, type ProvenIsolation } from '@bifrost/types/core';
+import {
+  BifrostError,
+  type IsolationProof,
+  type Issue,
+  type ProofFault,
+  type ProofFinding,
+  type ProofInput,
+  type ProvenIsolation,
+} from '@bifrost/types/core';
 import { type Judgement, judging } from '../domain/policy/judge-evidence.ts';
 import { proofFaults, writtenProof } from '../domain/policy/proof-document.ts';
 import type { Call, Context } from './context.ts';
@@ -99,9 +107,30 @@ export async function proveAgain(context: Context, call: Call): Promise<void> {
 /**
  * Whether a proof is as it was written, of these inputs, and judging them again says the same. Needs nothing but the two: neither a manager nor a cluster.
  * Empty: it holds. That the inputs are what there was, only who has read them can say; a policy's text can be compared with the control plane's own.
+ * A file of `bifrost prove --save`, and an answer by REST, have other names for the same members: those are for `bifrost prove --verify`.
  *
+ * @throws {BifrostError} `INVALID_ARGUMENT` — what was given is no proof, or no inputs, in the form of `proveIsolation`
  * @example
  * const { proof, inputs } = await manager.proveIsolation();
  * const faults = verifyProof(proof, inputs); // [] — or, say, [{ kind: 'input-altered', name: 'policy acme-production' }]
  */
-export const verifyProof = (proof: IsolationProof, inputs: readonly ProofInput[]): readonly ProofFault[] => proofFaults({ proof, inputs }, sha256);
+export function verifyProof(proof: IsolationProof, inputs: readonly ProofInput[]): readonly ProofFault[] {
+  const issues = [...(isProof(proof) ? [] : [noSuch('proof')]), ...(isListOf(inputs, INPUT) ? [] : [noSuch('inputs')])];
+  if (issues.length === 0) return proofFaults({ proof, inputs }, sha256);
+  const message = 'Give proof and inputs as proveIsolation gives them. A saved file, and an answer by REST, are for `bifrost prove --verify`.';
+  throw new BifrostError({ code: 'INVALID_ARGUMENT', message, issues });
+}
+
+const noSuch = (path: string): Issue => ({ path, message: 'is not what proveIsolation gives' });
+
+/** Which are to be texts. What they say is judged after. */
+const [PROOF, INPUT] = [
+  ['readAt', 'installation', 'verdict', 'sha256'],
+  ['name', 'from', 'text'],
+] as const;
+const LISTS = ['layers', 'findings', 'reservations', 'inputs'] as const;
+
+const hasTexts = (value: unknown, names: readonly string[]): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && names.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === 'string');
+const isListOf = (value: unknown, names: readonly string[]): boolean => Array.isArray(value) && value.every((one) => hasTexts(one, names));
+const isProof = (proof: unknown): boolean => hasTexts(proof, PROOF) && LISTS.every((list) => isListOf(proof[list], []));

@@ -5,6 +5,7 @@ import type { AttachForm, SidecarSpec, StoredSidecar } from '../domain/model.ts'
 import { attachmentKey, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
 import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
 import { audited } from './audited.ts';
+import { requireConsents } from './consents.ts';
 import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
@@ -131,6 +132,7 @@ export async function detachSidecar(
     { call, action: 'detachSidecar', subject: sidecarId },
     {
       check: async () => {
+        requireConsents({ abandon });
         const sidecar = await requireSidecar(context, sidecarId, call);
         requireMatch(sidecar, call);
         await requireDetachable(context, sidecar, call);

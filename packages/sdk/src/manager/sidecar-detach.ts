@@ -103,13 +103,19 @@ async function markDetaching(context: Context, sidecar: StoredSidecar, call: Cal
 const proveReleased = async (context: Context, sidecar: StoredSidecar, call: Call): Promise<StoredSidecar> =>
   context.hindrances.isHindered(sidecar.key) ? sidecar : proveSidecar(context, sidecar, call);
 
-/** What carries our marks and nothing else: the ids on record come from reports, and a wrong one must not cost the customer a device. */
+/**
+ * What carries our marks and nothing else: the ids on record come from reports, and a wrong one must not cost the customer a device. Those that are not
+ * listed are asked for by their ids, since a list may be older than a machine that has just joined.
+ */
 async function deleteDevices(
   context: Context,
   attached: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet },
   { control, signal }: { readonly control: TailnetControl } & Call,
 ): Promise<void> {
-  for (const device of await control.listDevices({ signal })) {
-    if (belongsTo(context, attached, device)) await control.deleteDevice(device.deviceId, { signal });
-  }
+  const devices = [...(await control.listDevices({ signal }))];
+  const { deviceIds, instances } = attached.sidecar.state;
+  const recorded = new Set([...deviceIds, ...instances.flatMap(({ deviceId }) => deviceId ?? [])]);
+  for (const { deviceId } of devices) recorded.delete(deviceId);
+  for (const deviceId of recorded) devices.push(...[(await control.findDevice(deviceId, { signal })) ?? []].flat());
+  for (const device of devices) if (belongsTo(context, attached, device)) await control.deleteDevice(device.deviceId, { signal });
 }

@@ -3,6 +3,7 @@ import { BifrostError, type ChangePlan, type Sidecar, type UpdateSidecarRequest 
 import { withoutSidecar } from '../domain/attach-plan.ts';
 import type { SidecarSpec, StoredSidecar } from '../domain/model.ts';
 import { audited } from './audited.ts';
+import { requireConsents } from './consents.ts';
 import { type Call, type Context, keepSidecar, respecSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
 import { networkHash } from './hashes.ts';
@@ -96,6 +97,7 @@ export async function updateSidecar(
     { call, action: 'updateSidecar', subject: input.sidecarId },
     {
       check: async () => {
+        requireConsents({ allowRollout });
         const found = await planned(context, input, call);
         requireAllowed(found.plan, allowRollout);
         return found;

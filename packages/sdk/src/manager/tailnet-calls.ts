@@ -11,6 +11,7 @@ import {
 import type { StoredTailnet, TailnetSpec, UpgradeState } from '../domain/model.ts';
 import { customerSecretName, tailnetSecretName } from '../domain/names.ts';
 import { audited } from './audited.ts';
+import { requireConsents } from './consents.ts';
 import { type Call, type Context, type Found, sawTailnet } from './context.ts';
 import { type Change, etagOf, requireMatch, writeMatched } from './etags.ts';
 import { removeSame } from './remove-same.ts';
@@ -191,6 +192,7 @@ export async function deleteTailnet(
     { call, action: 'deleteTailnet', subject: tailnetName },
     {
       check: async () => {
+        requireConsents({ cascade, abandon });
         const tailnet = await requireTailnet(context, tailnetName, call);
         requireMatch(tailnet, call);
         const sidecars = (await context.store.sidecars.list(call)).filter(({ spec }) => spec.tailnetName === tailnetName);

@@ -3,12 +3,12 @@ import type { StoredTailnet, TailnetState } from '../domain/model.ts';
 import { readPolicy } from '../domain/policy/judge-policy.ts';
 import { mergePolicy } from '../domain/policy/policy-document.ts';
 import type { TailnetControl } from '../ports/index.ts';
-import { requireIntended } from './before-writing.ts';
 import { type Call, type Context, keepTailnet } from './context.ts';
 import { policyHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
-import { quotingNobody, requireIsolated } from './isolation.ts';
-import { groupKeyOf, holdsParts, leaving, type Part, type PolicyGroup, policyGroupOf, provenOf, tagsOf, wantedHash } from './policy-members.ts';
+import { quotingNobody } from './isolation.ts';
+import { groupKeyOf, holdsParts, leaving, type Part, type PolicyGroup, policyGroupOf, tagsOf, wantedHash } from './policy-members.ts';
+import { readCurrent, writeProven } from './policy-writing.ts';
 import { lacksKey } from './sidecar-keys.ts';
 import { outdatedCount } from './tailnet-upgrade.ts';
 
@@ -58,14 +58,11 @@ export async function withdrawPolicy(context: Context, tailnet: StoredTailnet, w
 }
 
 async function takeOutOfPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<void> {
-  const current = await control.readPolicy(call);
+  const current = await readCurrent(context, { tailnet, control }, call);
   const group = await policyGroupOf(context, tailnet, call);
   context.policies.forget(groupKeyOf(tailnet));
-  const merged = mergePolicy(current.text, group.sections, group.ownership);
-  if (merged === current.text) return;
-  requireIntended(merged, group);
-  if (tailnet.spec.tenancy === 'shared') requireIsolated(merged, provenOf(group, await control.listDevices(call)), context.logger);
-  await control.writePolicy(merged, current.etag, call);
+  const text = mergePolicy(current.text, group.sections, group.ownership);
+  if (text !== current.text) await writeProven(context, { tailnet, control, group, text, etag: current.etag }, call);
 }
 
 /** A customer's own policy that is not to be kept any more, or that could not be. */
@@ -84,7 +81,7 @@ const writtenOf = (context: Context, parts: readonly Part[]): readonly Part[] =>
 
 /** Reads, merges and writes for all that have entries there, and records it for this one; the others' rounds record theirs. */
 async function lookAtPolicy(context: Context, tailnet: StoredTailnet, { control, ...call }: PolicyWork): Promise<StoredTailnet> {
-  const current = await control.readPolicy(call);
+  const current = await readCurrent(context, { tailnet, control }, call);
   const group = await policyGroupOf(context, tailnet, call);
   const hashes = new Map(group.parts.map(({ tailnet: { key }, hash }) => [key, hash]));
   const atMs = context.clock.nowMs();
@@ -143,34 +140,45 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
   const merged = mergePolicy(current.text, group.sections, group.ownership);
   if (merged === current.text) return 'as wanted';
   if (tenancy === 'organization' && tailnet.state.policyWritten !== true) {
-    await writeFirst(bringing, call);
+    await writeFirst(context, bringing, call);
     return 'as wanted';
   }
   const changed = changedGroup(context, bringing);
-  if (changed === undefined) return 'left';
-  const next = changed === group ? merged : mergePolicy(current.text, changed.sections, changed.ownership);
-  requireIntended(next, changed);
-  if (tenancy === 'shared') requireIsolated(next, provenOf(group, await control.listDevices(call)), context.logger);
-  await begin();
-  await control.writePolicy(next, current.etag, call);
-  if (changed !== group) context.driftedPolicies.set(driftKeyOf(tailnet), policyHash(next)); // with the edit in it that has been told
+  const drift = (repaired: boolean): void => {
+    if (changed.isEdited) tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
+  };
+  if (changed.group !== group) drift(false);
+  if (changed.group === undefined) return 'left';
+  const next = changed.group === group ? merged : mergePolicy(current.text, changed.group.sections, changed.group.ownership);
+  try {
+    await writeProven(context, { tailnet, control, group: changed.group, text: next, etag: current.etag, begin }, call);
+  } catch (error) {
+    // What has come meanwhile is looked at next.
+    if (!call.signal.aborted && !(BifrostError.is(error) && error.code === 'CONTROL_CONFLICT')) drift(false);
+    throw error;
+  }
+  if (changed.group === group) drift(true);
+  else context.driftedPolicies.set(driftKeyOf(tailnet), toldAs({ repaired: false, foundHash: policyHash(next) })); // with the edit in it that has been told
   return 'as wanted';
 }
 
+interface Changed {
+  /** Undefined: nothing is written. */
+  readonly group: PolicyGroup | undefined;
+  readonly isEdited: boolean;
+}
+
 /**
- * The group as it is to be written: without those whose entries somebody else has edited, where that is not to be repaired; undefined: nothing is.
+ * The group as it is to be written: without those whose entries somebody else has edited, where that is not to be repaired.
  *
  * What differs in the file of a part that is recorded as it is wanted, is somebody else's edit.
  */
-function changedGroup(context: Context, { tailnet, group, current }: Found): PolicyGroup | undefined {
+function changedGroup(context: Context, { tailnet, group, current }: Found): Changed {
   const written = writtenOf(context, group.parts);
   const isAll = written.length === group.parts.length;
   const isEdited = isAll || (tailnet.spec.tenancy === 'shared' && !holdsParts(context, current.text, written));
-  if (!isEdited) return group;
-  const repaired = context.settings.repairPolicy;
-  tellDrift(context, tailnet, { repaired, foundHash: policyHash(current.text) });
-  if (repaired) return group;
-  return isAll ? undefined : leaving(context, group, written);
+  if (!isEdited || context.settings.repairPolicy) return { group, isEdited };
+  return { group: isAll ? undefined : leaving(context, group, written), isEdited };
 }
 
 /** From now on our entries may be in a customer's own policy: whoever ends its keeping takes them out. */
@@ -192,15 +200,14 @@ function requireRules(text: string): void {
 }
 
 /** In the place of the policy that a new tailnet begins with, which allows everything; where somebody has written one already, into theirs. */
-async function writeFirst({ group, current, control }: Bringing, call: Call): Promise<void> {
-  const { sections, ownership } = group;
-  const first = mergePolicy('{}\n', sections, ownership);
-  requireIntended(first, group);
+async function writeFirst(context: Context, { tailnet, group, current, control }: Bringing, call: Call): Promise<void> {
+  const write = (over: string, etag: string): Promise<void> =>
+    writeProven(context, { tailnet, control, group, text: mergePolicy(over, group.sections, group.ownership), etag }, call);
   try {
-    await control.writePolicy(first, 'ts-default', call);
+    await write('{}\n', 'ts-default');
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'CONTROL_CONFLICT') throw error;
-    await control.writePolicy(mergePolicy(current.text, sections, ownership), current.etag, call);
+    await write(current.text, current.etag);
   }
 }
 
@@ -208,21 +215,27 @@ async function writeFirst({ group, current, control }: Bringing, call: Call): Pr
 const driftKeyOf = (tailnet: StoredTailnet): string => (tailnet.spec.tenancy === 'shared' ? groupKeyOf(tailnet) : `tailnet ${tailnet.key}`);
 
 /** For one that is gone: who comes under its name later has a policy of its own. */
-export function forgetPolicy({ driftedPolicies, policies }: Context, tailnet: StoredTailnet): void {
+export function forgetPolicy({ driftedPolicies, policies, proofDue }: Context, tailnet: StoredTailnet): void {
   policies.forgetTailnet(tailnet.key);
-  if (tailnet.spec.tenancy !== 'shared') driftedPolicies.delete(driftKeyOf(tailnet));
+  if (tailnet.spec.tenancy === 'shared') return;
+  driftedPolicies.delete(driftKeyOf(tailnet));
+  proofDue.forget(groupKeyOf(tailnet));
 }
 
-/** Once for each text that is found: it is looked at again and again. */
-function tellDrift(
-  context: Context,
-  tailnet: StoredTailnet,
-  { repaired, foundHash }: { readonly repaired: boolean; readonly foundHash: string },
-): void {
+interface Drift {
+  /** It is written over. False: it is to stay, or could not be written over, and stands. */
+  readonly repaired: boolean;
+  readonly foundHash: string;
+}
+const toldAs = ({ repaired, foundHash }: Drift): string => `${foundHash} ${repaired ? 'repaired' : 'stands'}`;
+
+/** Once for each text that is found, and once more when it is repaired after all: it is looked at again and again. */
+function tellDrift(context: Context, tailnet: StoredTailnet, drift: Drift): void {
   const { key, spec } = tailnet;
+  const { repaired } = drift;
   const drifted = driftKeyOf(tailnet);
-  if (context.driftedPolicies.get(drifted) === foundHash) return;
-  context.driftedPolicies.set(drifted, foundHash);
+  if (context.driftedPolicies.get(drifted) === toldAs(drift)) return;
+  context.driftedPolicies.set(drifted, toldAs(drift));
   context.logger.log('warn', 'entries of ours in the policy have been changed by somebody else', { tailnet: key, repaired });
   context.events.emit('policy:drifted', { tailnetName: key, customerId: spec.customerId, repaired, atMs: context.clock.nowMs() });
 }

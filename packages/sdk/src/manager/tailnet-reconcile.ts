@@ -148,7 +148,8 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
     return { kind: 'waiting', recheckMs: 5_000 };
   }
   if (tailnet.spec.tenancy === 'organization') {
-    await deleteMade(context, tailnet, call);
+    const unsure = await deleteMade(context, tailnet, call);
+    if (unsure !== undefined) return unsure;
     await context.cluster.secrets.remove({ namespace: context.settings.systemNamespace, name: tailnetSecretName(tailnet.spec.tailnetId) }, call);
     context.unstored.delete(tailnet.spec.tailnetId);
   } else await removeOwn(context, tailnet, call);
@@ -159,20 +160,25 @@ async function removeTailnet(context: Context, tailnet: StoredTailnet, call: Cal
   return SETTLED;
 }
 
-/** Deletes a tailnet that we made, also one whose create reply never reached the store. */
-async function deleteMade(context: Context, tailnet: StoredTailnet, call: Call): Promise<void> {
+/**
+ * Deletes a tailnet that we made, also one whose create reply never reached the store. That it is not listed says nothing of one that is on record: the
+ * list may be older, or not ours to read any more. Of one that is not on record either it is looked for twice.
+ */
+async function deleteMade(context: Context, tailnet: StoredTailnet, call: Call): Promise<Outcome | undefined> {
+  const what = `made ${tailnet.spec.tailnetId}`;
   try {
     const displayName = displayNameOf(tailnet);
-    const present = await context.controlPlane.listTailnets(call);
-    const listed = present.find((candidate) => candidate.displayName === displayName);
-    // An empty list may also mean that no organization client is configured any more: then only its own client knows.
-    if (listed === undefined && present.length > 0) return;
+    const listed = (await context.controlPlane.listTailnets(call)).find((candidate) => candidate.displayName === displayName);
     const controlId = listed?.controlId ?? tailnet.state.controlId;
-    if (controlId === undefined) return;
+    const again = controlId === undefined ? context.missing.secondLook(what) : undefined;
+    if (again === undefined) context.missing.forget(what);
+    if (controlId === undefined) return again;
     const control = await controlOf(context, { ...tailnet, state: { ...tailnet.state, controlId } }, call);
     await control.deleteTailnet(call);
   } catch (error) {
+    context.missing.forget(what);
     if (tailnet.spec.abandon !== true) throw error;
     await leaveAtControl(context, { error, key: tailnet.key, subject: tailnet.key, customerId: tailnet.spec.customerId }, call);
   }
+  return undefined;
 }

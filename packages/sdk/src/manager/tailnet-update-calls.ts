@@ -2,6 +2,7 @@ import { parseOrThrow, type UpdateTailnetInput, updateTailnetRequestSchema } fro
 import { BifrostError, type ChangePlan, type Rollout, type Tailnet, type UpdateTailnetRequest } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { audited } from './audited.ts';
+import { requireConsents } from './consents.ts';
 import { type Context, interruptPaused, sawTailnet } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
 import { holdsFor, networkHash } from './hashes.ts';
@@ -95,6 +96,7 @@ export async function updateTailnet(
     { call, action: 'updateTailnet', subject: input.tailnetName },
     {
       check: async () => {
+        requireConsents({ allowRollout, confirm });
         const found = await planned(context, input, call);
         requireAllowed(found.plan, allowRollout);
         if (!confirm) requireUnhurt(found.plan, context.settings.confirmLossShare);

@@ -76,8 +76,10 @@ export interface TailnetControl {
   listKeys(options: CallOptions): Promise<readonly ControlKey[]>;
   /** Absent is success. Devices that joined with it stay. */
   revokeKey(keyId: string, options: CallOptions): Promise<void>;
-  /** All machines, ours and others'. */
+  /** All machines, ours and others'. The list may be older than what has just joined, or gone. */
   listDevices(options: CallOptions): Promise<readonly Device[]>;
+  /** One machine as it is now; undefined when there is none of that id. */
+  findDevice(deviceId: string, options: CallOptions): Promise<Device | undefined>;
   /** Absent is success. */
   deleteDevice(deviceId: string, options: CallOptions): Promise<void>;
   /** Replaces the set of approved routes. @throws {BifrostError} `CONTROL_NOT_FOUND` */

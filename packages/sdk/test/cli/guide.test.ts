@@ -49,8 +49,14 @@ describe('docs/guides/command-line.md', () => {
       for (const name of namesOf(command)) expect(rows.get(command.name())).toContain(`\`${name}\``);
   });
 
+  it('finds the command where a checkout has it', () => {
+    const { bin } = JSON.parse(readFileSync(join(root, 'packages/sdk/package.json'), 'utf8')) as { readonly bin: Readonly<Record<string, string>> };
+    expect(guide).toContain(`"$checkout/${join('packages/sdk', bin['bifrost'] ?? '')}" "$@"`);
+    expect(guide).not.toMatch(/npm install\b/); // it is in no registry yet: whatever has that name there is not ours
+  });
+
   it('names options that exist', () => {
-    const known = new Set<string>(['--help', '--global']);
+    const known = new Set<string>(['--help']);
     const visit = (command: Command): void => {
       for (const { long, short } of command.options) for (const name of [long, short]) if (name) known.add(name);
       command.commands.forEach(visit);

@@ -120,9 +120,11 @@ describe('bifrost sidecar', () => {
     expect(out).toMatch(/^quarantine: +for .+: under suspicion$/m);
     expect(out).toMatch(/^Quarantined +True +CutOff/m);
     expect((await world.bifrost(['quarantine', BOOK, '--dry-run'])).out).toContain('would change nothing');
+    expect((await world.bifrost(['quarantine', BOOK, '--reason', 'another'])).out).toContain('is in quarantine already, for the reason given first');
     expect(await world.bifrost(['sidecar', 'repair', BOOK])).toMatchObject({ code: 1, err: expect.stringContaining('[SIDECAR_QUARANTINED]') });
     expect(await dry('readmit')).toMatchObject({ would: 'readmit' });
-    expect(await world.bifrost(['readmit', BOOK])).toMatchObject({ code: 0 });
+    expect(await world.bifrost(['readmit', BOOK])).toMatchObject({ code: 0, out: expect.stringContaining('may join again') });
+    expect(await world.bifrost(['readmit', BOOK])).toMatchObject({ code: 0, out: expect.stringContaining('is not in quarantine') });
     expect((await world.sidecars())[0]?.spec).not.toHaveProperty('quarantine');
   });
 

@@ -112,6 +112,12 @@ describe('bifrost tailnet', () => {
       tags: [],
     });
     expect((await world.bifrost(['tailnet', 'update', NAME])).code).toBe(2);
+    for (const unset of ['', ','])
+      expect(await world.bifrost(['tailnet', 'update', NAME, '--allow', unset])).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('at least one value'),
+      });
+    expect((await world.tailnet())?.spec.config.allowedNetworks).toEqual(['10.1.0.0/16']);
   });
 
   it('takes peers in use away only with --confirm, and says beforehand which', async () => {

@@ -155,6 +155,13 @@ class MemoryTailnet implements TailnetControl {
     return this.#open({ scope: 'devices:core', access: 'read' }, options, (tailnet) => tailnet.devices().map(toDevice));
   }
 
+  findDevice(deviceId: string, options: CallOptions): Promise<Device | undefined> {
+    return this.#open({ scope: 'devices:core', access: 'read' }, options, (tailnet) => {
+      const device = tailnet.devices().find((each) => each.deviceId === deviceId);
+      return device && toDevice(device);
+    });
+  }
+
   deleteDevice(deviceId: string, options: CallOptions): Promise<void> {
     return this.#open({ scope: 'devices:core', access: 'write' }, options, (tailnet) => void tailnet.deleteDevice(deviceId));
   }

@@ -12,6 +12,7 @@ export const TAILSCALE_OPERATIONS = {
   'keys.create': 'write',
   'keys.revoke': 'write',
   'devices.list': 'read',
+  'devices.get': 'read',
   'devices.delete': 'write',
   'routes.approve': 'write',
   'policy.read': 'read',

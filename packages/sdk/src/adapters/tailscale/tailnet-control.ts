@@ -5,7 +5,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { ControlKey, Device, KeyRequest, TailnetControl } from '../../ports/control-plane.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import { expectNothing, expectPolicy, readJson, readPolicyText } from './answers.ts';
-import { type ConnectivityAnswer, type DeviceAnswer, DevicesAnswer, type KeyAnswer, KeysAnswer, NewKeyAnswer, RoutesAnswer } from './schemas.ts';
+import { type ConnectivityAnswer, DeviceAnswer, DevicesAnswer, type KeyAnswer, KeysAnswer, NewKeyAnswer, RoutesAnswer } from './schemas.ts';
 import type { ApiSession } from './session.ts';
 import type { ApiAnswer, ApiRequest } from './transport.ts';
 
@@ -90,6 +90,18 @@ export class TailscaleTailnet implements TailnetControl {
     const { devices } = await this.#get(request, DevicesAnswer, options);
     // Devices shared in from elsewhere belong to another tailnet and cannot be deleted here.
     return devices.filter(({ isExternal }) => isExternal !== true).map(toDevice);
+  }
+
+  async findDevice(deviceId: string, options: CallOptions): Promise<Device | undefined> {
+    const path = `/device/${encodeURIComponent(deviceId)}?fields=all`;
+    const request = { operation: 'devices.get', action: 'reading a device', scope: 'devices:core', path } as const;
+    try {
+      const device = await this.#get(request, DeviceAnswer, options);
+      return device.isExternal === true ? undefined : toDevice(device);
+    } catch (error) {
+      if (!BifrostError.is(error) || error.code !== 'CONTROL_NOT_FOUND') throw error;
+      return undefined;
+    }
   }
 
   async deleteDevice(deviceId: string, options: CallOptions): Promise<void> {

@@ -39,7 +39,8 @@ async function quarantine(session: Session, [named = '']: readonly string[], opt
     return;
   }
   const { sidecar } = await session.call(NetworkManager.method.quarantineSidecar, { sidecarId, reason, etag });
-  show(session, sidecar, `sidecar ${sidecarId} is in quarantine; \`bifrost sidecar get ${sidecarId}\` says when no key and no device is left`);
+  const isSo = found.quarantine === undefined ? 'is in quarantine' : 'is in quarantine already, for the reason given first';
+  show(session, sidecar, `sidecar ${sidecarId} ${isSo}; \`bifrost sidecar get ${sidecarId}\` says when no key and no device is left`);
 }
 
 async function readmit(session: Session, [named = '']: readonly string[], { etag = '', dryRun = false }: ReadmitOptions): Promise<undefined> {
@@ -54,7 +55,7 @@ async function readmit(session: Session, [named = '']: readonly string[], { etag
     return;
   }
   const { sidecar } = await session.call(NetworkManager.method.readmitSidecar, { sidecarId, etag });
-  show(session, sidecar, `sidecar ${sidecarId} may join again, as a new device`);
+  show(session, sidecar, `sidecar ${sidecarId} ${found.quarantine === undefined ? 'is not in quarantine' : 'may join again, as a new device'}`);
 }
 
 export function addQuarantine(program: Command, run: Run): void {

@@ -55,7 +55,8 @@ export async function openSimulatedWorld({ port, disturbMs, clock, signal }: Sim
   await manager.start({ signal });
   for (const customerId of CUSTOMERS) {
     await cluster.createNamespace({ name: customerId, customerId });
-    const { credential } = control.addTailnet({ displayName: customerId, tags: [BOOK_TAG] });
+    const { controlId, credential } = control.addTailnet({ displayName: customerId, tags: [BOOK_TAG] });
+    control.addDevice({ controlId, hostname: 'router', advertiseRoutes: ['10.0.0.0/8'], tags: ['tag:router'] });
     const data = { client_id: credential.clientId, client_secret: credential.clientSecret.reveal() };
     await cluster.createSecret({ namespace: 'bifrost', name: `bifrost-customer-${customerId}`, data });
     for (const name of BOOKS) await cluster.createWorkload({ namespace: customerId, name, replicas: 2 });

@@ -29,12 +29,14 @@ export function machineCases(run: Run, withJoin: Test): void {
         connected: true,
       });
       expect(device?.addresses).toEqual(joined?.addresses);
+      expect(await control.findDevice(joined?.deviceId ?? '', options)).toEqual(device);
       expect((await control.describe(options)).dnsName).toBe(dnsName);
       // It can be told now, though it could not be before.
       expect((await plane.tailnet({ credential, controlId: '-' }).describe(options)).controlId).not.toBe('-');
       await control.deleteDevice(device?.deviceId ?? '', options);
       await control.deleteDevice(device?.deviceId ?? '', options);
       expect(await control.listDevices(options)).toEqual([]);
+      expect(await control.findDevice(device?.deviceId ?? '', options)).toBeUndefined();
     }),
   );
   withJoin(
@@ -107,6 +109,7 @@ export function deviceIsolationCases(run: Run, withJoin: Test): void {
       const { key } = await theirs.control.createKey(KEY, options);
       const deviceId = (await admin.join?.({ authKey: key, hostname: 'theirs' }))?.deviceId ?? '';
       expect(await ours.control.listDevices(options)).toEqual([]);
+      expect(await ours.control.findDevice(deviceId, options)).toBeUndefined();
       await ours.control.deleteDevice(deviceId, options);
       await expect(ours.control.approveRoutes(deviceId, [ROUTE], options)).rejects.toMatchObject({ code: 'CONTROL_NOT_FOUND' });
       expect((await theirs.control.listDevices(options)).map((device) => device.deviceId)).toEqual([deviceId]);

@@ -1,0 +1,103 @@
+import { parse } from 'jsonc-parser';
+import { describe, expect, it } from 'vitest';
+import { ProofDue } from '../src/manager/proof-due.ts';
+import { ManualClock } from '../src/testing/manual-clock.ts';
+import { openShared, type SharedWorld } from './support/shared-world.ts';
+import { ACME, BOOK, type Opened, openWorld, World } from './support/world.ts';
+
+const call = () => ({ signal: AbortSignal.timeout(5_000) });
+/** Seldom enough that nothing here is found by it. */
+const SELDOM = { proofIntervalMs: 86_400_000, resyncMs: 10_000 };
+const OPEN = { src: ['*'], dst: ['*'], ip: ['*'] };
+
+const violations = (world: World) =>
+  world.events.filter(({ name }) => name === 'isolation:violated').map(({ event }) => event as { readonly kind: string });
+const policyManaged = async (world: World, name?: string) =>
+  (await world.tailnet(name))?.state.conditions?.find(({ type }) => type === 'PolicyManaged');
+
+async function openAlone(): Promise<World> {
+  const world = new World({ settings: SELDOM });
+  await world.manager.start();
+  await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'acme-corp' });
+  await world.addBook();
+  await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
+  await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+  await world.manager.attachSidecar(BOOK);
+  await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+  return world;
+}
+
+/** Without its tests: with them the server would not take it. */
+function granting(text: string, grant: object): string {
+  const policy = parse(text) as { readonly grants: readonly object[] };
+  return JSON.stringify({ ...policy, grants: [...policy.grants, grant], tests: [] });
+}
+
+async function addGrant(world: World, grant: object): Promise<void> {
+  const control = world.controlPlane.tailnet({ controlId: (await world.tailnet())?.state.controlId ?? '' });
+  const { text, etag } = await control.readPolicy(call());
+  await control.writePolicy(granting(text, grant), etag, call());
+}
+
+describe('isolation is proven soon', () => {
+  it('after somebody else has written into a policy of ours, though our entries are whole', async () => {
+    await using world = await openAlone();
+    await addGrant(world, OPEN);
+    await world.until(() => violations(world).length > 0, { limitMs: 60_000 });
+    expect(violations(world)).toMatchObject([{ kind: 'beyond-intent', tailnetName: ACME.tailnetName, where: `policy ${ACME.tailnetName}` }]);
+  });
+
+  it('after something was not written for what it would open, and its condition says that our entries are not as they are wanted', async () => {
+    await using world: SharedWorld = await openShared(SELDOM);
+    const whole = await world.text();
+    await world.edit((text) => granting(text, OPEN));
+    await world.manager.updateTailnet({ tailnetName: 'acme', config: { blockedNetworks: [] }, confirm: true });
+    await world.until(() => violations(world).some(({ kind }) => kind === 'reaches-other-customer'), { limitMs: 60_000 });
+    await world.until(async () => (await world.tailnet('acme'))?.state.phase === 'degraded');
+    expect(await policyManaged(world, 'acme')).toMatchObject({ status: 'False', reason: 'ISOLATION_VIOLATED' });
+    await world.edit(() => whole);
+    await world.until(async () => (await policyManaged(world, 'acme'))?.status === 'True', { limitMs: 60_000 });
+  });
+
+  it.each<[string, (due: ProofDue) => void, number]>([
+    ['once', (due) => due.soon(), 5_000],
+    ['of another text than was read last', (due) => due.read('a', '2'), 5_000],
+    ['twin: of the same', (due) => due.read('a', '1'), 60_000],
+    ['twin: of what was written by ourselves', (due) => [due.wrote('a', '2'), due.read('a', '2')], 60_000],
+    ['twin: of one that is read for the first time', (due) => due.read('b', '2'), 60_000],
+    ['twin: of one that was forgotten meanwhile', (due) => [due.forget('a'), due.read('a', '2')], 60_000],
+  ])('%s', async (_, happens, afterMs) => {
+    const clock = new ManualClock();
+    const due = new ProofDue();
+    due.read('a', '1');
+    const times: number[] = [];
+    const wait = () => due.wait(clock, { leastMs: 5_000, mostMs: 60_000, signal: call().signal }).then(() => times.push(clock.nowMs()));
+    const fromMs = clock.nowMs();
+    const first = wait();
+    happens(due);
+    await clock.advance(60_000);
+    await first;
+    const second = wait(); // what was wished for has been served
+    await clock.advance(59_999);
+    expect(times).toEqual([fromMs + afterMs]);
+    await clock.advance(1);
+    await second;
+  });
+});
+
+describe('NetworkPolicies that would let a book reach other customers’ pods', () => {
+  it('are not written, and the attachment says by which; twin: with narrower endpoints they are', async () => {
+    const dns = (podLabels: Readonly<Record<string, string>>) => ({
+      dns: [{ at: [{ kind: 'pods', namespaceLabels: {}, podLabels } as const], ports: [{ protocol: 'udp', port: 53 } as const] }],
+    });
+    const settings = { networkPolicies: 'enforce', networkPolicyEndpoints: dns({}) } as const;
+    await using world: Opened = await openWorld({ settings });
+    await expect(world.manager.planAttach(BOOK)).rejects.toMatchObject({ code: 'ISOLATION_VIOLATED', issues: [{ path: 'networkPolicyEndpoints' }] });
+    await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await world.sidecars())[0]?.state.reason?.code === 'ISOLATION_VIOLATED');
+    expect(await world.cluster.networkPolicies.list(call())).toEqual([]);
+    expect(JSON.stringify(await world.cluster.readWorkload(world.book))).not.toContain('bifrost-agent');
+    await world.restart({ networkPolicyEndpoints: dns({ 'k8s-app': 'kube-dns' }) });
+    await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected', { limitMs: 120_000 });
+  });
+});
