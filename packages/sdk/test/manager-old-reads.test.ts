@@ -209,4 +209,15 @@ describe('a list of devices that is older than a device', () => {
     await world.until(async () => (await stored(world)).state.quarantinedSinceMs !== undefined);
     expect(world.control.devices()).toEqual([]);
   });
+
+  it.each(['CONTROL_DENIED', 'CONTROL_UNAVAILABLE'] as const)('bug: an id that answers %s kept what is listed in the tailnet', async (refused) => {
+    await using world = await openAttached();
+    const sidecarId = (await stored(world)).spec.sidecarId;
+    const own = world.control.devices().map(({ deviceId }) => deviceId);
+    for (const agent of world.agents.all) agent.node = { device_id: 'n666CNTRL' }; // what it says from now on
+    await world.until(async () => (await stored(world)).state.instances.some(({ deviceId }) => deviceId === 'n666CNTRL'));
+    world.guard.hook = ({ name }) => (name === 'controlPlane.tailnet.findDevice' ? { refused } : undefined);
+    await world.manager.quarantineSidecar({ sidecarId });
+    await world.until(() => world.control.devices().every(({ deviceId }) => !own.includes(deviceId)));
+  });
 });

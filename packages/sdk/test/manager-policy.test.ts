@@ -104,6 +104,20 @@ describe('a policy in which somebody else writes', () => {
     expect(drifts(world)).toEqual([expect.objectContaining({ tailnetName, repaired: true })]);
   });
 
+  it('bug: what was put right by a write whose reply was lost was told as one that stands', async () => {
+    await using world = await active();
+    await edit(world, widened);
+    let isLost = false;
+    world.guard.hook = ({ name }) => {
+      if (isLost || name !== 'controlPlane.tailnet.writePolicy') return undefined;
+      isLost = true;
+      return 'after';
+    };
+    await world.until(() => isLost, { limitMs: 180_000 });
+    await world.run(300_000);
+    expect(drifts(world).at(-1)).toMatchObject({ tailnetName, repaired: true });
+  });
+
   it('only tells of it where it is not to be repaired', async () => {
     await using world = await active({ repairPolicy: false });
     await edit(world, widened);

@@ -2,7 +2,7 @@ import { parse } from 'jsonc-parser';
 import { describe, expect, it } from 'vitest';
 import { ProofDue } from '../src/manager/proof-due.ts';
 import { ManualClock } from '../src/testing/manual-clock.ts';
-import { openShared, type SharedWorld } from './support/shared-world.ts';
+import { openShared, type SharedWorld, tagsOf } from './support/shared-world.ts';
 import { ACME, BOOK, type Opened, openWorld, World } from './support/world.ts';
 
 const call = () => ({ signal: AbortSignal.timeout(5_000) });
@@ -62,6 +62,7 @@ describe('isolation is proven soon', () => {
   it.each<[string, (due: ProofDue) => void, number]>([
     ['once', (due) => due.soon(), 5_000],
     ['of another text than was read last', (due) => due.read('a', '2'), 5_000],
+    ['of what something was not written over', (due) => due.refused('a', '1'), 5_000],
     ['twin: of the same', (due) => due.read('a', '1'), 60_000],
     ['twin: of what was written by ourselves', (due) => [due.wrote('a', '2'), due.read('a', '2')], 60_000],
     ['twin: of one that is read for the first time', (due) => due.read('b', '2'), 60_000],
@@ -85,6 +86,45 @@ describe('isolation is proven soon', () => {
   });
 });
 
+it('as long as the same stands in the way of a write, it is proven once', async () => {
+  const clock = new ManualClock();
+  const due = new ProofDue();
+  const times: number[] = [];
+  const fromMs = clock.nowMs();
+  for (let round = 0; round < 3; round += 1) {
+    due.refused('a', '1');
+    const wait = due.wait(clock, { leastMs: 5_000, mostMs: 60_000, signal: call().signal }).then(() => times.push(clock.nowMs() - fromMs));
+    await clock.advance(60_000);
+    await wait;
+  }
+  expect(times).toEqual([5_000, 120_000, 180_000]);
+});
+
+describe('while an entry of somebody’s opens one customer to another in shared', () => {
+  const opening = (world: SharedWorld) => world.edit((text) => granting(text, { src: ['100.64.0.0/10'], dst: ['100.64.0.0/10'], ip: ['tcp:22'] }));
+
+  it('bug: nothing could be taken away: a narrower configuration is written all the same, and what is deleted goes', async () => {
+    await using world = await openShared(SELDOM);
+    await world.cluster.createNamespace({ name: 'initech', customerId: 'initech' });
+    await world.tailnetFor('initech');
+    await opening(world);
+    await world.manager.updateTailnet({ tailnetName: 'initech', config: { allowedNetworks: ['10.7.0.0/16'] }, confirm: true });
+    await world.until(async () => (await world.text()).includes('10.7.0.0/16'));
+    expect((await world.tailnet('initech'))?.state.reason?.code).toBe('ISOLATION_VIOLATED');
+    await world.manager.deleteTailnet('initech');
+    await world.until(async () => !(await world.text()).includes(tagsOf('initech').customer), { limitMs: 120_000 });
+  });
+
+  it('nobody new is let in', async () => {
+    await using world = await openShared(SELDOM);
+    await opening(world);
+    await world.cluster.createNamespace({ name: 'initech', customerId: 'initech' });
+    await world.tailnetFor('initech', { awaited: false });
+    await world.until(async () => (await world.tailnet('initech'))?.state.reason?.code === 'ISOLATION_VIOLATED');
+    expect(await world.text()).not.toContain(tagsOf('initech').customer);
+  });
+});
+
 describe('NetworkPolicies that would let a book reach other customers’ pods', () => {
   it('are not written, and the attachment says by which; twin: with narrower endpoints they are', async () => {
     const dns = (podLabels: Readonly<Record<string, string>>) => ({
@@ -99,5 +139,17 @@ describe('NetworkPolicies that would let a book reach other customers’ pods', 
     expect(JSON.stringify(await world.cluster.readWorkload(world.book))).not.toContain('bifrost-agent');
     await world.restart({ networkPolicyEndpoints: dns({ 'k8s-app': 'kube-dns' }) });
     await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected', { limitMs: 120_000 });
+  });
+
+  it('bug: that are there already held up all else of a book: what follows them is written, and found by a proof', async () => {
+    const networkPolicyEndpoints = {
+      dns: [{ at: [{ kind: 'networks', networks: ['10.244.0.0/16'] } as const], ports: [{ protocol: 'udp', port: 53 } as const] }],
+    };
+    await using world: Opened = await openWorld({ settings: { ...SELDOM, networkPolicies: 'enforce', networkPolicyEnforced: true } });
+    await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
+    await world.restart({ networkPolicyEndpoints });
+    await world.until(async () => JSON.stringify(await world.cluster.networkPolicies.list(call())).includes('10.244.0.0/16'));
+    expect((await world.sidecars())[0]?.state.phase).toBe('connected');
   });
 });

@@ -1,13 +1,13 @@
 import { isIP } from 'node:net';
-import { BifrostError, formatAddress } from '@bifrost/types/core';
+import { BifrostError, type IpAddress, parseAddress, parseCidr } from '@bifrost/types/core';
 import type { ClusterRanges, StoredTailnet } from '../domain/model.ts';
 import { LABELS } from '../domain/names.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
-import { addressPoints, rangesOf, tableOf } from '../domain/policy/address-points.ts';
+import { type JudgedPod, type JudgedPolicy, judgeNetworkPolicy } from '../domain/policy/judge-network-policy.ts';
 import { type NetworkPolicyManifest, shapeOf } from '../domain/policy/network-policies.ts';
 import { isByOurs } from '../domain/policy/policy-document.ts';
 import { guardFaults } from '../domain/policy/prove-guard.ts';
-import { proveNetworkPolicies } from '../domain/policy/prove-network-policies.ts';
+import { NAME_LABEL, PROTOCOLS, portsOf } from '../domain/policy/prove-network-policies.ts';
 import { entriesBeyond } from '../domain/policy/prove-policy.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
 import { customerTags } from './identities.ts';
@@ -58,16 +58,23 @@ export function requireGuarded(fragment: SidecarFragment, { tailnet, ranges, set
   if (fault !== undefined) throw violated(`The guard that was to be put in is at fault (${fault.kind})`, { by: fault.by, path: 'guard' });
 }
 
-const [OWN, OTHER] = ['the book’s customer', 'another customer'];
 /** Of the book's pod: whatever it is, it must not be the other's, since a pod reaches itself. */
 const OWN_ADDRESS = '192.0.2.1';
 
-/** One of each range: to a policy whose holes are whole ranges all of them are the same. */
-function someAddresses(ranges: readonly string[]): readonly string[] {
-  const table = tableOf(ranges);
-  return addressPoints(rangesOf(ranges))
-    .filter((address) => table.holds(address))
-    .map(formatAddress);
+/** The last of a range: what a policy names of a part of the cluster, somebody has named who knows what is there; a whole range holds everybody. */
+function lastOf(text: string): IpAddress | undefined {
+  const range = parseCidr(text);
+  if (range === undefined) return undefined;
+  const ones = range.bytes.map((byte, index) => byte | (0xff >> Math.min(8, Math.max(0, range.prefixLength - index * 8))));
+  return { family: range.family, bytes: ones };
+}
+
+/** Pods of another customer, in a namespace of theirs: whoever the selectors of a policy do not name. */
+function strangers(namespace: string, { pods }: ClusterRanges): readonly JudgedPod[] {
+  const addresses = ([4, 6] as const).flatMap((family) => pods.map(lastOf).find((address) => address?.family === family) ?? []);
+  const name = `${namespace}-other`;
+  const namespaceLabels = { [NAME_LABEL]: name, [LABELS.customerId]: 'another customer' };
+  return [{}, { [LABELS.sidecarId]: 'another' }].map((labels) => ({ namespace: name, labels, namespaceLabels, addresses }));
 }
 
 /** @throws {BifrostError} `ISOLATION_VIOLATED` — where nothing else opened a way, these NetworkPolicies would let the book reach a pod of another customer */
@@ -75,16 +82,19 @@ export function requireApart(
   manifests: readonly NetworkPolicyManifest[],
   { sidecarId, namespace, ranges }: { readonly sidecarId: string; readonly namespace: string; readonly ranges: ClusterRanges },
 ): void {
-  const addresses = someAddresses(ranges.pods);
-  const own = { namespace, name: 'book', customerId: OWN, labels: { [LABELS.sidecarId]: sidecarId }, addresses: [OWN_ADDRESS] };
-  const others = [{}, { [LABELS.sidecarId]: 'another' }].map((labels) => ({
-    ...{ namespace: `${namespace}-other`, name: 'other', customerId: OTHER, labels, addresses },
-  }));
-  const found = proveNetworkPolicies([own, ...others], new Map([[namespace, manifests.map(shapeOf)]]), others.length + 1);
-  const way = [...found].find(({ customerId }) => customerId === OWN);
-  if (way === undefined) return;
-  throw violated('The NetworkPolicy that was to be written lets the book reach pods of other customers', {
-    by: way.by,
-    path: 'networkPolicyEndpoints',
-  });
+  const policies = manifests.map((manifest): JudgedPolicy => ({ ...shapeOf(manifest), namespace }));
+  const own = parseAddress(OWN_ADDRESS);
+  const from = { namespace, labels: { [LABELS.sidecarId]: sidecarId }, namespaceLabels: { [NAME_LABEL]: namespace }, addresses: own ? [own] : [] };
+  for (const toPod of strangers(namespace, ranges)) {
+    for (const to of toPod.addresses) {
+      for (const [protocol, port] of PROTOCOLS.flatMap((each) => portsOf(policies).map((number) => [each, number] as const))) {
+        const { verdict, by = 'no policy' } = judgeNetworkPolicy(policies, { from, to, toPod, protocol, port });
+        if (verdict === 'allowed')
+          throw violated('The NetworkPolicy that was to be written lets the book reach pods of other customers', {
+            by,
+            path: 'networkPolicyEndpoints',
+          });
+      }
+    }
+  }
 }

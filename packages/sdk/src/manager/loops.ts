@@ -129,7 +129,15 @@ async function proving(context: Context, { signal }: Call): Promise<void> {
   const { proofIntervalMs: mostMs } = context.settings;
   const leastMs = Math.min(mostMs, PROOF_PAUSE_MS);
   const wait = (): Promise<void> => context.proofDue.wait(context.clock, { leastMs, mostMs, signal });
-  if (mostMs > 0) await again(context, { signal, wait, work: () => proveAgain(context, { signal }) });
+  const prove = async (): Promise<void> => {
+    try {
+      await proveAgain(context, { signal });
+    } catch (error) {
+      context.proofDue.soon(); // whoever wished for it has not got it
+      throw error;
+    }
+  };
+  if (mostMs > 0) await again(context, { signal, wait, work: prove });
 }
 
 const every = (context: Context, intervalMs: number, { signal, work }: Call & { readonly work: () => Promise<void> }): Promise<void> =>

@@ -7,6 +7,7 @@ import { linkedSignal } from './linked-signal.ts';
  */
 export class ProofDue {
   readonly #texts = new Map<string, string>();
+  readonly #refused = new Map<string, string>();
   #wish = new AbortController();
 
   /** A policy as it was read. One that is neither what was read last nor what we wrote last is somebody's edit. */
@@ -21,8 +22,16 @@ export class ProofDue {
     this.#texts.set(policy, hash);
   }
 
+  /** Something was not written over that text: as long as it stands, one proof says what there is to say. */
+  refused(policy: string, hash: string): void {
+    if (this.#refused.get(policy) === hash) return;
+    this.#refused.set(policy, hash);
+    this.soon();
+  }
+
   forget(policy: string): void {
     this.#texts.delete(policy);
+    this.#refused.delete(policy);
   }
 
   soon(): void {

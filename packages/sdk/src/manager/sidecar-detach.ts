@@ -1,3 +1,4 @@
+import { BifrostError } from '@bifrost/types/core';
 import type { SidecarState, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { TailnetControl } from '../ports/index.ts';
 import { leaveAtControl } from './abandon.ts';
@@ -103,19 +104,31 @@ async function markDetaching(context: Context, sidecar: StoredSidecar, call: Cal
 const proveReleased = async (context: Context, sidecar: StoredSidecar, call: Call): Promise<StoredSidecar> =>
   context.hindrances.isHindered(sidecar.key) ? sidecar : proveSidecar(context, sidecar, call);
 
+/** Of an id that is asked for: those of Tailscale's are such. Others would be a path, and are some pod's invention. */
+const DEVICE_ID = /^[A-Za-z0-9]{1,64}$/;
+
 /**
  * What carries our marks and nothing else: the ids on record come from reports, and a wrong one must not cost the customer a device. Those that are not
- * listed are asked for by their ids, since a list may be older than a machine that has just joined.
+ * listed are asked for by their ids, since a list may be older than a machine that has just joined; last, and whatever is answered to one of them hinders
+ * nothing but the next round.
  */
 async function deleteDevices(
   context: Context,
   attached: { readonly sidecar: StoredSidecar; readonly tailnet: StoredTailnet },
   { control, signal }: { readonly control: TailnetControl } & Call,
 ): Promise<void> {
-  const devices = [...(await control.listDevices({ signal }))];
+  const listed = await control.listDevices({ signal });
+  for (const device of listed) if (belongsTo(context, attached, device)) await control.deleteDevice(device.deviceId, { signal });
   const { deviceIds, instances } = attached.sidecar.state;
-  const recorded = new Set([...deviceIds, ...instances.flatMap(({ deviceId }) => deviceId ?? [])]);
-  for (const { deviceId } of devices) recorded.delete(deviceId);
-  for (const deviceId of recorded) devices.push(...[(await control.findDevice(deviceId, { signal })) ?? []].flat());
-  for (const device of devices) if (belongsTo(context, attached, device)) await control.deleteDevice(device.deviceId, { signal });
+  const unlisted = new Set([...deviceIds, ...instances.flatMap(({ deviceId }) => deviceId ?? [])].filter((deviceId) => DEVICE_ID.test(deviceId)));
+  for (const { deviceId } of listed) unlisted.delete(deviceId);
+  const asked = await Promise.allSettled([...unlisted].map((deviceId) => control.findDevice(deviceId, { signal })));
+  for (const answer of asked) {
+    if (answer.status === 'fulfilled' && answer.value !== undefined && belongsTo(context, attached, answer.value))
+      await control.deleteDevice(answer.value.deviceId, { signal });
+  }
+  const failures = asked.flatMap((answer): unknown[] => (answer.status === 'rejected' ? [answer.reason] : []));
+  // What is refused for good is not a device of this tailnet, or nothing that another round would learn more of.
+  const [unsure] = failures.filter((reason) => !BifrostError.is(reason) || reason.retry === 'backoff');
+  if (unsure !== undefined) throw unsure;
 }

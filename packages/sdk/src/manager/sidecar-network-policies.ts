@@ -19,17 +19,35 @@ type Subject = Pick<SidecarSpec, 'sidecarId' | 'workload' | 'networkMode' | 'pre
 const modeOf = ({ networkMode, previous }: Subject) =>
   networkMode === 'userspace' || previous?.networkMode === 'userspace' ? 'userspace' : 'kernel';
 
-/** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN`, `ISOLATION_VIOLATED` */
-async function wantedFor(
+/** @throws {BifrostError} `CLUSTER_RANGES_UNKNOWN` */
+const wantedFor = async (
   context: Context,
   spec: Subject,
   { config, ...call }: Call & { readonly config: NetworkConfiguration; readonly isPlan?: boolean },
-): Promise<readonly NetworkPolicyManifest[]> {
-  const ranges = await rangesOf(context, call);
-  const subject = { sidecarId: spec.sidecarId, namespace: spec.workload.namespace };
-  const manifests = await manifestsFor(context, { ...subject, networkMode: modeOf(spec), config }, { ...call, ranges });
-  requireApart(manifests, { ...subject, ranges });
-  return manifests;
+) =>
+  manifestsFor(
+    context,
+    { sidecarId: spec.sidecarId, namespace: spec.workload.namespace, networkMode: modeOf(spec), config },
+    { ...call, ranges: await rangesOf(context, call) },
+  );
+
+/**
+ * The first ones of a book are refused; those that follow are not, since they may take away what the ones before them let through: a proof tells then.
+ *
+ * @throws {BifrostError} `ISOLATION_VIOLATED`
+ */
+async function requireProven(
+  context: Context,
+  { sidecarId, workload }: Pick<Subject, 'sidecarId' | 'workload'>,
+  { manifests, isFirst, ...call }: Call & { readonly manifests: readonly NetworkPolicyManifest[]; readonly isFirst: boolean },
+): Promise<void> {
+  try {
+    requireApart(manifests, { sidecarId, namespace: workload.namespace, ranges: await rangesOf(context, call) });
+  } catch (error) {
+    if (isFirst || !BifrostError.is(error) || error.code !== 'ISOLATION_VIOLATED') throw error;
+    context.logger.log('error', 'a NetworkPolicy lets a book reach pods of other customers', { code: error.code, sidecarId, ...error.details });
+    context.proofDue.soon();
+  }
 }
 
 const ofSidecar = ({ spec: { sidecarId, workload } }: StoredSidecar) => ({ of: { sidecarId, namespace: workload.namespace } });
@@ -64,6 +82,7 @@ export async function keepNetworkPolicies(
   if (differing.length + surplus.length === 0) return isOnRecord ? sidecar : record(context, sidecar, { hash, written: true, ...call });
   if (isOnRecord)
     for (const name of [...differing.map(({ metadata }) => metadata.name), ...surplus.map((each) => each.name)]) tellDrift(context, sidecar, name);
+  if (differing.length > 0) await requireProven(context, sidecar.spec, { ...call, manifests: wanted, isFirst: before === undefined });
   const intended = isOnRecord ? sidecar : await record(context, sidecar, { hash, written: false, ...call });
   for (const manifest of differing) await networkPolicies.put(manifest, call);
   for (const policy of surplus) await networkPolicies.remove(policy, call);
@@ -135,6 +154,7 @@ export async function planNetworkPolicies(
 ): Promise<NetworkPolicyPlan | undefined> {
   if (context.settings.networkPolicies === 'off') return undefined;
   const wanted = await wantedFor(context, spec, { ...call, isPlan: true });
+  await requireProven(context, spec, { ...call, manifests: wanted, isFirst: true });
   const existing = await context.cluster.topology.networkPolicies(spec.workload.namespace, call);
   return { sidecarId: spec.sidecarId, manifests: wanted, cuts: cutBy(existing, wanted.map(shapeOf), labelsOf(template, spec.sidecarId)) };
 }

@@ -62,7 +62,7 @@ async function takeOutOfPolicy(context: Context, tailnet: StoredTailnet, { contr
   const group = await policyGroupOf(context, tailnet, call);
   context.policies.forget(groupKeyOf(tailnet));
   const text = mergePolicy(current.text, group.sections, group.ownership);
-  if (text !== current.text) await writeProven(context, { tailnet, control, group, text, etag: current.etag }, call);
+  if (text !== current.text) await writeProven(context, { tailnet, control, group, text, over: current }, call);
 }
 
 /** A customer's own policy that is not to be kept any more, or that could not be. */
@@ -138,7 +138,10 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
   const { tenancy } = tailnet.spec;
   if (tenancy === 'customer-owned') requireRules(current.text);
   const merged = mergePolicy(current.text, group.sections, group.ownership);
-  if (merged === current.text) return 'as wanted';
+  if (merged === current.text) {
+    tellRepaired(context, tailnet);
+    return 'as wanted';
+  }
   if (tenancy === 'organization' && tailnet.state.policyWritten !== true) {
     await writeFirst(context, bringing, call);
     return 'as wanted';
@@ -151,7 +154,7 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
   if (changed.group === undefined) return 'left';
   const next = changed.group === group ? merged : mergePolicy(current.text, changed.group.sections, changed.group.ownership);
   try {
-    await writeProven(context, { tailnet, control, group: changed.group, text: next, etag: current.etag, begin }, call);
+    await writeProven(context, { tailnet, control, group: changed.group, text: next, over: current, begin }, call);
   } catch (error) {
     // What has come meanwhile is looked at next.
     if (!call.signal.aborted && !(BifrostError.is(error) && error.code === 'CONTROL_CONFLICT')) drift(false);
@@ -201,13 +204,13 @@ function requireRules(text: string): void {
 
 /** In the place of the policy that a new tailnet begins with, which allows everything; where somebody has written one already, into theirs. */
 async function writeFirst(context: Context, { tailnet, group, current, control }: Bringing, call: Call): Promise<void> {
-  const write = (over: string, etag: string): Promise<void> =>
-    writeProven(context, { tailnet, control, group, text: mergePolicy(over, group.sections, group.ownership), etag }, call);
+  const write = (over: Bringing['current']): Promise<void> =>
+    writeProven(context, { tailnet, control, group, text: mergePolicy(over.text, group.sections, group.ownership), over }, call);
   try {
-    await write('{}\n', 'ts-default');
+    await write({ text: '{}\n', etag: 'ts-default' });
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'CONTROL_CONFLICT') throw error;
-    await write(current.text, current.etag);
+    await write(current);
   }
 }
 
@@ -238,6 +241,12 @@ function tellDrift(context: Context, tailnet: StoredTailnet, drift: Drift): void
   context.driftedPolicies.set(drifted, toldAs(drift));
   context.logger.log('warn', 'entries of ours in the policy have been changed by somebody else', { tailnet: key, repaired });
   context.events.emit('policy:drifted', { tailnetName: key, customerId: spec.customerId, repaired, atMs: context.clock.nowMs() });
+}
+
+/** What was told as one that stands, and is written over by now: by a write whose reply was lost, or by whoever made the edit. */
+function tellRepaired(context: Context, tailnet: StoredTailnet): void {
+  const [foundHash = '', stands] = context.driftedPolicies.get(driftKeyOf(tailnet))?.split(' ') ?? [];
+  if (stands === 'stands' && context.settings.repairPolicy) tellDrift(context, tailnet, { repaired: true, foundHash });
 }
 
 async function recorded(context: Context, tailnet: StoredTailnet, { wanted, signal }: { readonly wanted: string } & Call): Promise<StoredTailnet> {

@@ -46,6 +46,14 @@ describe('a policy before it is written', () => {
     );
   });
 
+  it('bug: was refused for rules of the customer’s own in the older form, which nobody replaces', () => {
+    const config = { allowedNetworks: ['10.0.0.0/8'], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false } as const;
+    const group = groupOf([customerOf('one', config, 0)]);
+    const tag = group.parts[0]?.member.sourceTags[0];
+    const theirs = JSON.stringify({ acls: [{ action: 'accept', src: [tag], dst: ['192.168.1.1:5432'] }] });
+    requireIntended(mergePolicy(theirs, group.sections, group.ownership), group);
+  });
+
   it('is refused with an entry of ours that opens what is not allowed, is blocked, or is another customer’s', () => {
     const config = { allowedNetworks: ['10.0.0.0/8'], blockedNetworks: ['10.9.0.0/16'], accessPolicy: 'restrictive', enableLogging: false } as const;
     const [one, other] = [
@@ -129,6 +137,10 @@ describe('a NetworkPolicy before it is written', () => {
       { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'kube-system' } }, podSelector: {} },
       { podSelector: {} }, // of its own namespace
       { ipBlock: { cidr: '0.0.0.0/0', except: ['10.244.0.0/24'] } },
+      // Who names a part of the cluster knows what is there.
+      { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'infra', env: 'prod' } }, podSelector: {} },
+      { namespaceSelector: { matchLabels: { team: 'platform' } }, podSelector: {} },
+      { ipBlock: { cidr: '10.244.0.0/28' } },
     ])
       apart({ to: [peer], ports });
     for (const peer of [

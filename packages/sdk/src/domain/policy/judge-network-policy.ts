@@ -87,7 +87,8 @@ interface Question {
 }
 
 const permits = (peers: readonly PolicyPeerShape[] = [], ports: readonly PolicyPortShape[] = [], question: Question): boolean =>
-  (peers.length === 0 || peers.some((peer) => isPeer(peer, question))) && (ports.length === 0 || ports.some((port) => isPort(port, question.packet)));
+  // Ports first: a rule may name hundreds of peers.
+  (ports.length === 0 || ports.some((port) => isPort(port, question.packet))) && (peers.length === 0 || peers.some((peer) => isPeer(peer, question)));
 
 function isPeer({ ipBlock, podSelector, namespaceSelector }: PolicyPeerShape, { policy, other, address }: Question): boolean {
   if (ipBlock !== undefined) return address !== undefined && isInBlock(ipBlock, address);

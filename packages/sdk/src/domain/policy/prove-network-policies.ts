@@ -16,17 +16,17 @@ type Policies = ReadonlyMap<string, readonly NetworkPolicyShape[]>;
 
 type Found = Pick<ProofFinding, 'kind' | 'customerId' | 'otherCustomerId' | 'by' | 'where'>;
 
-const PROTOCOLS: readonly PolicyProtocol[] = ['TCP', 'UDP', 'SCTP'];
+export const PROTOCOLS: readonly PolicyProtocol[] = ['TCP', 'UDP', 'SCTP'];
 
 /** What is known of a namespace: Kubernetes itself gives each its name as a label. */
-const NAME_LABEL = 'kubernetes.io/metadata.name';
+export const NAME_LABEL = 'kubernetes.io/metadata.name';
 const KNOWN_LABELS: ReadonlySet<string> = new Set([NAME_LABEL, LABELS.customerId]);
 
-/** A selector that asks for more than is known of namespaces may mean any: more is let through then than is, never less. */
-function known({ matchLabels = {}, matchExpressions = [] }: LabelSelectorShape): LabelSelectorShape {
-  const keys = [...Object.keys(matchLabels), ...matchExpressions.map(({ key }) => key)];
-  return keys.every((key) => KNOWN_LABELS.has(key)) ? { matchLabels, matchExpressions } : {};
-}
+/** What a selector asks of namespaces beyond what is known of them may be so: more is let through then than is, never less. */
+const known = ({ matchLabels = {}, matchExpressions = [] }: LabelSelectorShape): LabelSelectorShape => ({
+  matchLabels: Object.fromEntries(Object.entries(matchLabels).filter(([key]) => KNOWN_LABELS.has(key))),
+  matchExpressions: matchExpressions.filter(({ key }) => KNOWN_LABELS.has(key)),
+});
 const knownPeer = (peer: PolicyPeerShape): PolicyPeerShape =>
   peer.namespaceSelector === undefined ? peer : { ...peer, namespaceSelector: known(peer.namespaceSelector) };
 
@@ -38,7 +38,7 @@ const judgedIn = (policies: Policies, namespace: string): readonly JudgedPolicy[
   }));
 
 /** One port for each part of the ports in which no rule begins or ends, and each that a rule names. */
-function portsOf(policies: readonly JudgedPolicy[]): readonly number[] {
+export function portsOf(policies: readonly JudgedPolicy[]): readonly number[] {
   const named = policies.flatMap(({ egress, ingress }) => [...egress, ...ingress].flatMap(({ ports = [] }): readonly PolicyPortShape[] => ports));
   const edges = named.flatMap(({ port, endPort }) => (typeof port === 'number' ? [port, (endPort ?? port) + 1] : []));
   return [...new Set([1, ...edges.filter((port) => port <= 65_535)])];

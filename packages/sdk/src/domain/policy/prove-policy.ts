@@ -155,9 +155,9 @@ export function entriesBeyond(policyText: string, parts: readonly WrittenFor[], 
       }),
     ),
   );
-  const isByUs = ({ src }: JudgedRule): boolean => {
+  const isByUs = ({ name, src }: JudgedRule): boolean => {
     const tags = src.flatMap((selector) => (selector.kind === 'tag' ? [selector.tag] : []));
-    return tags.length === src.length && isOurs(tags);
+    return name.startsWith('grants.') && tags.length === src.length && isOurs(tags); // of rules in the older form none is ours
   };
   const rules = readPolicy(policyText)?.rules.filter(isByUs) ?? [];
   return rules.filter((rule) => [...senders.of(rule)].some((sender) => isBeyond(rule, sender))).map(({ name }) => name);
