@@ -8,8 +8,8 @@ export interface ExplainRequest {
   readonly sidecarId: string;
   /** Where it goes: an address. */
   readonly to: string;
-  /** Not read for `icmp`. */
-  readonly port: number;
+  /** Default: 443. `icmp` has none. */
+  readonly port?: number;
   readonly protocol: PacketProtocol;
 }
 
