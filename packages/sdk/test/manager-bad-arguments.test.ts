@@ -90,6 +90,7 @@ describe('a first argument that is none', () => {
       if (code === NONE) return expect(error).toBe(NONE);
       expect(error).toBeInstanceOf(BifrostError);
       expect(error).toMatchObject({ code, issues: expect.arrayContaining([{ path: expect.any(String), message: expect.any(String) }]) });
+      expect((error as BifrostError).issues.map(({ message }) => message).join()).not.toMatch(/undefined|received|expected/);
       expect(await world.snapshot([world.book])).toEqual(before);
       expect([world.manager.readOnly]).toEqual([false]);
     },
