@@ -90,6 +90,19 @@ it('a cut link is told with its cause', async () => {
   await vi.waitFor(() => expect(at.controller.health.get('acme/book')).toBe('cut off: relay'), soon);
 });
 
+it('a book in quarantine is cut off, and comes back as another device', async () => {
+  await at.controller.connect('acme', 'acme/book');
+  const [{ sidecarId = '', instances = [] } = {}] = await at.manager.listSidecars();
+  const signal = AbortSignal.timeout(20_000);
+  await at.manager.quarantineSidecar({ sidecarId, reason: 'speaks to a host that it never spoke to' });
+  await at.manager.waitFor({ sidecarId, status: 'disconnected' }, { signal });
+  expect(at.controller.health.get('acme/book')).toBe('cut off: key');
+  await at.manager.readmitSidecar(sidecarId);
+  const back = await at.manager.waitFor({ sidecarId, status: 'connected' }, { signal });
+  expect(back.instances[0]?.podUid).toBe(instances[0]?.podUid);
+  expect(back.instances[0]?.deviceId).not.toBe(instances[0]?.deviceId);
+});
+
 it('a control plane that fails for a moment delays, and hinders nothing', async () => {
   at.controlPlane.failNext('CONTROL_UNAVAILABLE');
   at.controlPlane.failNext('CONTROL_RATE_LIMITED', { retryAfterMs: 50 });

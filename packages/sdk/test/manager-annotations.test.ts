@@ -18,6 +18,7 @@ describe('a workload that is annotated', () => {
       acceptRoutes: true,
       enableSsh: false,
       advertiseRoutes: ['10.1.0.0/24', '10.2.0.0/24'],
+      networkMode: 'auto',
     });
     expect(world.audit.records).toContainEqual(expect.objectContaining({ actor: 'annotation', action: 'attachSidecar', outcome: 'accepted' }));
   });

@@ -81,6 +81,7 @@ describe('why a packet passes or not', () => {
     ['IPv4 written as IPv6, which leaves as IPv4', { to: '::ffff:10.1.0.1' }, 'to'],
     ['the same in hexadecimal', { to: '::ffff:a01:1' }, 'to'],
     ['a port that is none', { to: '10.1.0.1', port: 70_000 }, 'port'],
+    ['a port of ICMP, which has none', { to: '10.1.0.1', port: 443, protocol: 'icmp' }, 'port'],
     ['a protocol that is none', { to: '10.1.0.1', protocol: 'sctp' }, 'protocol'],
     ['a misspelt member', { to: '10.1.0.1', ports: 1 }, 'ports'],
   ])('%s is refused by its path', async (_, input, path) => {
@@ -89,6 +90,12 @@ describe('why a packet passes or not', () => {
       code: 'INVALID_ARGUMENT',
       issues: [expect.objectContaining({ path })],
     });
+  });
+
+  it('takes ICMP without a port', async () => {
+    await using world = await openWorld();
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    expect(await world.manager.explain({ sidecarId, to: '203.0.113.9', protocol: 'icmp' })).toMatchObject({ verdict: 'outside' });
   });
 
   it('of a sidecar that is not there is refused', async () => {

@@ -23,12 +23,12 @@ const FAULTS: readonly (readonly [string, HttpFault, object])[] = [
   [
     'an error with 200',
     { status: 200, body: '{"message":"no"}' },
-    { code: 'CONTROL_ANSWER_INVALID', issues: [{ path: 'devices', message: 'invalid_type' }] },
+    { code: 'CONTROL_ANSWER_INVALID', issues: [{ path: 'devices', message: 'is needed' }] },
   ],
   [
     'a wrong type',
     { status: 200, body: '{"devices":{"nodeId":"n1"}}' },
-    { code: 'CONTROL_ANSWER_INVALID', issues: [{ path: 'devices', message: 'invalid_type' }] },
+    { code: 'CONTROL_ANSWER_INVALID', issues: [{ path: 'devices', message: 'must be a list' }] },
   ],
   ['a redirect', { status: 302, headers: { location: '/elsewhere' } }, { code: 'CONTROL_ANSWER_INVALID' }],
   ['402', { status: 402 }, { code: 'CONTROL_QUOTA' }],

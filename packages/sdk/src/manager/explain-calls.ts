@@ -49,9 +49,11 @@ function guardInForce(context: Context, sidecar: StoredSidecar, { spec: { config
   return [...rendered.filter(({ preference }) => preference < PREFERENCES.blocked), ...ordered];
 }
 
+const DEFAULT_PORT = 443;
+
 /** @see NetworkManager.explain */
 export async function explain(context: Context, input: ExplainInput, call: Call): Promise<PacketExplanation> {
-  const { sidecarId, to, port, protocol } = parseOrThrow(explainRequestSchema, input, 'INVALID_ARGUMENT');
+  const { sidecarId, to, port = DEFAULT_PORT, protocol } = parseOrThrow(explainRequestSchema, input, 'INVALID_ARGUMENT');
   const sidecar = await requireSidecar(context, sidecarId, call);
   const tailnet = await requireTailnet(context, sidecar.spec.tailnetName, call);
   const control = await controlOf(context, tailnet, call);

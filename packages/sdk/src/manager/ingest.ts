@@ -5,6 +5,7 @@ import { mean } from '../domain/mean.ts';
 import type { StoredSidecar } from '../domain/model.ts';
 import type { Pod, PodIdentity } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
+import { refuseFor, requireObject } from './given.ts';
 import { guardOrderOf, noteGuard } from './guard-orders.ts';
 import type { Instance, RouterPath } from './instances.ts';
 import { notedPeers } from './live-peers.ts';
@@ -71,6 +72,13 @@ const routersIn = ({ peers }: ReportV1, before: readonly RouterPath[], nowMs: nu
   peers
     .filter(({ routes }) => (routes?.length ?? 0) > 0)
     .map(({ id, path }) => ({ deviceId: id, path, sinceMs: before.find((was) => was.deviceId === id && was.path === path)?.sinceMs ?? nowMs }));
+
+/** @throws {BifrostError} `INVALID_ARGUMENT` — there is no token, or nothing of which to ask for one */
+export function requireReport<Given extends { readonly token: Secret }>(given: Given): Given {
+  // Not by its class: a token may be of another copy of the types.
+  refuseFor(typeof requireObject(given).token?.reveal === 'function' ? [] : [{ path: 'token', message: 'must be a Secret' }]);
+  return given;
+}
 
 /**
  * Takes one report: proves whose it is, then updates that pod's instance. A repeated or reordered report changes nothing.

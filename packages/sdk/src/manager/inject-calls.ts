@@ -8,6 +8,7 @@ import type { Workload } from '../ports/index.ts';
 import { audited } from './audited.ts';
 import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
 import type { Change } from './etags.ts';
+import { membersOf, requireObject } from './given.ts';
 import { networkHash } from './hashes.ts';
 import { registrationLeftMs } from './inject-binding.ts';
 import { sameJson } from './same-json.ts';
@@ -30,16 +31,20 @@ const KINDS: readonly WorkloadKind[] = ['Deployment', 'StatefulSet', 'DaemonSet'
 /** @see NetworkManager.injectSidecar */
 export async function injectSidecar<Manifest extends WorkloadManifest>(
   context: Context,
-  { manifest, ...input }: InjectSidecarInput & { readonly manifest: Manifest },
+  given: InjectSidecarInput & { readonly manifest: Manifest },
   call: Change,
 ): Promise<Injected<Manifest>> {
+  const { manifest, ...input } = membersOf(given);
   const subject = `${manifest?.metadata?.namespace}/${manifest?.metadata?.name}`;
   const register = (): Promise<Found<StoredSidecar>> =>
     audited(
       context,
       { call, action: 'injectSidecar', subject },
       {
-        check: () => check(context, { manifest, input }, call),
+        check: async () => {
+          requireObject(requireObject(given).manifest, 'manifest');
+          return check(context, { manifest, input }, call);
+        },
         write: async (spec) => {
           const { stored: found, created } = await createOrFind(context, spec, call);
           const stored = await renewed(context, found, call);
@@ -150,7 +155,8 @@ async function unborn(
 
 /** @throws {BifrostError} `INVALID_ARGUMENT` — there is no pod template in it */
 function templateOf({ spec }: WorkloadManifest): PodTemplateShape {
-  const template = spec.jobTemplate?.spec.template ?? spec.template;
+  // Of the caller's own making: any part of it may be missing.
+  const { jobTemplate, template = jobTemplate?.spec?.template }: Partial<WorkloadManifest['spec']> = spec ?? {};
   if (template !== undefined) return template;
   throw new BifrostError({
     code: 'INVALID_ARGUMENT',

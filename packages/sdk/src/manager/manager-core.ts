@@ -4,9 +4,11 @@ import type { AuditedRequest } from '../ports/index.ts';
 import { reconcileWorkload } from './annotated-workloads.ts';
 import { Announcer } from './announcer.ts';
 import { ConnectivityHistory } from './connectivity-history.ts';
+import { requireConsents } from './consents.ts';
 import type { Call, Context } from './context.ts';
 import type { Change } from './etags.ts';
 import { EventBus } from './event-bus.ts';
+import { refuseFor, requireObject } from './given.ts';
 import { GuardOrders } from './guard-orders.ts';
 import { Hindrances } from './hindrances.ts';
 import { Hints } from './hints.ts';
@@ -135,11 +137,11 @@ export abstract class ManagerCore implements AsyncDisposable {
   }
 
   /** Opens the cluster's watches and starts the loops. A second call is refused. Cancel: rejects with the reason; the manager is then stopped. */
-  async start({ signal }: CallerOptions = {}): Promise<void> {
-    this.open();
+  async start(options: CallerOptions = {}): Promise<void> {
+    const { signal } = this.call(options);
     if (this.#loops !== undefined) throw new BifrostError({ code: 'INVALID_OPTIONS', message: 'The manager has been started already.' });
     this.#loops = Promise.resolve();
-    const call = this.call(signal === undefined ? {} : { signal });
+    const call = { signal };
     try {
       await this.context.cluster.start(call);
       await this.#restore(call);
@@ -173,6 +175,7 @@ export abstract class ManagerCore implements AsyncDisposable {
    */
   setReadOnly(readOnly: boolean): void {
     this.open();
+    requireConsents({ readOnly });
     this.#readOnly = readOnly;
     if (readOnly) this.#queue.interruptAll();
     if (readOnly || !this.#running) return;
@@ -219,9 +222,11 @@ export abstract class ManagerCore implements AsyncDisposable {
   }
 
   /** A signal for one call: the caller's, and the manager's own end. */
-  protected call({ signal, actor, ifMatch, request, scope }: ChangeOptions = {}): Change {
+  protected call(options: ChangeOptions = {}): Change {
     this.open();
     const { stopping } = this;
+    const { signal, actor, ifMatch, request, scope } = requireObject(options, 'options');
+    if (signal !== undefined && !(signal instanceof AbortSignal)) refuseFor([{ path: 'options.signal', message: 'must be an AbortSignal' }]);
     const given = {
       ...(actor === undefined ? {} : { actor }),
       ...(ifMatch === undefined ? {} : { ifMatch }),

@@ -27,7 +27,7 @@ import type {
 } from '@bifrost/types/core';
 import type { WorkloadManifest } from '../domain/inject-sidecar.ts';
 import { CuttingManager } from './cutting-manager.ts';
-import { ingestReport } from './ingest.ts';
+import { ingestReport, requireReport } from './ingest.ts';
 import { type Injected, injectSidecar } from './inject-calls.ts';
 import { listLeftovers } from './leftovers.ts';
 import { linkedSignal } from './linked-signal.ts';
@@ -75,8 +75,9 @@ export class NetworkManager extends CuttingManager {
   }
 
   /** All tailnets, by name; `customerId` narrows it to one customer's. */
-  async listTailnets({ customerId, ...options }: CallerOptions & { readonly customerId?: string } = {}): Promise<readonly Tailnet[]> {
+  async listTailnets(options: CallerOptions & { readonly customerId?: string } = {}): Promise<readonly Tailnet[]> {
     const tailnets = await this.context.store.tailnets.list(this.call(options));
+    const { customerId } = options;
     const seen = tailnets.filter(({ spec }) => isVisible(spec.customerId, options.scope));
     return seen.map(tailnetView).filter((tailnet) => customerId === undefined || tailnet.customerId === customerId);
   }
@@ -114,11 +115,10 @@ export class NetworkManager extends CuttingManager {
    *
    * @throws {BifrostError} `TAILNET_NOT_FOUND`; `TAILNET_IN_USE` — it has sidecars and `cascade` was not asked for
    */
-  async deleteTailnet(
-    tailnetName: string,
-    { cascade = false, abandon = false, ...options }: ChangeOptions & { readonly cascade?: boolean; readonly abandon?: boolean } = {},
-  ): Promise<void> {
-    return deleteTailnet(this.context, { tailnetName, cascade, abandon }, this.call(options));
+  async deleteTailnet(tailnetName: string, options: ChangeOptions & { readonly cascade?: boolean; readonly abandon?: boolean } = {}): Promise<void> {
+    const call = this.call(options);
+    const { cascade = false, abandon = false } = options;
+    return deleteTailnet(this.context, { tailnetName, cascade, abandon }, call);
   }
 
   /**
@@ -195,8 +195,10 @@ export class NetworkManager extends CuttingManager {
    *
    * @throws {BifrostError} `SIDECAR_NOT_FOUND`; `ATTACHED_BY_ANNOTATION` — it would come back; `OWNED_BY_CREATOR` — it was injected
    */
-  async detachSidecar(sidecarId: string, { abandon = false, ...options }: ChangeOptions & { readonly abandon?: boolean } = {}): Promise<void> {
-    return detachSidecar(this.context, { sidecarId, abandon }, this.call(options));
+  async detachSidecar(sidecarId: string, options: ChangeOptions & { readonly abandon?: boolean } = {}): Promise<void> {
+    const call = this.call(options);
+    const { abandon = false } = options;
+    return detachSidecar(this.context, { sidecarId, abandon }, call);
   }
 
   /** @throws {BifrostError} `SIDECAR_NOT_FOUND` */
@@ -205,8 +207,9 @@ export class NetworkManager extends CuttingManager {
   }
 
   /** All sidecars; `tailnetName` narrows it to one tailnet's. */
-  async listSidecars({ tailnetName, ...options }: CallerOptions & { readonly tailnetName?: string } = {}): Promise<readonly Sidecar[]> {
+  async listSidecars(options: CallerOptions & { readonly tailnetName?: string } = {}): Promise<readonly Sidecar[]> {
     const sidecars = await this.context.store.sidecars.list(this.call(options));
+    const { tailnetName } = options;
     return sidecars
       .filter(({ spec }) => isVisible(spec.customerId, options.scope) && (tailnetName === undefined || spec.tailnetName === tailnetName))
       .map((sidecar) => sidecarView(this.context, sidecar));
@@ -218,12 +221,12 @@ export class NetworkManager extends CuttingManager {
   }
 
   /** One metric per tailnet, or one tailnet's; `customerId` narrows it to one customer's. @throws {BifrostError} `TAILNET_NOT_FOUND` */
-  async getConnectionMetrics({
-    tailnetName,
-    customerId,
-    ...options
-  }: CallerOptions & { readonly tailnetName?: string; readonly customerId?: string } = {}): Promise<readonly ConnectionMetric[]> {
-    return getConnectionMetrics(this.context, { tailnetName, customerId }, this.call(options));
+  async getConnectionMetrics(
+    options: CallerOptions & { readonly tailnetName?: string; readonly customerId?: string } = {},
+  ): Promise<readonly ConnectionMetric[]> {
+    const call = this.call(options);
+    const { tailnetName, customerId } = options;
+    return getConnectionMetrics(this.context, { tailnetName, customerId }, call);
   }
 
   /**
@@ -237,12 +240,10 @@ export class NetworkManager extends CuttingManager {
     options: CallerOptions & MonitorConnectivityInput & { readonly heartbeatMs: number },
   ): AsyncIterable<ConnectivityEvent | ConnectivityHeartbeat>;
   monitorConnectivity(options?: CallerOptions & Omit<MonitorConnectivityInput, 'heartbeatMs'>): AsyncIterable<ConnectivityEvent>;
-  monitorConnectivity({
-    signal,
-    actor: _,
-    ...request
-  }: CallerOptions & MonitorConnectivityInput = {}): AsyncIterable<ConnectivityEvent | ConnectivityHeartbeat> {
-    return monitorConnectivity(this.context, request, this.call(signal === undefined ? {} : { signal }));
+  monitorConnectivity(options: CallerOptions & MonitorConnectivityInput = {}): AsyncIterable<ConnectivityEvent | ConnectivityHeartbeat> {
+    const call = this.call(options);
+    const { signal: _, actor: _actor, ...request } = options;
+    return monitorConnectivity(this.context, request, call);
   }
 
   /** Subscribes to one event. Events inform; a listener that throws is logged and stops nobody. Dispose to unsubscribe. */
@@ -278,9 +279,10 @@ export class NetworkManager extends CuttingManager {
    *
    * @throws {BifrostError} `REPORT_INVALID`, `REPORT_UNAUTHENTICATED`, `REPORT_FORBIDDEN`; `CLUSTER_UNAVAILABLE` when the cluster cannot vouch now
    */
-  async ingestReport({ token, document, signal }: CallerOptions & { readonly token: Secret; readonly document: unknown }): Promise<ReportAnswerV1> {
+  async ingestReport(report: CallerOptions & { readonly token: Secret; readonly document: unknown }): Promise<ReportAnswerV1> {
     this.open();
     const { stopping } = this;
+    const { token, document, signal } = requireReport(report);
     if (signal === undefined) return ingestReport(this.context, { token, document, signal: stopping });
     using linked = linkedSignal(signal, stopping);
     return await ingestReport(this.context, { token, document, signal: linked.signal });

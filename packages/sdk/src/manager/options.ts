@@ -1,3 +1,4 @@
+import { issueWords } from '@bifrost/types';
 import { BifrostError, type Issue, parseCidr, TENANCIES, type Tenancy } from '@bifrost/types/core';
 import { z } from 'zod';
 import { DEFAULT_THRESHOLDS, type Thresholds } from '../domain/connectivity.ts';
@@ -200,7 +201,7 @@ function issuesOf(options: NetworkManagerOptions, parsed: ReturnType<typeof sche
 /** Checks everything at once; the caller's object is not changed. @throws {BifrostError} `INVALID_OPTIONS`, one issue per wrong field */
 export function resolveSettings(options: NetworkManagerOptions): Settings {
   const given = options ?? {};
-  const parsed = schema.safeParse(given);
+  const parsed = schema.safeParse(given, { error: issueWords });
   const issues = issuesOf(given, parsed);
   if (!parsed.success || issues.length > 0) {
     throw new BifrostError({ code: 'INVALID_OPTIONS', message: 'The options of the manager are not valid; see issues.', issues });

@@ -6,6 +6,7 @@ import { audited } from './audited.ts';
 import { requireConsents } from './consents.ts';
 import { type Call, type Context, keepSidecar, respecSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
+import { membersOf, requireObject } from './given.ts';
 import { networkHash } from './hashes.ts';
 import { requireAdmitted } from './quarantine-state.ts';
 import { differencesOf, rolloutOf } from './rollouts.ts';
@@ -89,14 +90,16 @@ export async function planUpdateSidecar(context: Context, input: UpdateSidecarIn
 /** @see NetworkManager.updateSidecar */
 export async function updateSidecar(
   context: Context,
-  { allowRollout = false, ...input }: UpdateSidecarInput & { readonly allowRollout?: boolean },
+  given: UpdateSidecarInput & { readonly allowRollout?: boolean },
   call: Change,
 ): Promise<Sidecar> {
+  const { allowRollout = false, ...input } = membersOf(given);
   return audited(
     context,
     { call, action: 'updateSidecar', subject: input.sidecarId },
     {
       check: async () => {
+        requireObject(given);
         requireConsents({ allowRollout });
         const found = await planned(context, input, call);
         requireAllowed(found.plan, allowRollout);

@@ -38,7 +38,7 @@ export function sidecarView(context: Context, sidecar: StoredSidecar): Sidecar {
     createdAt: new Date(sidecar.createdAtMs),
     bookDeploymentId: spec.bookDeploymentId,
     workload: spec.workload,
-    config: spec.config,
+    config: { ...spec.config, networkMode: spec.config.networkMode ?? 'auto' },
     etag: etagOf(sidecar),
     ...(ipAddress === undefined ? {} : { ipAddress }),
     instances: instances.map((instance) => instanceView(context, sidecar, instance)),

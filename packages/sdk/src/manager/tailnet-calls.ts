@@ -23,7 +23,7 @@ const TAILNET_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export async function findTailnet(context: Context, tailnetName: string, call: Call): Promise<StoredTailnet | undefined> {
   // What cannot be a name is not asked for: a store may make a path or a key of it.
-  if (!TAILNET_NAME.test(tailnetName)) return undefined;
+  if (typeof tailnetName !== 'string' || !TAILNET_NAME.test(tailnetName)) return undefined;
   const customerId = context.announcer.customerOf('tailnet', tailnetName);
   if (customerId === undefined || isVisible(customerId, call.scope)) return context.store.tailnets.get(tailnetName, call);
   // Others': something that nobody can have is read instead. A store takes longer to hand out what is there, and that would tell of it.

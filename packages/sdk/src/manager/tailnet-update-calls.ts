@@ -5,6 +5,7 @@ import { audited } from './audited.ts';
 import { requireConsents } from './consents.ts';
 import { type Context, interruptPaused, sawTailnet } from './context.ts';
 import { type Change, requireMatch } from './etags.ts';
+import { membersOf, requireObject } from './given.ts';
 import { holdsFor, networkHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
 import { planWarnings } from './plan-warnings.ts';
@@ -86,16 +87,14 @@ export interface UpdateConsents {
 }
 
 /** @see NetworkManager.updateTailnet */
-export async function updateTailnet(
-  context: Context,
-  { allowRollout = false, confirm = false, ...input }: UpdateTailnetInput & UpdateConsents,
-  call: Change,
-): Promise<Tailnet> {
+export async function updateTailnet(context: Context, given: UpdateTailnetInput & UpdateConsents, call: Change): Promise<Tailnet> {
+  const { allowRollout = false, confirm = false, ...input } = membersOf(given);
   return audited(
     context,
     { call, action: 'updateTailnet', subject: input.tailnetName },
     {
       check: async () => {
+        requireObject(given);
         requireConsents({ allowRollout, confirm });
         const found = await planned(context, input, call);
         requireAllowed(found.plan, allowRollout);

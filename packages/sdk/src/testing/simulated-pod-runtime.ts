@@ -20,7 +20,8 @@ export interface SimulatedPodRuntimeOptions {
 
 /**
  * Runs the pods of a memory cluster: for each pod with a sidecar a **real agent process**, and a simulated tailscaled whose LocalAPI it reads over a
- * unix socket. Pods without a sidecar only say that they run.
+ * unix socket. Pods without a sidecar only say that they run. A pod whose device the control plane deletes is logged out, and joins as another device once
+ * there is a key that is taken: that is a restart of its tailscale container.
  *
  * @example
  * const cluster = new MemoryCluster({ clock, runtime: new SimulatedPodRuntime({ control, agentProgram }) });

@@ -12,7 +12,7 @@ import { CONTAINERS, VOLUMES } from '../domain/names.ts';
 import type { ContainerState } from '../ports/cluster.ts';
 import type { SimulatedControl, SimulatedDevice } from './simulated-control.ts';
 import { SimulatedGuard } from './simulated-guard.ts';
-import { type SimulatedPeer, TailscaledSimulator } from './tailscaled-simulator.ts';
+import { type SimulatedNode, type SimulatedPeer, TailscaledSimulator } from './tailscaled-simulator.ts';
 
 /** As in the agent's image. */
 const AGENT_FLAGS = [
@@ -44,6 +44,11 @@ const peerOf = (device: SimulatedDevice): SimulatedPeer => ({
   online: device.connected,
 });
 
+const nodeOf = ({ deviceId, hostname, addresses, name }: SimulatedDevice): SimulatedNode => ({
+  ...{ id: deviceId, hostname, ips: addresses },
+  tailnetDomain: name.slice(name.indexOf('.') + 1),
+});
+
 /** One pod with a sidecar: a simulated tailscaled and a real agent process. Made by `SimulatedPodRuntime`. */
 export class SimulatedPod implements RunningPod {
   readonly ip = '127.0.0.1';
@@ -57,6 +62,8 @@ export class SimulatedPod implements RunningPod {
   #tailscaled: TailscaledSimulator | undefined;
   #agent: ChildProcess | undefined;
   #watch: Disposable | undefined;
+  /** While its device is gone: the way back. */
+  #joining: Promise<void> | undefined;
 
   constructor(options: SimulatedPodOptions) {
     this.#options = options;
@@ -86,23 +93,15 @@ export class SimulatedPod implements RunningPod {
     for (const volume of [VOLUMES.key, VOLUMES.identity]) await this.#mount(volume);
     signal.throwIfAborted();
     await this.#guard.start(renderedHash(pod.template.spec.initContainers));
-    const environment = this.#environmentOf(CONTAINERS.tailscale);
-    const authKey = volumeFiles(pod, VOLUMES.key).get('authkey');
-    if (authKey === undefined) throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `Pod ${pod.name} waits for its key.` });
-    const routes = environment['TS_ROUTES'];
-    const device = control.join({ authKey, hostname: environment['TS_HOSTNAME'] ?? pod.name, advertiseRoutes: routes ? routes.split(',') : [] });
+    const device = this.#join();
     this.#device = device;
     this.#tailscaled = new TailscaledSimulator({
       socketPath: join(folder, 'tailscaled.sock'),
-      node: { id: device.deviceId, hostname: device.hostname, ips: device.addresses, tailnetDomain: device.name.slice(device.name.indexOf('.') + 1) },
+      node: nodeOf(device),
       peers: control.peersOf(device.deviceId).map(peerOf),
     });
     await this.#tailscaled.start({ signal });
-    // The network map follows the control plane; a deleted device sees nobody.
-    this.#watch = control.subscribe(() => {
-      const known = control.device(device.deviceId) !== undefined;
-      this.#tailscaled?.setPeers(known ? control.peersOf(device.deviceId).map(peerOf) : []);
-    });
+    this.#watch = control.subscribe(() => this.#follow());
     this.#startAgent();
   }
 
@@ -142,6 +141,7 @@ export class SimulatedPod implements RunningPod {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort(new BifrostError({ code: 'MANAGER_STOPPED', message: 'The pod ends.' }));
     this.#watch?.[Symbol.dispose]();
+    await this.#joining;
     await this.#endAgent();
     await this.#guard[Symbol.asyncDispose]();
     await this.#tailscaled?.[Symbol.asyncDispose]();
@@ -151,6 +151,48 @@ export class SimulatedPod implements RunningPod {
     await rm(this.#options.folder, { recursive: true, force: true });
     this.#listeners.clear();
     this.#options.onEnd();
+  }
+
+  /** @throws {BifrostError} `CLUSTER_REJECTED` — it has no key; `CONTROL_DENIED` — the control plane does not take it */
+  #join(): SimulatedDevice {
+    const { pod, control } = this.#options;
+    const environment = this.#environmentOf(CONTAINERS.tailscale);
+    const authKey = volumeFiles(pod, VOLUMES.key).get('authkey');
+    if (authKey === undefined) throw new BifrostError({ code: 'CLUSTER_REJECTED', message: `Pod ${pod.name} waits for its key.` });
+    const routes = environment['TS_ROUTES'];
+    return control.join({ authKey, hostname: environment['TS_HOSTNAME'] ?? pod.name, advertiseRoutes: routes ? routes.split(',') : [] });
+  }
+
+  /** The network map follows the control plane; a device that was deleted there is logged out. */
+  #follow(): void {
+    const { control } = this.#options;
+    const device = this.#device;
+    if (device === undefined || this.#joining !== undefined || this.#stopping.signal.aborted) return;
+    if (control.device(device.deviceId) !== undefined) {
+      this.tailscaled.setPeers(control.peersOf(device.deviceId).map(peerOf));
+      return;
+    }
+    this.tailscaled.setPeers([]);
+    this.tailscaled.setBackendState('NeedsLogin');
+    this.#joining = this.#joinAgain();
+  }
+
+  /** With the key that is there then, as another device, as a container that starts again does. The pod's end ends it. */
+  async #joinAgain(): Promise<void> {
+    let device: SimulatedDevice | undefined;
+    while (device === undefined) {
+      await this.#rest();
+      if (this.#stopping.signal.aborted) return;
+      try {
+        device = this.#join();
+      } catch (error) {
+        if (!BifrostError.is(error)) throw error;
+      }
+    }
+    this.#device = device;
+    await this.#bounceDaemon(nodeOf(device));
+    this.#joining = undefined;
+    this.#follow(); // what has changed meanwhile
   }
 
   async #mount(volume: string): Promise<void> {
@@ -189,7 +231,7 @@ export class SimulatedPod implements RunningPod {
 
   async #agentEnded(agent: ChildProcess): Promise<void> {
     this.#changed();
-    await pause(this.#options.restartMs ?? DEFAULT_RESTART_MS, undefined, { signal: this.#stopping.signal }).catch(() => {});
+    await this.#rest();
     if (this.#stopping.signal.aborted || this.#agent !== agent) return;
     this.#restarts.set(CONTAINERS.agent, (this.#restarts.get(CONTAINERS.agent) ?? 0) + 1);
     this.#startAgent();
@@ -210,14 +252,25 @@ export class SimulatedPod implements RunningPod {
     await late;
   }
 
-  async #bounceDaemon(): Promise<void> {
+  async #bounceDaemon(joined?: SimulatedNode): Promise<void> {
     await this.#tailscaled?.stop();
+    if (joined !== undefined) {
+      this.#tailscaled?.setNode(joined);
+      this.#tailscaled?.setBackendState('Running');
+    }
     this.#changed();
-    await pause(this.#options.restartMs ?? DEFAULT_RESTART_MS, undefined, { signal: this.#stopping.signal }).catch(() => {});
+    await this.#rest();
     if (this.#stopping.signal.aborted) return;
     this.#restarts.set(CONTAINERS.tailscale, (this.#restarts.get(CONTAINERS.tailscale) ?? 0) + 1);
-    await this.#tailscaled?.start({ signal: this.#stopping.signal });
+    await this.#tailscaled?.start({ signal: this.#stopping.signal }).catch((error: unknown) => {
+      if (!this.#stopping.signal.aborted) throw error;
+    });
     this.#changed();
+  }
+
+  /** Until an ended container runs again; the pod's end ends it. */
+  async #rest(): Promise<void> {
+    await pause(this.#options.restartMs ?? DEFAULT_RESTART_MS, undefined, { signal: this.#stopping.signal }).catch(() => {});
   }
 
   #changed(): void {

@@ -110,3 +110,32 @@ it('the service tells the version of its package', () => {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string };
   expect(VERSION).toBe(version);
 });
+
+describe('an answer by REST', () => {
+  let served: Served;
+  beforeAll(async () => {
+    served = await Served.open();
+  });
+  afterAll(() => served[Symbol.asyncDispose]());
+
+  it('says a word for every choice: what was not chosen is as it counts', async () => {
+    const sidecarId = await served.connected();
+    const base = '/api/v1/networks';
+    const explain = { method: 'POST', path: `${base}/sidecars/${sidecarId}:explain` };
+    const asked = [
+      ...['tailnets', `tailnets/${TAILNET}`, `tailnets/${TAILNET}/status`, 'sidecars', `sidecars/${sidecarId}`].map((path) => ({
+        path: `${base}/${path}`,
+      })),
+      { ...explain, body: { to: '10.1.0.10' } },
+      { ...explain, body: { to: '10.1.0.10', protocol: 'icmp' } },
+    ];
+    for (const sent of asked) {
+      const { status, text } = await served.rest('admin:*', sent);
+      expect([sent.path, status, text]).toEqual([sent.path, 200, expect.not.stringContaining('unspecified')]);
+    }
+    const found = await served.rest('admin:*', { path: `${base}/sidecars/${sidecarId}` });
+    expect(found.body).toMatchObject({ sidecar: { config: { network_mode: 'auto' }, network_mode: 'kernel' } });
+    const refused = await served.rest('admin:*', { ...explain, body: { to: '10.1.0.10', port: 443, protocol: 'icmp' } });
+    expect([refused.status, refused.text]).toEqual([400, expect.stringContaining('must be left out: ICMP has no ports')]);
+  });
+});

@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 // The built command as a process of its own; `npm test` builds it.
+const { engines } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { engines: { node: string } };
+const NEEDED = engines.node.replace('>=', '');
 const PROGRAM = join(import.meta.dirname, '../../dist/cli/main.js');
 
 interface Ended {
@@ -84,6 +87,16 @@ describe('bifrost as a process', () => {
     expect(await waiting.ended).toEqual({ code: 130, out: '', err: 'interrupted\n' });
     socket.destroy();
     silent.close();
+  });
+
+  it.each([
+    ['20.20.2', 1, `bifrost needs Node ${NEEDED} or newer, and this is 20.20.2.\n`],
+    ['22.18.0', 1, `bifrost needs Node ${NEEDED} or newer, and this is 22.18.0.\n`],
+    [`${NEEDED}.0`, 0, ''],
+    ['30.0.0', 0, ''],
+  ])('on Node %s ends with %d', async (node, code, err) => {
+    const onThat = `data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'${node}'}})`;
+    expect(await start(['version'], { NODE_OPTIONS: `--import=${onThat}` }).ended).toMatchObject({ code, err });
   });
 
   it('says how it is used, and ends with 2', async () => {

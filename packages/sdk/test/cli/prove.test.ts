@@ -75,10 +75,26 @@ describe('bifrost prove', () => {
   });
 
   it.each([
+    ['no JSON', () => 'nothing'],
+    ['empty', () => ''],
+    ['without a proof', () => '{}'],
+    ['of something else', () => '{"proof": 7}'],
+    ['cut off', (text: string) => text.slice(0, text.length / 2)],
+    ['of another shape', (text: string) => text.replace('"layers": [', '"layers": [7,')],
+    ['of a time that is none', (text: string) => text.replace(/"read_at": "[^"]*"/, '"read_at": "yesterday"')],
+  ])('calls a file that is %s a proof that does not hold', async (_, altered) => {
+    const file = join(folder, 'proof.json');
+    await world.bifrost(['prove', '--save', file]);
+    await writeFile(file, altered(await readFile(file, 'utf8')));
+    const { code, out, err } = await bifrost(['prove', '--verify', file]);
+    expect([code, out, err]).toEqual([3, expect.stringMatching(/^the proof does not hold: the file is no proof as .* has written it\n$/), '']);
+    const told = await bifrost(['prove', '--verify', file, '-o', 'json']);
+    expect([told.code, JSON.parse(told.out)]).toEqual([3, { holds: false, faults: [{ kind: 'altered' }] }]);
+  });
+
+  it.each([
     ['a file that is not there', ['--verify', 'none.json'], undefined],
-    ['a file that is no JSON', ['--verify', 'it'], 'nothing'],
-    ['a file without a proof', ['--verify', 'it'], '{}'],
-    ['a file of something else', ['--verify', 'it'], '{"proof": 7}'],
+    ['a folder', ['--verify', '.'], undefined],
     ['both', ['--verify', 'it', '--save', 'it'], '{}'],
     ['a file that cannot be written', ['--save', 'none/it'], undefined],
   ] as const)('refuses %s as a wrong command line', async (_, [option, name, ...rest], content) => {

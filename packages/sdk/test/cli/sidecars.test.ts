@@ -5,6 +5,16 @@ import { attach, clockOf, openServed, serve } from './support.ts';
 const BOOK = 'acme-corp/customer-support-book';
 const ATTACH = ['sidecar', 'attach', 'customer-support-book', '--tailnet', 'acme-corp-production', '--hostname', 'book-customer-support'];
 
+it('bifrost explain says that ICMP has no ports, and that a sidecar has the network mode auto where none was asked for', async () => {
+  await using world = await openServed();
+  await attach(world);
+  const explain = ['explain', BOOK, '10.1.0.10', '--protocol', 'icmp'];
+  expect((await world.bifrost(explain)).code).toBe(0);
+  expect(await world.bifrost([...explain, '--port', '443'])).toMatchObject({ code: 1, err: expect.stringContaining('port: must be left out: ICMP') });
+  const { out } = await world.bifrost(['sidecar', 'get', BOOK, '-o', 'json']);
+  expect(JSON.parse(out)).toMatchObject({ config: { network_mode: 'auto' } });
+});
+
 describe('bifrost sidecar attach', () => {
   it('plans without a trace, attaches, and waits until it is connected', async () => {
     await using world = await openServed();

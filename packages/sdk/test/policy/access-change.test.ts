@@ -89,6 +89,39 @@ describe('what may be meant otherwise', () => {
     ['blocked devices', { config: { ...config, blockedNetworks: ['100.64.3.0/24'] } }, [['BLOCKED_AMONG_DEVICES', 'config.blockedNetworks.0']]],
     ['allowed devices', { config: { ...config, allowedNetworks: ['100.0.0.0/8'] } }, [['ALLOWED_AMONG_DEVICES', 'config.allowedNetworks.0']]],
     [
+      'the same twice, once each',
+      { config: { ...config, allowedNetworks: ['100.64.0.0/10', '100.64.0.0/10'], blockedNetworks: ['192.168.0.0/16', '192.168.0.0/16'] } },
+      [
+        ['BLOCKED_NOT_ALLOWED', 'config.blockedNetworks.0'],
+        ['ALLOWED_AMONG_DEVICES', 'config.allowedNetworks.0'],
+      ],
+    ],
+    [
+      'allowed that no router brings, whole and in part',
+      {
+        config: {
+          ...config,
+          allowedNetworks: [
+            '127.0.0.0/8',
+            '224.0.0.0/4',
+            '::1/128',
+            'ff00::/8',
+            '169.254.0.0/16',
+            'fe80::/10',
+            '0.0.0.0/8',
+            '169.254.169.254/32',
+            'ff02::/16',
+          ],
+        },
+      },
+      Array.from({ length: 9 }, (_, at): readonly [string, string] => ['ALLOWED_UNROUTABLE', `config.allowedNetworks.${at}`]),
+    ],
+    [
+      'allowed beside those: a router may bring it',
+      { config: { ...config, allowedNetworks: ['126.0.0.0/8', '128.0.0.0/8', '169.253.0.0/16', '::2/128', 'fec0::/10', '223.0.0.0/8'] } },
+      [],
+    ],
+    [
       'overlap with the cluster',
       { config, ranges: { pods: ['10.244.0.0/16'], services: ['192.168.0.0/16'], nodes: [] } },
       [['OVERLAPS_CLUSTER', 'config.allowedNetworks.0']],

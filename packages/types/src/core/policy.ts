@@ -8,8 +8,8 @@ export interface ExplainRequest {
   readonly sidecarId: string;
   /** Where it goes: an address. */
   readonly to: string;
-  /** Not read for `icmp`. */
-  readonly port: number;
+  /** Default: 443. `icmp` has none. */
+  readonly port?: number;
   readonly protocol: PacketProtocol;
 }
 
@@ -93,6 +93,7 @@ export type PolicyWarningCode =
   | 'BLOCKED_NOT_ALLOWED'
   | 'BLOCKED_AMONG_DEVICES'
   | 'ALLOWED_AMONG_DEVICES'
+  | 'ALLOWED_UNROUTABLE'
   | 'OVERLAPS_CLUSTER'
   | 'CLUSTER_AMONG_DEVICES'
   | 'ROUTES_OVERLAP'

@@ -17,9 +17,10 @@ export const explainRequestSchema = z
   .strictObject({
     sidecarId: boundedId(64),
     to: packetAddress,
-    port: z.int(ofPort).min(0, ofPort).max(65_535, ofPort).default(443),
+    port: z.int(ofPort).min(0, ofPort).max(65_535, ofPort).exactOptional(),
     protocol: z.enum(PACKET_PROTOCOLS).default('tcp'),
   })
+  .refine(({ port, protocol }) => port === undefined || protocol !== 'icmp', { path: ['port'], error: 'must be left out: ICMP has no ports' })
   .readonly() satisfies z.ZodType<ExplainRequest>;
 
 /** What `explain` takes. */

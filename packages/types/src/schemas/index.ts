@@ -5,6 +5,7 @@ export * from './create-tailnet-request.ts';
 export * from './explain-request.ts';
 export { type Input, REQUEST_LIMITS } from './fields.ts';
 export * from './firewall-report.ts';
+export * from './issue-words.ts';
 export * from './monitor-connectivity-request.ts';
 export * from './network-configuration.ts';
 export * from './network-status.ts';

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { BifrostError, type ErrorCode, type Issue } from '../core/errors.ts';
+import { issueWords } from './issue-words.ts';
 
 const MAX_ISSUES = 100;
 const MAX_SEGMENT = 64; // an unknown key is the caller's own text
@@ -37,7 +38,7 @@ function withoutUndefined(value: unknown): unknown {
  * const request = parseOrThrow(createTailnetRequestSchema, input, 'INVALID_ARGUMENT');
  */
 export function parseOrThrow<Schema extends z.ZodType>(schema: Schema, value: unknown, code: ErrorCode): z.output<Schema> {
-  const parsed = schema.safeParse(withoutUndefined(value));
+  const parsed = schema.safeParse(withoutUndefined(value), { error: issueWords });
   if (parsed.success) return parsed.data;
   const issues = issuesOf(parsed.error);
   throw new BifrostError({ code, message: sentence(issues), issues });

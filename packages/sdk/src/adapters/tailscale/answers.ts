@@ -1,3 +1,4 @@
+import { issueWords } from '@bifrost/types';
 import { BifrostError, type Issue } from '@bifrost/types/core';
 import { z } from 'zod';
 import type { Clock } from '../../ports/clock.ts';
@@ -93,11 +94,11 @@ function invalid(request: ApiRequest, issues: readonly Issue[]): BifrostError {
 
 /** The answer's JSON, checked. Faults name paths, never values. */
 export function readJson<T>(request: ApiRequest, answer: ApiAnswer, schema: z.ZodType<T>): T {
-  const parsed = schema.safeParse(json(answer.text));
+  const parsed = schema.safeParse(json(answer.text), { error: issueWords });
   if (parsed.success) return parsed.data;
   throw invalid(
     request,
-    parsed.error.issues.slice(0, 10).map(({ path, code }) => ({ path: path.join('.'), message: code })),
+    parsed.error.issues.slice(0, 10).map(({ path, message }) => ({ path: path.join('.'), message })),
   );
 }
 

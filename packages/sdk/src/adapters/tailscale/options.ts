@@ -1,3 +1,4 @@
+import { issueWords } from '@bifrost/types';
 import { BifrostError, type Issue } from '@bifrost/types/core';
 import { z } from 'zod';
 import type { Clock } from '../../ports/clock.ts';
@@ -54,8 +55,8 @@ function isPlain(text: string): boolean {
 
 /** @throws {BifrostError} `INVALID_OPTIONS` with a path for each wrong field */
 export function resolveOptions(options: TailscaleOptions): ResolvedTailscaleOptions {
-  const parsed = Values.safeParse(options);
-  const issues: Issue[] = (parsed.error?.issues ?? []).map(({ path, code }) => ({ path: path.join('.'), message: code }));
+  const parsed = Values.safeParse(options, { error: issueWords });
+  const issues: Issue[] = (parsed.error?.issues ?? []).map(({ path, message }) => ({ path: path.join('.'), message }));
   if (parsed.success) {
     const { baseUrl, loginServer = options.baseUrl === undefined ? TAILSCALE_LOGIN : baseUrl } = parsed.data;
     if (!isPlain(baseUrl)) issues.push({ path: 'baseUrl', message: 'must be scheme, host and path only' });

@@ -15,21 +15,28 @@ interface ProveOptions {
   readonly verify?: string;
 }
 
-/** As the SDK has it: what its hash was made of. @throws {BifrostError} `INVALID_OPTIONS` — there is none in it */
-function proofOf({ proof }: ProveIsolationResponse, from: string): IsolationProof {
+/** As the SDK has it: what its hash was made of. Undefined: there is none in it. */
+function proofOf({ proof }: ProveIsolationResponse): IsolationProof | undefined {
   const readAtMs = timeMs(proof?.readAt);
-  if (proof === undefined || readAtMs === undefined) throw usage(`${from} holds no proof.`, from);
+  if (proof === undefined || readAtMs === undefined) return undefined;
   // The words of a newer service are kept as they are: its hash is made of them.
   return { ...proof, readAt: new Date(readAtMs).toISOString() } as unknown as IsolationProof;
 }
 
-/** @throws {BifrostError} `INVALID_OPTIONS` — it cannot be read, or is none */
-async function savedProof(path: string): Promise<ProveIsolationResponse> {
+interface Saved {
+  readonly proof: IsolationProof;
+  readonly inputs: readonly ProofInput[];
+}
+
+/** Undefined: what the file holds is no proof, or none any more. @throws {BifrostError} `INVALID_OPTIONS` — it cannot be read */
+async function savedProof(path: string): Promise<Saved | undefined> {
   const text = (await fileOf(path, '--verify')).toString('utf8');
   try {
-    return fromJsonString(ProveIsolationResponseSchema, text, { ignoreUnknownFields: true });
+    const saved = fromJsonString(ProveIsolationResponseSchema, text, { ignoreUnknownFields: true });
+    const proof = proofOf(saved);
+    return proof && { proof, inputs: saved.inputs as readonly ProofInput[] };
   } catch {
-    throw usage('--verify takes a file that `bifrost prove --save` has written, or an answer of the service.', '--verify');
+    return undefined;
   }
 }
 
@@ -75,12 +82,19 @@ function linesOf({ show }: Session, proof: IsolationProof): readonly string[] {
 
 const faultText = ({ kind, name }: ProofFault): string => `the proof does not hold: ${kind}${name === undefined ? '' : `, ${name}`}`;
 
+const NO_PROOF = 'the proof does not hold: the file is no proof as `bifrost prove --save` or the service has written it';
+
 async function verify(session: Session, path: string): Promise<ExitCode> {
   const saved = await savedProof(path);
-  const proof = proofOf(saved, '--verify');
+  // The document was damaged, which is what an auditor asks about: no wrong command line.
+  if (saved === undefined) {
+    session.show.answer({ holds: false, faults: [{ kind: 'altered' }] }, () => [NO_PROOF]);
+    return EXIT.found;
+  }
+  const { proof, inputs } = saved;
   // Not before it is needed: a shell waits for the command at each completion.
   const { verifyProof } = await import('../../manager/prove-calls.ts');
-  const faults = verifyProof(proof, saved.inputs as readonly ProofInput[]);
+  const faults = verifyProof(proof, inputs);
   session.show.answer({ holds: faults.length === 0, faults, verdict: proof.verdict }, () => [
     ...(faults.length === 0
       ? ['the proof holds: it is as it was written, of these inputs, and judging them again says the same']
@@ -104,7 +118,8 @@ export function addProve(program: Command, run: Run): void {
         }
         const method = NetworkManager.method.proveIsolation;
         const answer = await session.call(method, { withInputs: to !== undefined });
-        const proof = proofOf(answer, 'The answer');
+        const proof = proofOf(answer);
+        if (proof === undefined) throw usage('The answer holds no proof.', 'The answer');
         if (to !== undefined) await save(to, answer);
         session.show.answer(wireOf(method.output, { ...answer, inputs: [] }), () => linesOf(session, proof));
         return proof.verdict === 'apart' ? EXIT.ok : EXIT.found;

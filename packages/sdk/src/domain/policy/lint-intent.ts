@@ -24,11 +24,32 @@ interface Named {
 const named = (texts: readonly string[], at: string): readonly Named[] =>
   texts.flatMap((text, index) => {
     const cidr = parseCidr(text);
-    return cidr === undefined ? [] : [{ path: `${at}.${index}`, text, cidr }];
+    // What is said twice is warned of once, where it stands first.
+    return cidr === undefined || texts.indexOf(text) < index ? [] : [{ path: `${at}.${index}`, text, cidr }];
   });
 
 const devices = named(TAILNET_NETWORKS, 'devices');
 const isAmongDevices = ({ cidr }: Named): boolean => devices.some((range) => cidrsOverlap(range.cidr, cidr));
+
+/** By what they are for: such packets never leave their host or their link, so no router brings what lies there. */
+const UNROUTABLE = {
+  loopback: named(['127.0.0.0/8', '::1/128'], ''),
+  'link-local': named(['169.254.0.0/16', 'fe80::/10'], ''),
+  multicast: named(['224.0.0.0/4', 'ff00::/8'], ''),
+  'hosts without an address': named(['0.0.0.0/8'], ''),
+};
+
+function ofUnroutable(allowed: readonly Named[]): readonly PolicyWarning[] {
+  return allowed.flatMap(({ path, text, cidr }) =>
+    Object.entries(UNROUTABLE)
+      .filter(([, ranges]) => ranges.some((range) => cidrContains(range.cidr, cidr)))
+      .map(([use]) => ({
+        code: 'ALLOWED_UNROUTABLE' as const,
+        path,
+        message: `${text} is for ${use}: no router brings it, so nothing is reached there`,
+      })),
+  );
+}
 
 /** What an intent says that its author may not have meant, each with the place where it stands. */
 export function lintIntent({ config, ranges, routers = [], others = [], policyText }: LintInput): readonly PolicyWarning[] {
@@ -41,6 +62,7 @@ export function lintIntent({ config, ranges, routers = [], others = [], policyTe
       ...{ code: 'ALLOWED_AMONG_DEVICES' as const, path },
       message: `${text} has addresses of tailnets' own devices: those are granted by the access policy, never by address`,
     })),
+    ...ofUnroutable(allowed),
     ...(ranges === undefined ? [] : ofCluster(allowed, ranges)),
     ...ofOthers(allowed, others),
     ...ofRouters(routers),

@@ -1028,7 +1028,7 @@ export declare type ExplainPacketRequest = Message<"bifrost.network.v1.ExplainPa
   to: string;
 
   /**
-   * 0: 443. Not read for `icmp`.
+   * 0: 443, and the only one for `icmp`, which has no ports.
    *
    * @generated from field: uint32 port = 3;
    */
