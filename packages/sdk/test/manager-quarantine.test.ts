@@ -39,6 +39,16 @@ describe('quarantine', () => {
     expect(await world.outside()).toMatchObject({ devices: 0, keys: 0 });
   });
 
+  it('bug: waited for as long as whatever had failed before', async () => {
+    await using world = await connected();
+    world.guard.hook = ({ name }) => (name === 'cluster.pods.list' ? 'before' : undefined);
+    await world.run(600_000); // its pauses are a minute by now
+    world.guard.hook = () => undefined;
+    await world.manager.quarantineSidecar({ sidecarId: world.sidecarId });
+    await world.run(1_000);
+    expect(await world.outside()).toMatchObject({ devices: 0, keys: 0 });
+  });
+
   it('leaves its twin alone, and the condition of their tailnet', async () => {
     await using world = await connected();
     await world.addBook({ name: 'twin' });

@@ -236,3 +236,49 @@ describe('WorkQueue', () => {
     expect(runs).toEqual(['waits', 'runs']);
   });
 });
+
+describe('what is urged', () => {
+  const failing = async () => {
+    const made = queueOf(() => RETRY);
+    made.queue.add('a');
+    for (let round = 0; round < 9; round += 1) await made.clock.advance(70_000); // its pauses are a minute by now
+    return made;
+  };
+
+  it('goes at once, whatever its pauses have come to; twin: what is only hinted at waits', async () => {
+    const { queue, runs, clock } = await failing();
+    const before = runs.length;
+    queue.add('a');
+    await clock.advance(1_000);
+    expect(runs.length).toBe(before);
+    queue.urge('a');
+    await clock.advance(0);
+    expect(runs.length).toBe(before + 1);
+    await clock.advance(1_000);
+    expect(runs.length, 'and its pauses go on where they were').toBe(before + 1);
+  });
+
+  it('after the round under way, however that ends', async () => {
+    const { work, end } = gate();
+    const { queue, runs, clock } = queueOf(work);
+    queue.add('a');
+    queue.urge('a');
+    end(STOPPED);
+    await clock.advance(0);
+    expect(runs).toEqual(['a', 'a']);
+    end(SETTLED);
+    await clock.advance(120_000);
+    expect(runs).toEqual(['a', 'a']);
+  });
+
+  it('is paid for by no budget: also what is parked goes', async () => {
+    const { queue, runs, clock, logger } = queueOf((key) => (key === 'good' ? SETTLED : RETRY));
+    for (let key = 0; key < 60; key += 1) queue.add(`k${key}`);
+    await clock.advance(5_000);
+    const before = runs.filter((key) => key === 'k7').length;
+    queue.urge('k7');
+    await clock.advance(0);
+    expect(runs.filter((key) => key === 'k7').length).toBe(before + 1);
+    expect(logger.lines.length).toBeGreaterThan(0);
+  });
+});

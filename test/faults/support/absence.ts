@@ -5,7 +5,7 @@ import type { Treat } from './exchange.ts';
 import { touch, touchAll } from './hand.ts';
 import { lasting } from './lasting.ts';
 import { glanceAtLedger, judge, type Ledger, readLedger } from './ledger.ts';
-import { converge, goHome, newLife } from './lives.ts';
+import { converge, goHome, newLife, quiet } from './lives.ts';
 import { playSteps } from './scenario.ts';
 import { type Life, stepNamed } from './steps.ts';
 import { insist } from './turmoil.ts';
@@ -87,5 +87,8 @@ async function convergeWithKeys(world: World, life: Life): Promise<void> {
   };
   // What is still wrong after the time `converge` says.
   await eventually(`${life.customer.id} is ${life.state}`, look, { timeoutMs: 20_000, intervalMs: 20 }).catch(() => {});
+  // A round that was under way may make a key yet.
+  await quiet(world, life.customer);
+  look();
   await converge(world, life);
 }

@@ -27,9 +27,9 @@ export interface Exchange {
 const isPlain = ({ method, isFaulted }: Exchange): boolean => method === 'GET' && !isFaulted;
 
 /** The last requests that may have led to what is wrong: writes, and what was answered otherwise. */
-export const tellingOf = (exchanges: readonly Exchange[], most: number): readonly string[] =>
+export const tellingOf = (exchanges: readonly Exchange[], most: number, customer?: string): readonly string[] =>
   exchanges
-    .filter((exchange) => !isPlain(exchange))
+    .filter((exchange) => !isPlain(exchange) && (customer === undefined || exchange.customer === customer))
     .slice(-most)
     .map(
       ({ atMs, customer, operation, target, status, isFaulted }) =>

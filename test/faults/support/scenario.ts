@@ -1,7 +1,7 @@
 import { eventually } from '../../lab/support/eventually.ts';
 import { pause } from '../../support/pause.ts';
 import type { Tenancy } from './books.ts';
-import type { Exchange, Side, Treat } from './exchange.ts';
+import { type Exchange, type Side, type Treat, tellingOf } from './exchange.ts';
 import type { Fault } from './faults.ts';
 import { deletePods, touchAll } from './hand.ts';
 import { glanceAtLedger } from './ledger.ts';
@@ -54,6 +54,21 @@ export function faultFor(customer: string, side: Side, { fault, every = 1 }: { r
  */
 export async function playFault(world: World, fault: Fault, { side, tenancy }: { readonly side: Side; readonly tenancy: Tenancy }): Promise<Seen> {
   const [life, other] = [await newLife(world, tenancy), await newLife(world, 'organization')];
+  try {
+    return await playOn(world, fault, { side, life, other });
+  } catch (error) {
+    const { id } = life.customer;
+    const lines = [...world.manager.lines.filter((line) => line.includes(id)).slice(-20), ...tellingOf(world.exchanges, 60, id)];
+    for (const line of lines) process.stderr.write(`faults: ${side}: ${fault.name}: ${line}\n`);
+    throw error;
+  }
+}
+
+async function playOn(
+  world: World,
+  fault: Fault,
+  { side, life, other }: { readonly side: Side; readonly life: Life; readonly other: Life },
+): Promise<Seen> {
   const { id } = life.customer;
   {
     using _now = world.treat(faultFor(id, side, { fault, every: EVERY }));

@@ -61,6 +61,8 @@ export interface Context {
   readonly outdated: Outdated;
   /** Asks the loop to look at an object; a workload by the key that its attachment has or would have. */
   readonly touch: (kind: WorkKind, key: string) => void;
+  /** The same for what a call has just changed: at once, whatever the object failed at before. */
+  readonly urge: (kind: WorkKind, key: string) => void;
   /** Has what a watch told of an object looked at, soon. */
   readonly hint: (kind: WorkKind, key: string, look: (call: Call) => Promise<void>) => void;
   /** Ends the round of an object that is under way and begins another: what it goes by holds no more. */

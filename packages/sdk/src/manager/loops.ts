@@ -1,5 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
+import type { StoredSidecar } from '../domain/model.ts';
 import { attachmentKey, LABELS, WORKLOAD_ANNOTATIONS } from '../domain/names.ts';
+import { isCutOff } from '../domain/quarantine.ts';
 import type { StoreHint, WorkloadHint } from '../ports/index.ts';
 import { type Call, type Context, interruptPaused } from './context.ts';
 import { noticeSilence } from './ingest.ts';
@@ -30,24 +32,27 @@ async function watchTailnets(context: Context, { signal }: Call): Promise<void> 
 
 /** One read: the hint may be older than our own last write, and a round asks for much more. Where it fails, a round tells why. */
 async function lookAtTailnet(context: Context, { key, version }: StoreHint, call: Call): Promise<void> {
-  const { store, announcer, touch } = context;
+  const { store, announcer, touch, urge } = context;
   if (version !== undefined && announcer.hasSeen('tailnet', key, version)) return;
   try {
     const tailnet = await store.tailnets.get(key, call);
     if (announcer.hasSeen('tailnet', key, tailnet?.version)) return;
     if (tailnet?.spec.paused === true) interruptPaused(context, key);
+    if (tailnet?.deleting === true) return urge('tailnet', key);
   } catch (error) {
     if (!BifrostError.is(error)) throw error;
   }
   touch('tailnet', key);
 }
 
+const isToCut = (sidecar: StoredSidecar): boolean => sidecar.spec.quarantine !== undefined && !isCutOff(sidecar);
+
 async function watchSidecars(context: Context, { signal }: Call): Promise<void> {
   for await (const { key, version } of context.store.sidecars.watch({ signal }))
     context.hint('sidecar', key, (call) => lookAtSidecar(context, { key, version }, call));
 }
 
-async function lookAtSidecar({ store, announcer, observed, touch }: Context, { key, version }: StoreHint, call: Call): Promise<void> {
+async function lookAtSidecar({ store, announcer, observed, touch, urge }: Context, { key, version }: StoreHint, call: Call): Promise<void> {
   if (version !== undefined && version === observed.versionOf(key) && announcer.hasSeen('sidecar', key, version)) return;
   try {
     const sidecar = await store.sidecars.get(key, call);
@@ -55,6 +60,8 @@ async function lookAtSidecar({ store, announcer, observed, touch }: Context, { k
     const isGone = version === undefined || announcer.customerOf('sidecar', key) === undefined;
     if (sidecar !== undefined || isGone) observed.sawSidecar(key, sidecar);
     if (announcer.hasSeen('sidecar', key, sidecar?.version)) return;
+    // What is to go, or to be cut off, waits for no pause that something else has earned.
+    if (sidecar?.deleting === true || (sidecar !== undefined && isToCut(sidecar))) return urge('sidecar', key);
   } catch (error) {
     if (!BifrostError.is(error)) throw error;
   }

@@ -108,6 +108,7 @@ export abstract class ManagerCore implements AsyncDisposable {
       hearing: { sinceMs: clock.nowMs(), pausedAtMs: new Map() },
       // Before the start nothing runs; the watches then give every key.
       touch: (kind, key) => this.#running && this.#queue.add(`${kind}:${key}`),
+      urge: (kind, key) => this.#running && this.#queue.urge(`${kind}:${key}`),
       hint: (kind, key, look) => this.#hints.add(`${kind}:${key}`, look),
       interrupt: (kind, key) => this.#queue.interrupt(`${kind}:${key}`),
       readOnly: () => this.#readOnly,

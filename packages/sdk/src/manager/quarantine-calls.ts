@@ -54,7 +54,7 @@ async function change(context: Context, { action, sidecarId, wanted }: Wanted, c
         if ((sidecar.spec.quarantine === undefined) === (quarantine === undefined)) return sidecarView(context, sidecar);
         const written = await writeWish(context, { sidecar, quarantine }, call);
         context.interrupt('sidecar', written.key); // a round that may be about to make a key
-        context.touch('sidecar', written.key);
+        context.urge('sidecar', written.key);
         context.touch('workload', written.key); // what its annotations asked for meanwhile
         return sidecarView(context, written);
       },

@@ -1,5 +1,5 @@
 import { BifrostError } from '@bifrost/types/core';
-import type { Stored } from '../domain/model.ts';
+import type { Stored, StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { Collection } from '../ports/index.ts';
 import type { Call } from './context.ts';
 
@@ -35,3 +35,7 @@ export async function removeSame<Spec, State>(
   }
   return current;
 }
+
+/** Who calls again and again is no reason to try again and again. */
+export const isNews = ({ deleting, spec }: StoredSidecar | StoredTailnet, abandon: boolean): boolean =>
+  !deleting || (abandon && spec.abandon !== true);

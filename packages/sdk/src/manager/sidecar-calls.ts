@@ -8,7 +8,7 @@ import { audited } from './audited.ts';
 import { requireConsents } from './consents.ts';
 import { type Call, type Context, type Found, respecSidecar, sawSidecar } from './context.ts';
 import { type Change, requireMatch, writeMatched } from './etags.ts';
-import { removeSame } from './remove-same.ts';
+import { isNews, removeSame } from './remove-same.ts';
 import { inScope, isVisible } from './scope.ts';
 import { type AttachCall, agreeing, checkAttach, hostnameLock } from './sidecar-check.ts';
 import { planNetworkPolicies } from './sidecar-network-policies.ts';
@@ -140,7 +140,7 @@ export async function detachSidecar(
       },
       write: async (sidecar) => {
         await removeSidecar(context, { sidecar, abandon }, call);
-        context.touch('sidecar', sidecar.key);
+        (isNews(sidecar, abandon) ? context.urge : context.touch)('sidecar', sidecar.key);
       },
     },
   );

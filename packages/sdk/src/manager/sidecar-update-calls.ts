@@ -109,7 +109,7 @@ export async function updateSidecar(
         if (plan.changes.length === 0) return sidecarView(context, sidecar);
         const write = (): Promise<StoredSidecar> => respecSidecar(context, sidecar, { spec, ...call });
         const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
-        context.touch('sidecar', written.key);
+        context.urge('sidecar', written.key);
         return sidecarView(context, written);
       },
     },
@@ -133,7 +133,7 @@ export async function repairSidecar(context: Context, sidecarId: string, call: C
         const { repairs: _, ...state } = sidecar.state;
         const write = (): Promise<StoredSidecar> => keepSidecar(context, sidecar, { state, ...call });
         const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
-        context.touch('sidecar', written.key);
+        context.urge('sidecar', written.key);
         return sidecarView(context, written);
       },
     },

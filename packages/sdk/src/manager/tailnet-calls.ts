@@ -14,7 +14,7 @@ import { audited } from './audited.ts';
 import { requireConsents } from './consents.ts';
 import { type Call, type Context, type Found, sawTailnet } from './context.ts';
 import { type Change, etagOf, requireMatch, writeMatched } from './etags.ts';
-import { removeSame } from './remove-same.ts';
+import { isNews, removeSame } from './remove-same.ts';
 import { sameJson } from './same-json.ts';
 import { inScope, isVisible, requirePermitted } from './scope.ts';
 import { refuseOfCustomers } from './tailnet-acceptance.ts';
@@ -212,9 +212,9 @@ export async function deleteTailnet(
         for (const sidecar of sidecars) {
           const { sidecarId } = sidecar.spec;
           await removeSame(context.store.sidecars, sidecar, { ...call, isSame: ({ spec }) => spec.sidecarId === sidecarId });
-          context.touch('sidecar', sidecar.key);
+          (isNews(sidecar, abandon) ? context.urge : context.touch)('sidecar', sidecar.key);
         }
-        context.touch('tailnet', tailnetName);
+        (isNews(tailnet, abandon) ? context.urge : context.touch)('tailnet', tailnetName);
       },
     },
   );

@@ -138,7 +138,7 @@ function requireUnhurt({ livePeers }: ChangePlan, share: number): void {
 
 function written(context: Context, tailnet: StoredTailnet): Tailnet {
   sawTailnet(context, tailnet.key, tailnet);
-  context.touch('tailnet', tailnet.key);
+  context.urge('tailnet', tailnet.key);
   for (const { key } of context.observed.sidecarsOf(tailnet.key)) context.touch('sidecar', key);
   return tailnetView(tailnet);
 }

@@ -56,7 +56,7 @@ export async function upgradeSidecars(context: Context, input: UpgradeSidecarsIn
         });
         const written = await writeTailnet(context, tailnet, { spec: { ...tailnet.spec, upgrade: wish }, ...call });
         sawTailnet(context, written.key, written);
-        context.touch('tailnet', written.key);
+        context.urge('tailnet', written.key);
         return { upgradeId: wish.upgradeId, total: context.observed.sidecarsOf(written.key).filter(isUpgradable).length, done: 0, finished: false };
       },
     },

@@ -3,6 +3,7 @@ import { backoffMs } from '../domain/backoff.ts';
 import { heededWishMs } from '../domain/retry-budget.ts';
 import type { Clock, Logger } from '../ports/index.ts';
 import { describeError } from './unexpected.ts';
+import { type Entry, newEntry, RACES, SHARE } from './work-entry.ts';
 import { WorkGroup } from './work-group.ts';
 
 /** How one round of work on a key ended. Only the queue knows delays. */
@@ -17,18 +18,6 @@ type Failure = Extract<Outcome, { readonly error: BifrostError }>;
 
 export const SETTLED: Outcome = { kind: 'settled' };
 
-interface Entry {
-  group: WorkGroup;
-  /** Ends the round that is under way; undefined between rounds. */
-  round: AbortController | undefined;
-  /** A hint came that the present or last round may not have seen. */
-  again: boolean;
-  failures: number;
-  /** The last round failed: the next one is a retry, whoever asks for it, and is paid for by the group. */
-  doubtful: boolean;
-  timer: AbortController | undefined;
-}
-
 export interface WorkQueueOptions {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -39,11 +28,6 @@ export interface WorkQueueOptions {
   readonly groupOf?: (key: string) => string | undefined;
   readonly work: (key: string, options: { readonly signal: AbortSignal }) => Promise<Outcome>;
 }
-
-/** Part of all places that one group may hold. */
-const SHARE = 4;
-/** Somebody else was quicker: the first of these in a row is nobody's trouble, and its retry is free. */
-const RACES: ReadonlySet<string> = new Set(['STORE_CONFLICT', 'STORE_NOT_FOUND', 'CLUSTER_CONFLICT', 'CONTROL_CONFLICT']);
 
 /**
  * Level-triggered work by key: a key runs at most once at a time, hints for a waiting key melt together, a hint for a running key makes it run
@@ -82,6 +66,24 @@ export class WorkQueue {
     this.#pump();
   }
 
+  /**
+   * Something else is wanted of `key`: what it failed at before says nothing of that. One round, now or after the one under way, held up by no pause and no
+   * budget. When it fails, the pauses go on where they were.
+   */
+  urge(key: string): void {
+    if (this.#stopped) return;
+    const entry = this.#entries.get(key) ?? this.#enter(key);
+    entry.doubtful = false;
+    if (entry.round !== undefined) {
+      entry.again = true;
+      entry.urged = true;
+      return;
+    }
+    entry.group.parked.delete(key);
+    this.#due(key, entry);
+    this.#pump();
+  }
+
   /** Whether a round of that key is under way. */
   isRunning(key: string): boolean {
     return this.#entries.get(key)?.round !== undefined;
@@ -114,7 +116,7 @@ export class WorkQueue {
   #enter(key: string): Entry {
     const group = this.#groupOf(key);
     group.known += 1;
-    const entry: Entry = { group, round: undefined, again: false, failures: 0, doubtful: false, timer: undefined };
+    const entry = newEntry(group);
     this.#entries.set(key, entry);
     return entry;
   }
@@ -216,8 +218,7 @@ export class WorkQueue {
       group.interrupted(key);
       this.#due(key, entry);
     } else this.#schedule(key, entry, outcome);
-    // The place was this group's, also when the key has just come to belong to another.
-    this.#rouse(group);
+    this.#rouse(group); // its place, also when the key has just come to belong to another
     this.#rouse(entry.group);
     this.#pump();
   }
@@ -226,6 +227,7 @@ export class WorkQueue {
     const round = new AbortController();
     entry.round = round;
     entry.again = false;
+    entry.urged = false;
     this.#running += 1;
     return round;
   }
@@ -236,7 +238,7 @@ export class WorkQueue {
     } catch (error) {
       if (signal.aborted) return SETTLED;
       if (BifrostError.is(error)) return { kind: error.retry === 'backoff' ? 'retry' : 'stopped', error };
-      // A bug of ours or of an adapter: seen in the log, tried again slowly, never fatal to the host process.
+      // A bug of ours or of an adapter: tried again slowly, never fatal to the host process.
       this.#options.logger.log('error', 'work failed unexpectedly', { key, error: describeError(error) });
       return { kind: 'retry', error: new BifrostError({ code: 'INTERNAL', message: 'Unexpected failure.', cause: error }) };
     }
@@ -262,6 +264,11 @@ export class WorkQueue {
     entry.failures += 1;
     entry.doubtful = entry.failures > 1 || !RACES.has(code);
     entry.group.failed(key, { nowMs: this.#options.clock.nowMs(), retryAfterMs });
+    if (entry.urged) {
+      entry.doubtful = false;
+      this.#due(key, entry);
+      return;
+    }
     if (outcome.kind === 'retry') entry.again = true;
     this.#later(key, entry, this.#pauseMs(key, entry, outcome));
   }
