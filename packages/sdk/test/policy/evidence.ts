@@ -50,7 +50,7 @@ function readOf({ id, member, book, router }: Customer, tenancy: string): Read {
     agents: { [keyOf({ id })]: [{ podName: 'shop-1', heard: true, holds: hashOf(config), deviceId: `book-${id}` }] },
     devices: {
       [controlKeyOf(id, { tenancy })]: [
-        { deviceId: `book-${id}`, name: `shop-${id}`, tags: book.tags, addresses: book.addresses, routes: [] },
+        { deviceId: `book-${id}`, name: `shop-${id}`, tags: book.tags, addresses: book.addresses, routes: book.routes },
         { deviceId: `router-${id}`, name: `router-${id}`, tags: router.tags, addresses: router.addresses, routes: router.routes },
       ],
     },
