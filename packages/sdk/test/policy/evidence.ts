@@ -62,7 +62,7 @@ export function readBack(customers: readonly Customer[], tenancy: 'organization'
   const parts = customers.map((customer) => readOf(customer, tenancy));
   const merged = <Kind extends EvidenceKind>(kind: Kind) => Object.assign({}, ...parts.map((part) => part[kind])) as NonNullable<Read[Kind]>;
   const compiled = (members: readonly Customer[], shared: boolean): string =>
-    mergePolicy('{}', compilePolicy({ members: members.map(({ member }) => member), shared }), isOurs);
+    mergePolicy('{}', compilePolicy({ members: members.map(({ member }) => member), shared, ownerTags: shared ? ['tag:bifrost-book'] : [] }), isOurs);
   const isShared = tenancy === 'shared';
   const settings = { deviceTags: ['tag:bifrost-book'], routerTag: 'tag:bifrost-router', clusterRanges: CLUSTER };
   return {

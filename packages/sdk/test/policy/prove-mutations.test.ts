@@ -9,6 +9,7 @@ import { ruleLine, rulesOfLines } from '../../src/domain/policy/judge-guard.ts';
 import type { EvidenceKind, EvidenceKinds } from '../../src/domain/policy/proof-evidence.ts';
 import { changed, inputsOf, keyOf, type Read, readBack } from './evidence.ts';
 import { grantMutations, type Mutation, type Policy } from './policy-mutations.ts';
+import { sectionMutations } from './section-mutations.ts';
 import { type Customer, configuration, customerOf, digest } from './worlds.ts';
 
 const judged = (read: Read) => judgeEvidence(inputsOf(read), digest);
@@ -154,6 +155,7 @@ describe.each(['organization', 'shared'] as const)('an installation with tenancy
   it.each([
     ['label, tag or credential', identityMutations, 8],
     ['grant', grantMutations, 40],
+    ['owner, approver or shell', sectionMutations, 3],
     ['rule of a guard', guardMutations, 3],
   ] as const)('fails for every %s that is flipped, and names it', (_, mutationsOf, numRuns) => {
     const kinds = new Set<string>();
