@@ -85,12 +85,12 @@ describe('owners, approvers and shells in a shared policy', () => {
     expect(judged(leaving('organization'))).toEqual(['foreign-approver autoApprovers.routes.10.0.0.0/29']);
   });
 
-  it('tells it once for each who comes by an entry, however many there are', () => {
+  it('tells it once of an entry, however many come by it', () => {
     const customers = Array.from({ length: 200 }, (_, index) => customerOf(`c-${index}`, config, index));
     const read = readBack(customers, 'shared');
     const others = customers.slice(1).map(routerOf);
     const routes = { '10.0.0.0/27': others };
     const edited = changed(read, ['policy', '(shared)'], (text) => JSON.stringify({ ...(parse(text) as object), autoApprovers: { routes } }));
-    expect(judged(edited)).toHaveLength(199);
+    expect(judged(edited)).toEqual(['foreign-approver autoApprovers.routes.10.0.0.0/27']);
   });
 });

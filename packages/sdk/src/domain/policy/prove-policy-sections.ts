@@ -2,7 +2,7 @@ import { type Cidr, networkOf, type ProofFinding } from '@bifrost/types/core';
 import { RangeTable, rangesOf } from './address-points.ts';
 import { isIdentityTag } from './identity-tags.ts';
 import type { Selector } from './judge-policy.ts';
-import { type JudgedApprovers, type JudgedOwners, type JudgedSections, readSections } from './judge-sections.ts';
+import { type JudgedApprovers, type JudgedOwners, type JudgedSections, type JudgedShell, readSections } from './judge-sections.ts';
 import { controlKeyOf, type DeviceEvidence, SHARED, type TailnetEvidence } from './proof-evidence.ts';
 import { Directory } from './prove-isolation.ts';
 import type { ControlGroup, Survey } from './survey.ts';
@@ -65,13 +65,15 @@ class Parties {
     this.#leaving = new Set(leaving.map(([, { customerId }]) => customerId));
   }
 
-  sendersOf(selectors: readonly Selector[]): readonly Sender[] {
-    const names = new Set(selectors.flatMap((selector) => [...this.#directory.devices(selector)]));
-    const known = [...names].flatMap((name): readonly Sender[] => {
-      const party = this.#byName.get(name);
-      return party === undefined ? [] : [{ party }];
-    });
-    return [...known, ...selectors.flatMap((selector) => (selector.kind === 'tag' ? this.#strangers(selector.tag) : []))];
+  /** One after another: who looks for the first of many is not to wait for all. */
+  *sendersOf(selectors: readonly Selector[]): Generator<Sender, void, void> {
+    for (const selector of selectors) {
+      for (const name of this.#directory.devices(selector)) {
+        const party = this.#byName.get(name);
+        if (party !== undefined) yield { party };
+      }
+      if (selector.kind === 'tag') yield* this.#strangers(selector.tag);
+    }
   }
 
   /** Of a tag that no tailnet here has. */
@@ -83,7 +85,7 @@ class Parties {
   }
 
   of(tag: string): readonly Sender[] {
-    return this.sendersOf([{ kind: 'tag', tag }]);
+    return [...this.sendersOf([{ kind: 'tag', tag }])];
   }
 
   devices(selectors: readonly Selector[]): ReadonlySet<string> {
@@ -164,16 +166,28 @@ function* ownersOfOurs({ owners }: JudgedSections, parties: Parties, ours: Reado
   }
 }
 
-/** Whose routes come in unasked: into ranges that are another's, and that nobody wants for their own customer. */
-function* foreignApprovers({ name, ranges, who }: JudgedApprovers, parties: Parties): Generator<Meeting & { readonly by: string }> {
+/** Whose routes come in unasked: into ranges that are another's, and that nobody wants for their own customer. One names the entry. */
+function foreignApprover({ ranges, who }: JudgedApprovers, parties: Parties): Meeting | undefined {
   let targets: ReadonlySet<string> | undefined;
   for (const sender of parties.sendersOf(who)) {
     const { party } = sender;
     if (parties.mayBeOurs(sender) || (party !== undefined && ranges.every((range) => parties.wants(party, range)))) continue;
     targets ??= parties.at(ranges);
     const met = parties.meeting(sender, targets);
-    if (met !== undefined) yield { ...met, by: name };
+    if (met !== undefined) return met;
   }
+  return undefined;
+}
+
+/** Who gets a shell on what is another's. One names the entry. */
+function foreignShell({ src, dst }: JudgedShell, parties: Parties): Meeting | undefined {
+  const targets = parties.devices(dst);
+  if (targets.size === 0) return undefined;
+  for (const sender of parties.sendersOf(src)) {
+    const met = parties.meeting(sender, targets);
+    if (met !== undefined) return met;
+  }
+  return undefined;
 }
 
 /**
@@ -192,12 +206,12 @@ export function* provePolicySections(
   const ours = new Set(parties.isShared ? survey.settings.deviceTags : []);
   for (const found of foreignOwners(sections, parties, ours)) yield { kind: 'foreign-owner', ...found, where };
   for (const found of ownersOfOurs(sections, parties, ours)) yield { kind: 'foreign-owner', ...found, where };
-  for (const entry of sections.approvers) for (const found of foreignApprovers(entry, parties)) yield { kind: 'foreign-approver', ...found, where };
-  for (const { name, src, dst } of sections.shells) {
-    const targets = parties.devices(dst);
-    for (const sender of targets.size === 0 ? [] : parties.sendersOf(src)) {
-      const met = parties.meeting(sender, targets);
-      if (met !== undefined) yield { kind: 'foreign-shell', ...met, by: name, where };
-    }
+  for (const entry of sections.approvers) {
+    const met = foreignApprover(entry, parties);
+    if (met !== undefined) yield { kind: 'foreign-approver', ...met, by: entry.name, where };
+  }
+  for (const entry of sections.shells) {
+    const met = foreignShell(entry, parties);
+    if (met !== undefined) yield { kind: 'foreign-shell', ...met, by: entry.name, where };
   }
 }
