@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ProofDue } from '../src/manager/proof-due.ts';
 import { ManualClock } from '../src/testing/manual-clock.ts';
 import { openShared, type SharedWorld, tagsOf } from './support/shared-world.ts';
-import { ACME, BOOK, type Opened, openWorld, World } from './support/world.ts';
+import { ACME, BOOK, BOOK_TAG, type Opened, openWorld, World } from './support/world.ts';
 
 const call = () => ({ signal: AbortSignal.timeout(5_000) });
 /** Seldom enough that nothing here is found by it. */
@@ -45,6 +45,21 @@ describe('isolation is proven soon', () => {
     await addGrant(world, OPEN);
     await world.until(() => violations(world).length > 0, { limitMs: 60_000 });
     expect(violations(world)).toMatchObject([{ kind: 'beyond-intent', tailnetName: ACME.tailnetName, where: `policy ${ACME.tailnetName}` }]);
+  });
+
+  it.each<[string, object]>([
+    ['foreign-shell', { ssh: [{ action: 'accept', src: ['autogroup:tagged'], dst: [tagsOf('acme').customer], users: ['root'] }] }],
+    ['foreign-approver', { autoApprovers: { routes: { '10.0.0.0/7': ['autogroup:tagged'] } } }],
+    ['foreign-owner', { tagOwners: { [BOOK_TAG]: [tagsOf('globex').router] } }],
+  ])('after somebody else has written what is no rule of packets: %s', async (kind, sections) => {
+    await using world: SharedWorld = await openShared(SELDOM);
+    await world.edit((text) => {
+      const policy = parse(text) as Readonly<Record<string, object>>;
+      const merged = Object.entries(sections).map(([name, section]) => [name, Array.isArray(section) ? section : { ...policy[name], ...section }]);
+      return JSON.stringify({ ...policy, ...Object.fromEntries(merged) });
+    });
+    await world.until(() => violations(world).length > 0, { limitMs: 60_000 });
+    expect(new Set(violations(world).map((violation) => violation.kind))).toEqual(new Set([kind]));
   });
 
   it('after something was not written for what it would open, and its condition says that our entries are not as they are wanted', async () => {

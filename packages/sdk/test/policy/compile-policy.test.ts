@@ -160,7 +160,7 @@ describe('what a book asks for', () => {
     const to = { to: book, address: '100.64.0.1', protocol: 'tcp' } as const;
     expect(judgePacket(policy, { from: router, ...to, port: 22 }).verdict).toBe('allowed');
     expect(judgePacket(policy, { from: router, ...to, port: 23 }).verdict).toBe('denied');
-    expect(judgePacket(ask({}).policy, { from: router, ...to, port: 22 }).verdict).toBe('denied');
+    expect(judgePacket(ask({ enableSsh: false }).policy, { from: router, ...to, port: 22 }).verdict).toBe('denied');
   });
 
   it('routes that it offers are for the customer’s routers, by way of this book alone', () => {

@@ -50,7 +50,7 @@ function readOf({ id, member, book, router }: Customer, tenancy: string): Read {
     agents: { [keyOf({ id })]: [{ podName: 'shop-1', heard: true, holds: hashOf(config), deviceId: `book-${id}` }] },
     devices: {
       [controlKeyOf(id, { tenancy })]: [
-        { deviceId: `book-${id}`, name: `shop-${id}`, tags: book.tags, addresses: book.addresses, routes: [] },
+        { deviceId: `book-${id}`, name: `shop-${id}`, tags: book.tags, addresses: book.addresses, routes: book.routes },
         { deviceId: `router-${id}`, name: `router-${id}`, tags: router.tags, addresses: router.addresses, routes: router.routes },
       ],
     },
@@ -62,7 +62,7 @@ export function readBack(customers: readonly Customer[], tenancy: 'organization'
   const parts = customers.map((customer) => readOf(customer, tenancy));
   const merged = <Kind extends EvidenceKind>(kind: Kind) => Object.assign({}, ...parts.map((part) => part[kind])) as NonNullable<Read[Kind]>;
   const compiled = (members: readonly Customer[], shared: boolean): string =>
-    mergePolicy('{}', compilePolicy({ members: members.map(({ member }) => member), shared }), isOurs);
+    mergePolicy('{}', compilePolicy({ members: members.map(({ member }) => member), shared, ownerTags: shared ? ['tag:bifrost-book'] : [] }), isOurs);
   const isShared = tenancy === 'shared';
   const settings = { deviceTags: ['tag:bifrost-book'], routerTag: 'tag:bifrost-router', clusterRanges: CLUSTER };
   return {

@@ -32,14 +32,22 @@ export interface Customer {
   readonly router: JudgedDevice;
 }
 
+/** Behind books, not routers: two customers' books offer the same, as anybody's at home would. */
+export const OFFERED = '192.168.77.0/24';
+
+/** The books of the first two let their routers have a shell, and offer a route; that of a third does neither. */
 export function customerOf(id: string, config: NetworkConfiguration, index: number): Customer {
   const place = { customerId: id, tailnetName: id };
   const tags = customerTagsOf(place, digest);
   const bookTag = bookTagOf(place, 'shop', digest);
+  const routes = index < 2 ? [OFFERED] : [];
   return {
     id,
-    member: { sourceTags: [tags.customer], routerTag: tags.router, config, books: [{ tag: bookTag, enableSsh: false, advertiseRoutes: [] }] },
-    book: { tags: ['tag:bifrost-book', tags.customer, bookTag], addresses: [`100.64.${index}.1`, `fd7a:115c:a1e0::${index}:1`], routes: [] },
+    member: {
+      ...{ sourceTags: [tags.customer], routerTag: tags.router, config },
+      books: [{ tag: bookTag, enableSsh: index < 2, advertiseRoutes: routes }],
+    },
+    book: { tags: ['tag:bifrost-book', tags.customer, bookTag], addresses: [`100.64.${index}.1`, `fd7a:115c:a1e0::${index}:1`], routes },
     router: { tags: [tags.router], addresses: [`100.64.${index}.2`, `fd7a:115c:a1e0::${index}:2`], routes: config.allowedNetworks },
   };
 }
@@ -52,7 +60,7 @@ export const world: fc.Arbitrary<readonly Customer[]> = fc
 export const ADDRESSES: readonly string[] = [
   ...Array.from({ length: 17 }, (_, at) => `10.0.0.${at}`),
   ...Array.from({ length: 17 }, (_, at) => (at === 0 ? 'fd00::' : `fd00::${at.toString(16)}`)),
-  ...['169.254.169.254', '203.0.113.9', '2001:db8::1'],
+  ...['169.254.169.254', '192.168.77.5', '203.0.113.9', '2001:db8::1'],
 ];
 
 /** An address as one number, with its family. */

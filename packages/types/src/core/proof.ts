@@ -24,6 +24,9 @@ export type ProofFindingKind =
   // tailnet-policy
   | 'reaches-other-customer'
   | 'beyond-intent'
+  | 'foreign-owner'
+  | 'foreign-approver'
+  | 'foreign-shell'
   // guard
   | 'guard-missing'
   | 'guard-altered'

@@ -56,32 +56,40 @@ export interface JudgedPolicy {
 }
 
 type Names = Readonly<Record<string, unknown>>;
-interface PolicyFile {
+
+/** A policy file as it is parsed, its own members in lower case. */
+export interface PolicyFile {
   readonly grants?: unknown;
   readonly acls?: unknown;
+  readonly ssh?: unknown;
+  readonly tagowners?: unknown;
+  readonly autoapprovers?: unknown;
   readonly hosts?: Names;
   readonly groups?: Names;
   readonly ipsets?: Names;
 }
 
 const ALL_PORTS: PortRange = { protocol: undefined, from: 0, to: 65_535 };
-const UNKNOWN: Selector = { kind: 'unknown' };
+/** May stand for anything. */
+export const UNKNOWN: Selector = { kind: 'unknown' };
 
-const isRecord = (value: unknown): value is Names => typeof value === 'object' && value !== null && !Array.isArray(value);
-const textsOf = (value: unknown): readonly string[] => (Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []);
+export const isRecord = (value: unknown): value is Names => typeof value === 'object' && value !== null && !Array.isArray(value);
+/** Of a list, the texts in it. */
+export const textsOf = (value: unknown): readonly string[] => (Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []);
 
-function rangeOf(text: string): Cidr | undefined {
+/** A CIDR, or an address as the range that has no other. */
+export function rangeOf(text: string): Cidr | undefined {
   const address = parseAddress(text);
   return address === undefined ? parseCidr(text) : hostCidr(address);
 }
 
 /** Members whatever their case, as Go reads them. */
-function lowered(value: Names): Names {
+export function lowered(value: Names): Names {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name.toLowerCase(), member]));
 }
 
 /** `10.0.0.1-10.0.0.9` and others that are written in a way that is not known here are unknown. */
-function selectorsOf(text: string, file: PolicyFile): readonly Selector[] {
+export function selectorsOf(text: string, file: PolicyFile): readonly Selector[] {
   if (text === '*' || text === 'autogroup:danger-all') return [{ kind: 'everything' }];
   if (text.startsWith('tag:')) return [{ kind: 'tag', tag: text }];
   if (text === 'autogroup:tagged') return [{ kind: 'tagged' }];
@@ -156,13 +164,18 @@ function rulesOfAcl(acl: Names, name: string, file: PolicyFile): readonly Judged
   });
 }
 
-/** Undefined: it cannot be read, and nothing may be concluded from it. */
-export function readPolicy(text: string): JudgedPolicy | undefined {
+/** HuJSON, read. Undefined: it cannot be read, and nothing may be concluded from it. */
+export function readPolicyFile(text: string): PolicyFile | undefined {
   const errors: ParseError[] = [];
   const value: unknown = parse(text, errors, { allowTrailingComma: true });
-  if (errors.length > 0 || !isRecord(value)) return undefined;
-  const { grants, acls, ...rest } = lowered(value) as PolicyFile;
-  const file: PolicyFile = rest;
+  return errors.length > 0 || !isRecord(value) ? undefined : (lowered(value) as PolicyFile);
+}
+
+/** Its rules. Undefined as of {@link readPolicyFile}. */
+export function readPolicy(text: string): JudgedPolicy | undefined {
+  const file = readPolicyFile(text);
+  if (file === undefined) return undefined;
+  const { grants, acls } = file;
   const listed = (list: unknown): readonly unknown[] => (Array.isArray(list) ? list : []);
   return {
     openToAll: grants === undefined && acls === undefined,

@@ -22,7 +22,7 @@ export interface IsolationFinding {
 }
 
 /** Who is meant by the selectors of rules. */
-class Directory {
+export class Directory {
   readonly #byTag = new Map<string, Set<string>>();
   readonly #nobody: ReadonlySet<string> = new Set();
   readonly #addresses: RangeOwners;

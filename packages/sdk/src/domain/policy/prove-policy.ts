@@ -5,6 +5,7 @@ import { DEVICE_NETWORKS } from './judge-guard.ts';
 import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
 import type { DeviceEvidence, TailnetEvidence } from './proof-evidence.ts';
 import { type ProvenCustomer, proveIsolation } from './prove-isolation.ts';
+import { provePolicySections } from './prove-policy-sections.ts';
 import type { ControlGroup, Survey } from './survey.ts';
 
 type Found = Omit<ProofFinding, 'layer'>;
@@ -204,6 +205,7 @@ export function* provePolicy(group: ControlGroup, survey: Survey): Generator<Fou
   }
   for (const { tailnetName, customerId, by } of betweenOwn(text, members, survey.evidence.get('devices', group.key) ?? []))
     if (!told.has(`${customerId} ${by}`)) yield { kind: 'reaches-other-customer', tailnetName, customerId, otherCustomerId: customerId, by, where };
+  yield* provePolicySections(text, group, { survey, parties: members });
   const policy = readPolicy(text);
   const managed = members.filter(({ tailnet }) => tailnet.managed);
   if (first === undefined || managed.length === 0) return;
