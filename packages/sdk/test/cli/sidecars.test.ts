@@ -81,6 +81,12 @@ describe('bifrost sidecar', () => {
     await attach(world);
     const plan = await world.bifrost(['sidecar', 'update', BOOK, '--no-accept-routes', '--dry-run']);
     expect(plan.out).toContain('would change: config.accept_routes');
+    expect(plan.out).toMatch(/^1 book loses on all ports: 10\.0\.0\.0\/10, /m);
+    expect((await world.bifrost(['tailnet', 'update', 'acme-corp-production', '--manage-policy'])).code).toBe(0);
+    const ssh = ['sidecar', 'update', BOOK, '--ssh', '--dry-run'];
+    expect((await world.bifrost(ssh)).out).toMatch(/^tag:bifrost-router-\S+ gains on tcp:22: tag:bifrost-book-/m);
+    const way = { from: expect.stringMatching(/^tag:bifrost-router-/), to: expect.stringMatching(/^tag:bifrost-book-/), ports: ['tcp:22'] };
+    expect(JSON.parse((await world.bifrost([...ssh, '-o', 'json'])).out).plan.callers).toMatchObject({ gained: [way] });
     expect(plan.out).toContain(BOOK);
     expect(await world.bifrost(['sidecar', 'update', BOOK, '--no-accept-routes'])).toMatchObject({
       code: 1,

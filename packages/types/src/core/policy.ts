@@ -67,7 +67,7 @@ export interface NetworkPolicyPlan {
   readonly cuts: readonly NetworkPolicyCut[];
 }
 
-/** What a change of an intent does to every book of its tailnet. */
+/** What a change does to what books can reach: of a tailnet's intent all of its books, of a sidecar its own. */
 export interface AccessChange {
   /** Ranges that can be reached from then on, and could not before. */
   readonly gained: readonly string[];
@@ -75,8 +75,26 @@ export interface AccessChange {
   readonly lost: readonly string[];
   /** The tailnet's own devices. */
   readonly devices: 'same' | 'gained' | 'lost';
-  /** Ids of the book deployments that gain and lose this, on every port and protocol: those that have a sidecar in the tailnet now. Sorted. */
+  /** With which this is gained and lost, as a grant has them: `*` is every port and protocol, `tcp:443` one. Sorted. */
+  readonly ports: readonly string[];
+  /** Ids of the book deployments that gain and lose this: those that have a sidecar in the tailnet now. Sorted. */
   readonly books: readonly string[];
+}
+
+/** Who of the tailnet comes to a book from then on, and who no longer does, by entries of ours in the tailnet's policy. */
+export interface CallerChange {
+  readonly gained: readonly CallerWay[];
+  readonly lost: readonly CallerWay[];
+}
+
+/** A way to a book, or to what its sidecar offers. */
+export interface CallerWay {
+  /** Tag of those who have it: of the customer's routers. */
+  readonly from: string;
+  /** The book's own tag: its sidecar's shell; or a range that the sidecar offers. */
+  readonly to: string;
+  /** As a grant has them: `tcp:22`; `*` is every port and protocol. */
+  readonly ports: readonly string[];
 }
 
 /** What a change writes elsewhere, in one of the places that enforce an intent. */
