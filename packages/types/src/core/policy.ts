@@ -1,3 +1,5 @@
+import type { PathClass } from './network.ts';
+
 /** Of a packet. `icmp`: both families. */
 export type PacketProtocol = 'tcp' | 'udp' | 'icmp';
 /** All values of {@link PacketProtocol}. */
@@ -48,6 +50,25 @@ export interface ExplainEvidence {
   /** Of those: connected or degraded. */
   readonly connectedInstances: number;
   readonly lastReportAt?: Date;
+  /** Of the device that the packet's route goes by. Absent where it goes by none, and where no agent has told of it. */
+  readonly carrier?: CarrierEvidence;
+}
+
+/** What an agent said last of a router or device that packets go by: of several pods, the one that used it last. */
+export interface CarrierEvidence {
+  /** The control plane's stable id. */
+  readonly deviceId: string;
+  readonly name: string;
+  /** How packets to it travel: `derp` and `peer-relay` by a relay; `none`: no way is in use, or none answers. */
+  readonly path: PathClass;
+  readonly online: boolean;
+  /** When it was told. */
+  readonly toldAt: Date;
+  readonly podName: string;
+  /** When bytes last moved to it or from it; absent while the manager has seen none. */
+  readonly lastUsedAt?: Date;
+  /** Absent before the first. */
+  readonly lastHandshakeAt?: Date;
 }
 
 /** What the pods of a book lose by a NetworkPolicy. `cut` is for people: `everything but port 53 of pods k8s-app=kube-dns …`. */
