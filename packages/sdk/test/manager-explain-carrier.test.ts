@@ -63,6 +63,19 @@ describe('what the agents said last of the router that a packet goes by', () => 
     expect(await carrier()).toMatchObject({ podName: other?.pod.name, path: 'direct' });
   });
 
+  it('is of the one that was used, where two offer the same network', async () => {
+    const { world, deviceId, carrier, peerOf } = await opened();
+    await using _ = world;
+    const controlId = (await world.tailnet())?.state.controlId ?? '';
+    const routes = ['10.1.0.0/16'];
+    const spare = world.control.addDevice({ controlId, hostname: 'spare', advertiseRoutes: routes, enabledRoutes: routes }).deviceId;
+    const used = { bytes: 10, handshakeAtMs: world.clock.nowMs() };
+    await world.agents.one.report('heartbeat', { peers: [peerOf(deviceId), peerOf(spare, used)] });
+    expect(await carrier()).toMatchObject({ deviceId: spare, name: expect.stringMatching(/^spare\./) });
+    await world.agents.one.report('heartbeat', { peers: [peerOf(deviceId), peerOf('another', used)] });
+    expect(await carrier()).toMatchObject({ deviceId: spare });
+  });
+
   it('is known of a router beside the busiest peers, too', async () => {
     const { world, deviceId, carrier, peerOf } = await opened();
     await using _ = world;

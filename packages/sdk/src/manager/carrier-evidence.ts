@@ -17,25 +17,25 @@ function wordOf({ peers, routers, heardAtMs }: Instance, deviceId: string): Word
   return router === undefined ? undefined : { path: router.path, online: router.online, toldAtMs: heardAtMs };
 }
 
-const rank = ({ usedAtMs = 0, toldAtMs }: Word): readonly [number, number] => [usedAtMs, toldAtMs];
+interface Named {
+  readonly deviceId: string;
+  readonly name: string;
+}
 
-/** The last word of a sidecar's agents on a device. Undefined: none has told of it. */
-export function carrierEvidence(
-  instances: readonly Instance[],
-  { deviceId, name }: { readonly deviceId: string; readonly name: string },
-): CarrierEvidence | undefined {
-  const words = instances.flatMap((instance) => {
-    const word = wordOf(instance, deviceId);
-    return word === undefined ? [] : [{ word, podName: instance.podName }];
-  });
-  const [last] = words.sort((a, b) => {
-    const [[usedA, toldA], [usedB, toldB]] = [rank(a.word), rank(b.word)];
-    return usedB - usedA || toldB - toldA;
-  });
+/** The last word of a sidecar's agents on the device that packets go by: of several that may be it, the one that was used last. Undefined: none has told. */
+export function carrierEvidence(instances: readonly Instance[], devices: readonly Named[]): CarrierEvidence | undefined {
+  const words = devices.flatMap(({ deviceId, name }) =>
+    instances.flatMap((instance) => {
+      const word = wordOf(instance, deviceId);
+      return word === undefined ? [] : [{ word, deviceId, name, podName: instance.podName }];
+    }),
+  );
+  const [last] = words.sort(({ word: a }, { word: b }) => (b.usedAtMs ?? 0) - (a.usedAtMs ?? 0) || b.toldAtMs - a.toldAtMs);
   if (last === undefined) return undefined;
-  const { path, online, toldAtMs, usedAtMs, handshakeAtMs } = last.word;
+  const { word, ...named } = last;
+  const { path, online, toldAtMs, usedAtMs, handshakeAtMs } = word;
   return {
-    ...{ deviceId, name, path, online, toldAt: new Date(toldAtMs), podName: last.podName },
+    ...{ ...named, path, online, toldAt: new Date(toldAtMs) },
     ...(usedAtMs === undefined ? {} : { lastUsedAt: new Date(usedAtMs) }),
     ...(handshakeAtMs === undefined ? {} : { lastHandshakeAt: new Date(handshakeAtMs) }),
   };

@@ -4,7 +4,7 @@ import { isUp } from '../domain/connectivity.ts';
 import { liveGuardRules, PREFERENCES, QUARANTINE_RULES } from '../domain/guard.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { withClearStep } from '../domain/policy/explain-clear.ts';
-import { type ExplainedDevice, explainedCarrier, explainPacket } from '../domain/policy/explain-packet.ts';
+import { type ExplainedDevice, explainedCarriers, explainPacket } from '../domain/policy/explain-packet.ts';
 import type { ReadRule } from '../domain/policy/judge-guard.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
 import type { Device, TailnetControl } from '../ports/index.ts';
@@ -35,10 +35,10 @@ export async function policyOf(control: TailnetControl, call: Call): Promise<str
   }
 }
 
-function evidenceOf(context: Context, { key }: StoredSidecar, goesBy: NamedDevice | undefined): ExplainEvidence {
+function evidenceOf(context: Context, { key }: StoredSidecar, goesBy: readonly NamedDevice[]): ExplainEvidence {
   const instances = context.instances.of(key);
   const heard = instances.filter(({ reported }) => reported).map(({ heardAtMs }) => heardAtMs);
-  const carrier = goesBy === undefined ? undefined : carrierEvidence(instances, goesBy);
+  const carrier = carrierEvidence(instances, goesBy);
   return {
     instances: instances.length,
     connectedInstances: instances.filter(({ connection }) => isUp(connection.state)).length,
@@ -78,5 +78,5 @@ export async function explain(context: Context, input: ExplainInput, call: Call)
     devices: named,
   });
   const clear = answer.verdict === 'outside' ? await explainClear(context, sidecar, { ...call, packet: { to, port, protocol } }) : undefined;
-  return { ...withClearStep(answer, clear), evidence: evidenceOf(context, sidecar, explainedCarrier(answer, named, to)) };
+  return { ...withClearStep(answer, clear), evidence: evidenceOf(context, sidecar, explainedCarriers(answer, named, to)) };
 }

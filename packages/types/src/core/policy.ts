@@ -54,7 +54,10 @@ export interface ExplainEvidence {
   readonly carrier?: CarrierEvidence;
 }
 
-/** What an agent said last of a router or device that packets go by: of several pods, the one that used it last. */
+/**
+ * What an agent said last of a router or device that packets go by: of several pods, and of several that offer the
+ * same network, the one that was used last.
+ */
 export interface CarrierEvidence {
   /** The control plane's stable id. */
   readonly deviceId: string;

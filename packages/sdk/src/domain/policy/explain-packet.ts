@@ -139,13 +139,20 @@ export function explainPacket(input: PacketSurroundings): Omit<PacketExplanation
   return { verdict, layer: last.layer, ...(last.by === undefined ? {} : { by: last.by }), steps };
 }
 
-/** The device that the route of an explained packet goes by, or would if it were connected. Undefined: it does not get as far as a route. */
-export function explainedCarrier<Found extends ExplainedDevice>(
+/**
+ * The devices that the route of an explained packet may go by: of two that offer the same, which one carries it is the control plane's choice, and not
+ * told. Empty: the packet does not get as far as a route.
+ */
+export function explainedCarriers<Found extends ExplainedDevice>(
   { steps }: Pick<PacketExplanation, 'steps'>,
   devices: readonly Found[],
   to: string,
-): Found | undefined {
+): readonly Found[] {
   const address = parseAddress(to);
   const hasRoute = steps.some(({ layer, by }) => layer === 'route' && by !== undefined);
-  return hasRoute && address !== undefined ? carrierOf(devices, address, to)?.device : undefined;
+  const carrier = hasRoute && address !== undefined ? carrierOf(devices, address, to) : undefined;
+  if (carrier === undefined) return [];
+  const { device, route } = carrier;
+  const isSpare = (other: Found): boolean => route !== undefined && other.connected === device.connected && other.routes.includes(route);
+  return [device, ...devices.filter((other) => other !== device && isSpare(other))];
 }

@@ -250,7 +250,8 @@ export declare type ExplainEvidence = Message<"bifrost.network.v1.ExplainEvidenc
 export declare const ExplainEvidenceSchema: GenMessage<ExplainEvidence>;
 
 /**
- * What an agent said last of a router or device that packets go by: of several pods, the one that used it last.
+ * What an agent said last of a router or device that packets go by: of several pods, and of several that offer the same network, the one that was used
+ * last.
  *
  * @generated from message bifrost.network.v1.CarrierEvidence
  */
