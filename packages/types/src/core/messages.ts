@@ -12,6 +12,7 @@ export interface CreateTailnetRequest {
   readonly customerId: string;
   readonly tailnetName: string;
   readonly config: NetworkConfiguration;
+  /** Words for finding it again: labels, and no Tailscale tags. */
   readonly tags: readonly string[];
   /** Ours; default: the manager's `tenancy` option. */
   readonly tenancy?: Tenancy;
