@@ -43,6 +43,15 @@ describe('updateTailnet', () => {
     expect(await world.snapshot([world.book])).toEqual(before);
   });
 
+  it('a book that takes no routes gains and loses none of what lies behind routers; devices it does', async () => {
+    await using world = await openWorld();
+    await world.manager.attachSidecar({ ...BOOK, config: { ...BOOK.config, acceptRoutes: false } });
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    const access = async (config: object) => (await world.manager.planUpdateTailnet({ tailnetName: TAILNET, config })).access;
+    expect(await access(WIDER.config)).toMatchObject({ gained: ['192.168.0.0/16'], books: [] });
+    expect(await access({ accessPolicy: 'standard' })).toMatchObject({ gained: [], devices: 'gained', books: [BOOK.bookDeploymentId] });
+  });
+
   it('with allowRollout the sidecars follow, on trial, and are told when they have proved it', async () => {
     await using world = await connectedBefore();
     const updated = await world.manager.updateTailnet({ ...WIDER, allowRollout: true });

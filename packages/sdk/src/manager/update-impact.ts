@@ -23,7 +23,8 @@ interface Update {
 export function impactOf(context: Context, { before, now, sidecars }: Update): Pick<ChangePlan, 'access' | 'outputs' | 'livePeers'> {
   const access = accessChange(before.spec.config, now.config);
   const isSame = access.gained.length === 0 && access.lost.length === 0 && access.devices === 'same';
-  const books = [...new Set(sidecars.filter(({ deleting }) => !deleting).map(({ spec }) => spec.bookDeploymentId))].sort();
+  const isConcerned = ({ spec, deleting }: StoredSidecar): boolean => !deleting && (spec.config.acceptRoutes || access.devices !== 'same');
+  const books = [...new Set(sidecars.filter(isConcerned).map(({ spec }) => spec.bookDeploymentId))].sort();
   const sections = (spec: TailnetSpec) => (managesPolicy(spec) ? sectionsOf(context, { ...before, spec }, sidecars) : NO_SECTIONS);
   const outputs = [policyChange(sections(before.spec), sections(now)), guardChange(before.spec.config, now.config)].filter(
     (output) => output !== undefined,

@@ -101,7 +101,10 @@ export interface AccessChange {
   readonly devices: 'same' | 'gained' | 'lost';
   /** With which this is gained and lost, as a grant has them: `*` is every port and protocol, `tcp:443` one. Sorted. */
   readonly ports: readonly string[];
-  /** Ids of the book deployments that gain and lose this: those that have a sidecar in the tailnet now. Sorted. */
+  /**
+   * Ids of the book deployments that gain and lose this: those that have a sidecar in the tailnet now, which takes routes
+   * where only these are concerned. Sorted.
+   */
   readonly books: readonly string[];
 }
 

@@ -375,7 +375,7 @@ export declare type AccessChange = Message<"bifrost.network.v1.AccessChange"> & 
   devices: DeviceAccessChange;
 
   /**
-   * Ids of the book deployments that gain and lose this.
+   * Ids of the book deployments that gain and lose this: of those with a sidecar that takes routes, where only these are concerned.
    *
    * @generated from field: repeated string books = 4;
    */
