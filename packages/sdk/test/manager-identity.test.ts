@@ -52,6 +52,20 @@ describe('who a book is, in a tailnet whose policy is ours', () => {
     expect(grant.src).toEqual([BOOK_TAG, CUSTOMER]); // of devices that joined before there were such tags, too
   });
 
+  it('the words that a caller chose as `tags` are labels alone: neither the policy nor a key has them, and a change needs no new key', async () => {
+    await using world = await organization();
+    await world.manager.attachSidecar(BOOK);
+    await world.until(connected(world));
+    const text = async () => JSON.stringify([await policyOf(world), world.control.keys(), world.control.devices().map(({ tags }) => tags)]);
+    expect(await text()).not.toMatch(/production"|customer-acme"|tag:production/);
+    const labels = async () => (await world.cluster.secrets.list(call())).find(({ namespace }) => namespace === 'acme-corp')?.labels;
+    expect(await labels()).toMatchObject({ 'tag.bifrost.dev/production': 'true', 'tag.bifrost.dev/customer-acme': 'true' });
+    await world.manager.updateTailnet({ tailnetName: ACME.tailnetName, tags: ['audited'] });
+    await world.run(60_000);
+    expect(await text()).not.toContain('audited');
+    expect(world.control.keys()).toHaveLength(1);
+  });
+
   it('while the policy cannot be written, there is no key; then there is one', async () => {
     await using world = await organization();
     let failures = 4;

@@ -1,10 +1,13 @@
+import type { NetworkConfiguration } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
+import { reachOf } from '../src/domain/policy/reach.ts';
 import { withOldGuards } from './support/old-guard.ts';
+import { OWN_POLICY } from './support/own-policy.ts';
 import { denying, restrictedWorld } from './support/userspace.ts';
-import { ACME, BOOK, type Opened, openWorld, refusal } from './support/world.ts';
+import { ACME, BOOK, type Opened, openWorld, refusal, World } from './support/world.ts';
 
 const TAILNET = 'acme-corp-production';
-const stored = async (world: Opened) => (await world.sidecars())[0];
+const stored = async (world: World) => (await world.sidecars())[0];
 const guardOf = async (world: Opened): Promise<string> =>
   JSON.stringify((await world.cluster.readWorkload(world.book)).spec.initContainers?.find(({ name }) => name === 'bifrost-guard'));
 
@@ -32,12 +35,21 @@ describe('updateTailnet', () => {
       changes: ['config.allowedNetworks'],
       rollouts: [{ bookDeploymentId: BOOK.bookDeploymentId, workload: world.book, changed: ['bifrost-guard'] }],
       ownedByCreator: [],
-      access: { gained: ['192.168.0.0/16'], lost: [], devices: 'same', books: [BOOK.bookDeploymentId] },
+      access: { gained: ['192.168.0.0/16'], lost: [], devices: 'same', ports: ['*'], books: [BOOK.bookDeploymentId] },
       warnings: expect.arrayContaining([expect.objectContaining({ code: 'OVERLAPS_CLUSTER', path: 'config.allowedNetworks.0' })]),
     });
     const error = await refusal(world.manager.updateTailnet(WIDER));
     expect(error).toMatchObject({ code: 'ROLLOUT_REQUIRED', issues: [{ path: 'allowRollout' }], details: { sidecars: '1' } });
     expect(await world.snapshot([world.book])).toEqual(before);
+  });
+
+  it('a book that takes no routes gains and loses none of what lies behind routers; devices it does', async () => {
+    await using world = await openWorld();
+    await world.manager.attachSidecar({ ...BOOK, config: { ...BOOK.config, acceptRoutes: false } });
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    const access = async (config: object) => (await world.manager.planUpdateTailnet({ tailnetName: TAILNET, config })).access;
+    expect(await access(WIDER.config)).toMatchObject({ gained: ['192.168.0.0/16'], books: [] });
+    expect(await access({ accessPolicy: 'standard' })).toMatchObject({ gained: [], devices: 'gained', books: [BOOK.bookDeploymentId] });
   });
 
   it('with allowRollout the sidecars follow, on trial, and are told when they have proved it', async () => {
@@ -105,6 +117,42 @@ describe('updateSidecar', () => {
     await world.until(async () => (await world.outside()).devices === 1);
     expect((await stored(world))?.spec).toMatchObject({ config: { enableSsh: true }, previous: { config: { enableSsh: false } } });
     await expect(world.manager.attachSidecar({ ...BOOK, config: { ...BOOK.config, enableSsh: true } })).resolves.toMatchObject({ sidecarId });
+  });
+
+  it('says before who comes to the book and no longer does, with the port, and what the book reaches', async () => {
+    await using world = new World({});
+    await world.manager.start();
+    await world.addCustomer('acme-corp');
+    await world.addBook();
+    await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
+    await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await stored(world))?.state.phase === 'connected');
+    const plan = (config: object) => world.manager.planUpdateSidecar({ sidecarId, config });
+    const shell = { from: 'tag:bifrost-router', to: expect.stringMatching(/^tag:bifrost-book-/), ports: ['tcp:22'] };
+    const offered = { from: 'tag:bifrost-router', to: '10.7.0.0/24', ports: ['*'] };
+    const opened = await plan({ enableSsh: true, advertiseRoutes: ['10.7.0.0/24'] });
+    expect(opened.callers).toEqual({ gained: [offered, shell], lost: [] });
+    expect(opened).not.toHaveProperty('access');
+    await world.manager.updateSidecar({ sidecarId, config: { enableSsh: true, advertiseRoutes: ['10.7.0.0/24'] }, allowRollout: true });
+    expect((await plan({ enableSsh: false })).callers).toEqual({ gained: [], lost: [shell] });
+    const closed = await plan({ acceptRoutes: false });
+    expect(closed).not.toHaveProperty('callers');
+    expect(closed.access).toMatchObject({ gained: [], devices: 'same', ports: ['*'], books: [BOOK.bookDeploymentId] });
+    expect(closed.access?.lost).toEqual(reachOf(ACME.config as NetworkConfiguration).networks);
+  });
+
+  it('says nothing of callers where the policy is the customer’s: whom it lets in, nobody here knows', async () => {
+    await using world = new World({});
+    await world.manager.start();
+    await world.addCustomer('acme-corp', { policy: OWN_POLICY });
+    await world.addBook();
+    await world.manager.createTailnet(ACME);
+    await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+    const { sidecarId } = await world.manager.attachSidecar(BOOK);
+    const plan = await world.manager.planUpdateSidecar({ sidecarId, config: { enableSsh: true, acceptRoutes: false } });
+    expect(plan).toMatchObject({ changes: ['config.acceptRoutes', 'config.enableSsh'], access: { ports: ['*'] } });
+    expect(plan).not.toHaveProperty('callers');
   });
 
   it('what does not connect in time is taken back: configuration, fragment, pods; and told', async () => {

@@ -1,5 +1,6 @@
 import {
   AccessPolicySchema,
+  type CallerWay,
   type ChangePlan,
   type Condition,
   DeviceAccessChangeSchema,
@@ -183,16 +184,22 @@ export const policyLines = (plans: readonly NetworkPolicyPlan[]): readonly strin
   });
 
 /** Who gains and who loses, and what may be meant otherwise. */
-function accessLines({ access, livePeers, outputs, warnings }: ChangePlan): readonly string[] {
+function accessLines({ access, callers, livePeers, outputs, warnings }: ChangePlan): readonly string[] {
   const devices = access === undefined ? '' : wordOf(DeviceAccessChangeSchema, access.devices);
   const list = (networks: readonly string[] = [], word: string): readonly string[] => {
     const all = [...networks, ...(devices === word ? ['the tailnet’s own devices'] : [])];
     const books = access?.books.length ?? 0;
-    return all.length === 0 ? [] : [`${countText(books, 'book')} ${word === 'gained' ? 'gain' : 'lose'}${books === 1 ? 's' : ''}: ${all.join(', ')}`];
+    return all.length === 0
+      ? []
+      : [
+          `${countText(books, 'book')} ${word === 'gained' ? 'gain' : 'lose'}${books === 1 ? 's' : ''} ${portsText(access?.ports)}: ${all.join(', ')}`,
+        ];
   };
   return [
     ...list(access?.gained, 'gained'),
     ...list(access?.lost, 'lost'),
+    ...(callers?.gained ?? []).map((way) => wayLine('gain', way)),
+    ...(callers?.lost ?? []).map((way) => wayLine('lose', way)),
     ...peerLines(livePeers),
     ...outputs.flatMap(({ output, added, removed }) => [
       `${output}:`,
@@ -202,6 +209,12 @@ function accessLines({ access, livePeers, outputs, warnings }: ChangePlan): read
     ...warnings.map(({ code, path, message }) => `warning: ${path}: ${message} (${code})`),
   ];
 }
+
+/** A service of the time before says nothing of ports: then it was all of them. */
+const portsText = (ports: readonly string[] = []): string =>
+  ports.length === 0 || ports.includes('*') ? 'on all ports' : `on ${safeText(ports.join(', '))}`;
+
+const wayLine = (word: 'gain' | 'lose', { from, to, ports }: CallerWay): string => `${safeText(from)} ${word}s ${portsText(ports)}: ${safeText(to)}`;
 
 /** Of what is in use now. */
 function peerLines(peers: ChangePlan['livePeers']): readonly string[] {

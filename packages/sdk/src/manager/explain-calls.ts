@@ -4,10 +4,11 @@ import { isUp } from '../domain/connectivity.ts';
 import { liveGuardRules, PREFERENCES, QUARANTINE_RULES } from '../domain/guard.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { withClearStep } from '../domain/policy/explain-clear.ts';
-import { type ExplainedDevice, explainPacket } from '../domain/policy/explain-packet.ts';
+import { type ExplainedDevice, explainedCarriers, explainPacket } from '../domain/policy/explain-packet.ts';
 import type { ReadRule } from '../domain/policy/judge-guard.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
 import type { Device, TailnetControl } from '../ports/index.ts';
+import { carrierEvidence } from './carrier-evidence.ts';
 import { type Call, type Context, controlOf } from './context.ts';
 import { explainClear } from './explain-clear.ts';
 import { guardStateOf } from './guard-orders.ts';
@@ -15,8 +16,12 @@ import { ownDevices } from './identities.ts';
 import { requireSidecar } from './sidecar-calls.ts';
 import { requireTailnet } from './tailnet-calls.ts';
 
-const explained = ({ name, tags, addresses, enabledRoutes, connected }: Device): ExplainedDevice => ({
-  ...{ name, tags, addresses, connected },
+interface NamedDevice extends ExplainedDevice {
+  readonly deviceId: string;
+}
+
+const explained = ({ deviceId, name, tags, addresses, enabledRoutes, connected }: Device): NamedDevice => ({
+  ...{ deviceId, name, tags, addresses, connected },
   routes: enabledRoutes,
 });
 
@@ -30,13 +35,15 @@ export async function policyOf(control: TailnetControl, call: Call): Promise<str
   }
 }
 
-function evidenceOf(context: Context, { key }: StoredSidecar): ExplainEvidence {
+function evidenceOf(context: Context, { key }: StoredSidecar, goesBy: readonly NamedDevice[]): ExplainEvidence {
   const instances = context.instances.of(key);
   const heard = instances.filter(({ reported }) => reported).map(({ heardAtMs }) => heardAtMs);
+  const carrier = carrierEvidence(instances, goesBy);
   return {
     instances: instances.length,
     connectedInstances: instances.filter(({ connection }) => isUp(connection.state)).length,
     ...(heard.length === 0 ? {} : { lastReportAt: new Date(Math.max(...heard)) }),
+    ...(carrier === undefined ? {} : { carrier }),
   };
 }
 
@@ -61,14 +68,15 @@ export async function explain(context: Context, input: ExplainInput, call: Call)
   const devices = ownDevices(tailnet, all);
   const own = new Set(context.instances.of(sidecar.key).map(({ deviceId }) => deviceId));
   const from = devices.find(({ deviceId }) => own.has(deviceId));
+  const named = devices.map(explained);
   const answer = explainPacket({
     ...{ address: to, port, protocol, policyText, reader: (text) => context.policies.read(text) },
     from: from === undefined ? undefined : explained(from),
     guard: guardInForce(context, sidecar, tailnet),
     acceptRoutes: sidecar.spec.config.acceptRoutes,
     isQuarantined: sidecar.spec.quarantine !== undefined,
-    devices: devices.map(explained),
+    devices: named,
   });
   const clear = answer.verdict === 'outside' ? await explainClear(context, sidecar, { ...call, packet: { to, port, protocol } }) : undefined;
-  return { ...withClearStep(answer, clear), evidence: evidenceOf(context, sidecar) };
+  return { ...withClearStep(answer, clear), evidence: evidenceOf(context, sidecar, explainedCarriers(answer, named, to)) };
 }

@@ -71,7 +71,10 @@ function authorize(observed: Observed, identity: PodIdentity, report: ReportV1):
 const routersIn = ({ peers }: ReportV1, before: readonly RouterPath[], nowMs: number): readonly RouterPath[] =>
   peers
     .filter(({ routes }) => (routes?.length ?? 0) > 0)
-    .map(({ id, path }) => ({ deviceId: id, path, sinceMs: before.find((was) => was.deviceId === id && was.path === path)?.sinceMs ?? nowMs }));
+    .map(({ id, path, online }) => {
+      const sinceMs = before.find((was) => was.deviceId === id && was.path === path)?.sinceMs ?? nowMs;
+      return { deviceId: id, path, online, sinceMs };
+    });
 
 /** @throws {BifrostError} `INVALID_ARGUMENT` — there is no token, or nothing of which to ask for one */
 export function requireReport<Given extends { readonly token: Secret }>(given: Given): Given {

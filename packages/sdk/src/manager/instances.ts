@@ -45,6 +45,7 @@ export interface Instance {
 export interface RouterPath {
   readonly deviceId: string;
   readonly path: PathClass;
+  readonly online: boolean;
   /** Since when its reports have said so. */
   readonly sinceMs: number;
 }

@@ -1,4 +1,4 @@
-import type { LivePeers, LosingPeer, ReportPeer, ReportV1 } from '@bifrost/types/core';
+import type { LivePeers, LosingPeer, PathClass, ReportPeer, ReportV1 } from '@bifrost/types/core';
 import { lossesOf } from '../domain/policy/access-change.ts';
 import type { Reach } from '../domain/policy/reach.ts';
 import type { Context } from './context.ts';
@@ -12,6 +12,12 @@ export interface SeenPeer {
   readonly bytes: number;
   /** When packets last went to it or came from it; undefined: never that we know. */
   readonly usedAtMs: number | undefined;
+  readonly path: PathClass;
+  readonly online: boolean;
+  /** By our clock. Brief reports leave it out: then it is as was told before. */
+  readonly handshakeAtMs: number | undefined;
+  /** When a report last named it. */
+  readonly toldAtMs: number;
 }
 
 /** Of each instance: the busiest come first in a report. */
@@ -41,14 +47,23 @@ interface Look {
   readonly sentAtMs: number;
 }
 
-function seen({ id, name, rxBytes, txBytes, lastHandshakeAtMs, routes = NONE }: ReportPeer, { known, nowMs, sentAtMs }: Look): SeenPeer {
+function seen(peer: ReportPeer, { known, nowMs, sentAtMs }: Look): SeenPeer {
+  const { id, name, path, online, rxBytes, txBytes, lastHandshakeAtMs, routes = NONE } = peer;
   const bytes = rxBytes + txBytes;
+  const sessionMs = lastHandshakeAtMs === undefined ? undefined : sentAtMs - lastHandshakeAtMs;
   // Of one that is heard of for the first time only its session tells whether its bytes are new.
-  const isFresh = lastHandshakeAtMs !== undefined && sentAtMs - lastHandshakeAtMs < SESSION_MS;
+  const isFresh = sessionMs !== undefined && sessionMs < SESSION_MS;
   const isUsed = known === undefined ? bytes > 0 && isFresh : bytes > known.bytes;
-  const usedAtMs = isUsed ? nowMs : known?.usedAtMs;
-  return { id, name, routes: known !== undefined && isSame(known.routes, routes) ? known.routes : routes, bytes, usedAtMs };
+  return {
+    ...{ id, name, path, online, bytes, toldAtMs: nowMs },
+    routes: known !== undefined && isSame(known.routes, routes) ? known.routes : routes,
+    usedAtMs: isUsed ? nowMs : known?.usedAtMs,
+    handshakeAtMs: sessionMs === undefined ? known?.handshakeAtMs : ago(nowMs, sessionMs),
+  };
 }
+
+/** By our clock, whatever the agent's says: never to come, and never before all time. */
+const ago = (nowMs: number, sinceMs: number): number => Math.max(0, nowMs - Math.max(0, sinceMs));
 
 const isSame = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((route, index) => route === b[index]);
 

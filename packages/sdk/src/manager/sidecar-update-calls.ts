@@ -18,6 +18,7 @@ import { renderAdmitted } from './sidecar-render.ts';
 import { sidecarView } from './sidecar-view.ts';
 import { requireAllowed } from './tailnet-update-calls.ts';
 import { previousOf, trialOf } from './tailnet-upgrade.ts';
+import { sidecarImpactOf } from './update-impact.ts';
 
 interface Planned {
   readonly sidecar: StoredSidecar;
@@ -39,10 +40,13 @@ async function planned(context: Context, input: UpdateSidecarInput, call: Change
   const spec = await respecified(context, { sidecar, config }, call);
   const changed = differencesOf(sidecar.spec.fragment, spec.fragment);
   const rollouts = changed.length === 0 ? [] : [rolloutOf(sidecar, changed)];
-  const { config: network } = (await requireUsableTailnet(context, spec.tailnetName, call)).spec;
+  const tailnet = await requireUsableTailnet(context, spec.tailnetName, call);
+  const { config: network } = tailnet.spec;
   const change = { before: { spec: sidecar.spec, config: network }, now: { spec, config: network } };
   const networkPolicies = await planPolicyChanges(context, [change], call);
-  return { sidecar, spec, plan: { changes, rollouts, ownedByCreator: [], ...(networkPolicies.length === 0 ? {} : { networkPolicies }) } };
+  const impact = sidecarImpactOf(context, { tailnet, before: sidecar, now: spec });
+  const plan: ChangePlan = { changes, rollouts, ownedByCreator: [], ...impact, ...(networkPolicies.length === 0 ? {} : { networkPolicies }) };
+  return { sidecar, spec, plan };
 }
 
 /** @throws {BifrostError} `OWNED_BY_CREATOR`, `SIDECAR_QUARANTINED`, `SIDECAR_EXISTS` */

@@ -15,6 +15,22 @@ it('bifrost explain says that ICMP has no ports, and that a sidecar has the netw
   expect(JSON.parse(out)).toMatchObject({ config: { network_mode: 'auto' } });
 });
 
+it('bifrost explain says how the agents last reached the router that the packet goes by', async () => {
+  await using world = await openServed();
+  await attach(world);
+  const controlId = (await world.tailnet())?.state.controlId ?? '';
+  const routes = ['10.1.0.0/16'];
+  const { deviceId: id } = world.control.addDevice({ controlId, hostname: 'gateway', advertiseRoutes: routes, enabledRoutes: routes });
+  const explain = ['explain', BOOK, '10.1.0.10'];
+  expect((await world.bifrost(explain)).out).toMatch(/agents: 1 of 1 instance connected\n$/);
+  const peer = { id, name: 'gateway', online: true, path: 'peer-relay', rx_bytes: 9, tx_bytes: 0, routes };
+  await world.agents.one.report('heartbeat', { peers: [{ ...peer, last_handshake_at_ms: world.clock.nowMs() }] });
+  const said = /^gateway\S+: online, by a peer relay, last used \S+ ago, last handshake \S+ ago, told by \S+ \S+ ago$/m;
+  expect((await world.bifrost(explain)).out).toMatch(said);
+  const { evidence } = JSON.parse((await world.bifrost([...explain, '-o', 'json'])).out);
+  expect(evidence.carrier).toMatchObject({ device_id: id, path: 'peer_relay', online: true, last_used_at: expect.any(String) });
+});
+
 describe('bifrost sidecar attach', () => {
   it('plans without a trace, attaches, and waits until it is connected', async () => {
     await using world = await openServed();
@@ -81,6 +97,12 @@ describe('bifrost sidecar', () => {
     await attach(world);
     const plan = await world.bifrost(['sidecar', 'update', BOOK, '--no-accept-routes', '--dry-run']);
     expect(plan.out).toContain('would change: config.accept_routes');
+    expect(plan.out).toMatch(/^1 book loses on all ports: 10\.0\.0\.0\/10, /m);
+    expect((await world.bifrost(['tailnet', 'update', 'acme-corp-production', '--manage-policy'])).code).toBe(0);
+    const ssh = ['sidecar', 'update', BOOK, '--ssh', '--dry-run'];
+    expect((await world.bifrost(ssh)).out).toMatch(/^tag:bifrost-router-\S+ gains on tcp:22: tag:bifrost-book-/m);
+    const way = { from: expect.stringMatching(/^tag:bifrost-router-/), to: expect.stringMatching(/^tag:bifrost-book-/), ports: ['tcp:22'] };
+    expect(JSON.parse((await world.bifrost([...ssh, '-o', 'json'])).out).plan.callers).toMatchObject({ gained: [way] });
     expect(plan.out).toContain(BOOK);
     expect(await world.bifrost(['sidecar', 'update', BOOK, '--no-accept-routes'])).toMatchObject({
       code: 1,

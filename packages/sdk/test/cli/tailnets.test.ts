@@ -100,7 +100,7 @@ describe('bifrost tailnet', () => {
   it('updates what is given, and clears what is to be cleared', async () => {
     await using world = await openServed();
     const plan = await world.bifrost(['tailnet', 'update', NAME, '--allow', '10.1.0.0/16', '--dry-run']);
-    expect(plan.out).toMatch(/^0 books lose: 10\.0\.0\.0\/16, /m);
+    expect(plan.out).toMatch(/^0 books lose on all ports: 10\.0\.0\.0\/16, /m);
     expect(plan.out).toMatch(/^guard:\n {2}- 5110 to 10\.0\.0\.0\/8 lookup 52\n/m);
     expect(plan.out).toMatch(/^ {2}\+ 5110 to 10\.1\.0\.0\/16 lookup 52\n/m);
     expect(plan).toMatchObject({ code: 0, out: expect.stringContaining('would change: config.allowed_networks') });

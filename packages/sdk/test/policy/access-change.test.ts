@@ -1,6 +1,8 @@
+import type { NetworkConfiguration } from '@bifrost/types/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { accessChange, lossOf } from '../../src/domain/policy/access-change.ts';
+import { accessChange, accessPorts, callerChange, lossOf } from '../../src/domain/policy/access-change.ts';
+import { compilePolicy } from '../../src/domain/policy/compile-policy.ts';
 import { lintIntent } from '../../src/domain/policy/lint-intent.ts';
 import { reachOf } from '../../src/domain/policy/reach.ts';
 import { ADDRESSES, configuration, isIn, isWanted } from './worlds.ts';
@@ -57,6 +59,40 @@ describe('what a change of it does', () => {
       }),
       { seed: 6, numRuns: 500 },
     );
+  });
+
+  it('is on the ports that are granted, and on none where nothing changes', () => {
+    const before = { allowedNetworks: ['10.0.0.0/8'], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false } as const;
+    const ports = (after: typeof before | NetworkConfiguration, from: NetworkConfiguration = before) =>
+      accessPorts(accessChange(from, after), from, after);
+    const granted = compilePolicy({ members: [{ sourceTags: ['tag:b'], routerTag: 'tag:r', config: before, books: [] }], shared: false }).grants;
+    expect(ports({ ...before, allowedNetworks: ['10.0.0.0/9'] })).toEqual(granted[0]?.ip);
+    expect(ports(before, { ...before, allowedNetworks: [] })).toEqual(granted[0]?.ip);
+    expect(ports({ ...before, accessPolicy: 'standard' })).toEqual(['*']);
+    expect(ports(before, { ...before, accessPolicy: 'standard' })).toEqual(['*']);
+    expect(ports(before)).toEqual([]);
+  });
+
+  it('to a book: its shell and what it offers are gained and lost one by one, with their ports', () => {
+    const config = { allowedNetworks: ['10.0.0.0/8'], blockedNetworks: [], accessPolicy: 'standard', enableLogging: false } as const;
+    const grants = (enableSsh: boolean, advertiseRoutes: readonly string[], shared = false) =>
+      compilePolicy({
+        members: [{ sourceTags: ['tag:c'], routerTag: 'tag:r', config, books: [{ tag: 'tag:b', enableSsh, advertiseRoutes }] }],
+        shared,
+      }).grants;
+    const shell = { from: 'tag:r', to: 'tag:b', ports: ['tcp:22'] };
+    const offered = (to: string) => ({ from: 'tag:r', to, ports: ['*'] });
+    for (const shared of [false, true]) {
+      const [none, both] = [grants(false, [], shared), grants(true, ['10.7.0.0/24', '10.8.0.0/24'], shared)];
+      const all = [offered('10.7.0.0/24'), offered('10.8.0.0/24'), shell];
+      expect(callerChange(none, both)).toEqual({ gained: all, lost: [] });
+      expect(callerChange(both, none)).toEqual({ gained: [], lost: all });
+      expect(callerChange(both, grants(false, ['10.8.0.0/24', '10.9.0.0/24'], shared))).toEqual({
+        gained: [offered('10.9.0.0/24')],
+        lost: [offered('10.7.0.0/24'), shell],
+      });
+      expect(callerChange(both, both)).toEqual({ gained: [], lost: [] });
+    }
   });
 
   it.each([

@@ -132,6 +132,13 @@ describe('a compiled policy, read back', () => {
     ]);
   });
 
+  it('has at most 16 tests of each kind for each member', () => {
+    const ranges = (second: number): readonly string[] => Array.from({ length: 40 }, (_, index) => `10.${second}.${index * 2}.0/24`);
+    const config = { allowedNetworks: ranges(1), blockedNetworks: ranges(2), accessPolicy: 'restrictive', enableLogging: false } as const;
+    const { tests } = compilePolicy({ members: [customerOf('acme', config, 0).member], shared: false });
+    expect(tests.map(({ accept = [], deny = [] }) => [accept.length, deny.length])).toEqual([[16, 16]]);
+  });
+
   it('names who may make devices of our tags, and defines those owners, whom somebody else may own', () => {
     const { member } = customerOf('acme', { allowedNetworks: [], blockedNetworks: [], accessPolicy: 'restrictive', enableLogging: false }, 0);
     const { tagOwners } = compilePolicy({ members: [member], shared: true, ownerTags: ['tag:client'] });

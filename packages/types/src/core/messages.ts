@@ -1,5 +1,5 @@
 import type { Cause, NetworkConfiguration, NetworkMode, SidecarConfiguration, SidecarStatus, TailnetStatus, Tenancy } from './network.ts';
-import type { AccessChange, LivePeers, NetworkPolicyPlan, OutputChange, PolicyWarning } from './policy.ts';
+import type { AccessChange, CallerChange, LivePeers, NetworkPolicyPlan, OutputChange, PolicyWarning } from './policy.ts';
 import type { Quarantine } from './quarantine.ts';
 
 /** Where the credentials of a customer's own tailnet are: a Secret in the manager's own namespace, keys `client_id` and `client_secret`. */
@@ -12,6 +12,7 @@ export interface CreateTailnetRequest {
   readonly customerId: string;
   readonly tailnetName: string;
   readonly config: NetworkConfiguration;
+  /** Words for finding it again: labels, and no Tailscale tags. */
   readonly tags: readonly string[];
   /** Ours; default: the manager's `tenancy` option. */
   readonly tenancy?: Tenancy;
@@ -78,8 +79,10 @@ export interface ChangePlan {
   readonly rollouts: readonly Rollout[];
   /** Sidecars whose fields belong to whoever created the workload: the change reaches them only with a new manifest. */
   readonly ownedByCreator: readonly string[];
-  /** Of a tailnet: what its books can reach from then on, and what no longer. Absent where the configuration stays. */
+  /** What the books can reach from then on, and what no longer. Absent where that stays. */
   readonly access?: AccessChange;
+  /** Of a sidecar: who can reach its book and what it offers. Absent where that stays, and where the tailnet's policy is not ours to keep. */
+  readonly callers?: CallerChange;
   /** Of a tailnet: which of the peers that its books use now would be lost. Absent where access stays, or none is known to be in use. */
   readonly livePeers?: LivePeers;
   /** Of a tailnet: what would be written to whatever enforces its configuration. Absent where nothing of it changes. */

@@ -1,3 +1,5 @@
+import type { PathClass } from './network.ts';
+
 /** Of a packet. `icmp`: both families. */
 export type PacketProtocol = 'tcp' | 'udp' | 'icmp';
 /** All values of {@link PacketProtocol}. */
@@ -48,6 +50,28 @@ export interface ExplainEvidence {
   /** Of those: connected or degraded. */
   readonly connectedInstances: number;
   readonly lastReportAt?: Date;
+  /** Of the device that the packet's route goes by. Absent where it goes by none, and where no agent has told of it. */
+  readonly carrier?: CarrierEvidence;
+}
+
+/**
+ * What an agent said last of a router or device that packets go by: of several pods, and of several that offer the
+ * same network, the one that was used last.
+ */
+export interface CarrierEvidence {
+  /** The control plane's stable id. */
+  readonly deviceId: string;
+  readonly name: string;
+  /** How packets to it travel: `derp` and `peer-relay` by a relay; `none`: no way is in use, or none answers. */
+  readonly path: PathClass;
+  readonly online: boolean;
+  /** When it was told. */
+  readonly toldAt: Date;
+  readonly podName: string;
+  /** When bytes last moved to it or from it; absent while the manager has seen none. */
+  readonly lastUsedAt?: Date;
+  /** Absent before the first. */
+  readonly lastHandshakeAt?: Date;
 }
 
 /** What the pods of a book lose by a NetworkPolicy. `cut` is for people: `everything but port 53 of pods k8s-app=kube-dns …`. */
@@ -67,7 +91,7 @@ export interface NetworkPolicyPlan {
   readonly cuts: readonly NetworkPolicyCut[];
 }
 
-/** What a change of an intent does to every book of its tailnet. */
+/** What a change does to what books can reach: of a tailnet's intent all of its books, of a sidecar its own. */
 export interface AccessChange {
   /** Ranges that can be reached from then on, and could not before. */
   readonly gained: readonly string[];
@@ -75,8 +99,29 @@ export interface AccessChange {
   readonly lost: readonly string[];
   /** The tailnet's own devices. */
   readonly devices: 'same' | 'gained' | 'lost';
-  /** Ids of the book deployments that gain and lose this, on every port and protocol: those that have a sidecar in the tailnet now. Sorted. */
+  /** With which this is gained and lost, as a grant has them: `*` is every port and protocol, `tcp:443` one. Sorted. */
+  readonly ports: readonly string[];
+  /**
+   * Ids of the book deployments that gain and lose this: those that have a sidecar in the tailnet now, which takes routes
+   * where only these are concerned. Sorted.
+   */
   readonly books: readonly string[];
+}
+
+/** Who of the tailnet comes to a book from then on, and who no longer does, by entries of ours in the tailnet's policy. */
+export interface CallerChange {
+  readonly gained: readonly CallerWay[];
+  readonly lost: readonly CallerWay[];
+}
+
+/** A way to a book, or to what its sidecar offers. */
+export interface CallerWay {
+  /** Tag of those who have it: of the customer's routers. */
+  readonly from: string;
+  /** The book's own tag: its sidecar's shell; or a range that the sidecar offers. */
+  readonly to: string;
+  /** As a grant has them: `tcp:22`; `*` is every port and protocol. */
+  readonly ports: readonly string[];
 }
 
 /** What a change writes elsewhere, in one of the places that enforce an intent. */

@@ -1,4 +1,6 @@
 import {
+  type CarrierEvidence,
+  CarrierEvidence_PathSchema,
   ExplainStep_OutcomeSchema,
   NetworkManager,
   PacketExplanation_LayerSchema,
@@ -11,6 +13,9 @@ import { usage } from '../connect.ts';
 import { wholeNumber } from '../input.ts';
 import type { Run } from '../program.ts';
 import { countText } from '../quantities.ts';
+import { safeText } from '../safe-text.ts';
+import type { Session } from '../session.ts';
+import { ageText } from '../views.ts';
 import { numberOf, wireOf, wordOf, wordsOf } from '../wire.ts';
 import { requireSidecar } from './sidecar-named.ts';
 
@@ -41,8 +46,24 @@ export function addExplain(program: Command, run: Run): void {
             ]),
           }),
           ...(evidence === undefined ? [] : [`agents: ${evidence.connectedInstances} of ${countText(evidence.instances, 'instance')} connected`]),
+          ...carrierLines(session, evidence?.carrier),
         ]);
         return undefined;
       }),
     );
+}
+
+const PATHS: Readonly<Record<string, string>> = { direct: 'direct', 'peer-relay': 'by a peer relay', derp: 'by a relay', none: 'no way in use' };
+
+/** The agents' last word on the device that the packet goes by. */
+function carrierLines(session: Session, carrier: CarrierEvidence | undefined): readonly string[] {
+  if (carrier === undefined) return [];
+  const { name, path, online, toldAt, podName, lastUsedAt, lastHandshakeAt } = carrier;
+  const ago = (what: string, time: CarrierEvidence['toldAt']): readonly string[] => {
+    const age = ageText(session, time);
+    return age === undefined ? [] : [`${what} ${age} ago`];
+  };
+  const way = PATHS[wordOf(CarrierEvidence_PathSchema, path)] ?? 'by a way that is not known here';
+  const parts = [online ? 'online' : 'offline', way, ...ago('last used', lastUsedAt), ...ago('last handshake', lastHandshakeAt)];
+  return [`${safeText(name)}: ${[...parts, ...ago(`told by ${safeText(podName)}`, toldAt)].join(', ')}`];
 }

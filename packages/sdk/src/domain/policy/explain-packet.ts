@@ -14,8 +14,8 @@ import { JudgedGuard, type ReadRule, ruleText } from './judge-guard.ts';
 import { type JudgedDevice, type JudgedPolicy, judgePacket, readPolicy } from './judge-policy.ts';
 
 /** The device behind which an address lies: with `route` undefined it is the device's own. */
-interface Carrier {
-  readonly device: ExplainedDevice;
+interface Carrier<Found extends ExplainedDevice = ExplainedDevice> {
+  readonly device: Found;
   readonly route: string | undefined;
 }
 
@@ -72,7 +72,7 @@ function guardOf(rules: readonly ReadRule[], address: IpAddress, hasRoute: boole
 }
 
 /** The longest prefix wins, also when its router is away; of routers with the same, one that is connected. */
-function carrierOf(devices: readonly ExplainedDevice[], address: IpAddress, text: string): Carrier | undefined {
+function carrierOf<Found extends ExplainedDevice>(devices: readonly Found[], address: IpAddress, text: string): Carrier<Found> | undefined {
   const own = devices.find(({ addresses }) => addresses.includes(text));
   if (own !== undefined) return { device: own, route: undefined };
   const ways = devices.flatMap((device) =>
@@ -137,4 +137,22 @@ export function explainPacket(input: PacketSurroundings): Omit<PacketExplanation
   const last = steps.find(({ outcome }) => outcome === 'stops') ?? steps.at(-1) ?? routeStep(undefined);
   const verdict = last.outcome === 'passes' && steps.some(({ outcome }) => outcome === 'unknown') ? 'unknown' : VERDICTS[last.outcome];
   return { verdict, layer: last.layer, ...(last.by === undefined ? {} : { by: last.by }), steps };
+}
+
+/**
+ * The devices that the route of an explained packet may go by: of two that offer the same, which one carries it is the control plane's choice, and not
+ * told. Empty: the packet does not get as far as a route.
+ */
+export function explainedCarriers<Found extends ExplainedDevice>(
+  { steps }: Pick<PacketExplanation, 'steps'>,
+  devices: readonly Found[],
+  to: string,
+): readonly Found[] {
+  const address = parseAddress(to);
+  const hasRoute = steps.some(({ layer, by }) => layer === 'route' && by !== undefined);
+  const carrier = hasRoute && address !== undefined ? carrierOf(devices, address, to) : undefined;
+  if (carrier === undefined) return [];
+  const { device, route } = carrier;
+  const isSpare = (other: Found): boolean => route !== undefined && other.connected === device.connected && other.routes.includes(route);
+  return [device, ...devices.filter((other) => other !== device && isSpare(other))];
 }

@@ -40,7 +40,7 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
   ownedByCreator: string[];
 
   /**
-   * Of a tailnet: what its books can reach from then on, and what no longer. Absent where the configuration stays.
+   * What the books can reach from then on, and what no longer. Absent where that stays.
    *
    * @generated from field: bifrost.network.v1.AccessChange access = 4;
    */
@@ -73,6 +73,13 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
    * @generated from field: repeated bifrost.network.v1.NetworkPolicyPlan network_policies = 8;
    */
   networkPolicies: NetworkPolicyPlan[];
+
+  /**
+   * Of a sidecar: who can reach its book and what it offers. Absent where that stays, and where the tailnet's policy is not ours to keep.
+   *
+   * @generated from field: bifrost.network.v1.CallerChange callers = 9;
+   */
+  callers?: CallerChange | undefined;
 };
 
 /**
@@ -80,6 +87,63 @@ export declare type ChangePlan = Message<"bifrost.network.v1.ChangePlan"> & {
  * Use `create(ChangePlanSchema)` to create a new message.
  */
 export declare const ChangePlanSchema: GenMessage<ChangePlan>;
+
+/**
+ * Who of the tailnet comes to a book from then on, and who no longer does, by entries of ours in the tailnet's policy.
+ *
+ * @generated from message bifrost.network.v1.CallerChange
+ */
+export declare type CallerChange = Message<"bifrost.network.v1.CallerChange"> & {
+  /**
+   * @generated from field: repeated bifrost.network.v1.CallerWay gained = 1;
+   */
+  gained: CallerWay[];
+
+  /**
+   * @generated from field: repeated bifrost.network.v1.CallerWay lost = 2;
+   */
+  lost: CallerWay[];
+};
+
+/**
+ * Describes the message bifrost.network.v1.CallerChange.
+ * Use `create(CallerChangeSchema)` to create a new message.
+ */
+export declare const CallerChangeSchema: GenMessage<CallerChange>;
+
+/**
+ * A way to a book, or to what its sidecar offers.
+ *
+ * @generated from message bifrost.network.v1.CallerWay
+ */
+export declare type CallerWay = Message<"bifrost.network.v1.CallerWay"> & {
+  /**
+   * Tag of those who have it: of the customer's routers.
+   *
+   * @generated from field: string from = 1;
+   */
+  from: string;
+
+  /**
+   * The book's own tag: its sidecar's shell; or a range that the sidecar offers.
+   *
+   * @generated from field: string to = 2;
+   */
+  to: string;
+
+  /**
+   * As a grant has them: `tcp:22`; `*` is every port and protocol.
+   *
+   * @generated from field: repeated string ports = 3;
+   */
+  ports: string[];
+};
+
+/**
+ * Describes the message bifrost.network.v1.CallerWay.
+ * Use `create(CallerWaySchema)` to create a new message.
+ */
+export declare const CallerWaySchema: GenMessage<CallerWay>;
 
 /**
  * The peers of a tailnet that its books have used within the last ten minutes, by the agents' reports since the manager's start.
@@ -284,7 +348,7 @@ export declare type NetworkPolicyCut = Message<"bifrost.network.v1.NetworkPolicy
 export declare const NetworkPolicyCutSchema: GenMessage<NetworkPolicyCut>;
 
 /**
- * What a change of a network intent does to every book of its tailnet.
+ * What a change does to what books can reach: of a tailnet's intent all of its books, of a sidecar its own.
  *
  * @generated from message bifrost.network.v1.AccessChange
  */
@@ -311,11 +375,18 @@ export declare type AccessChange = Message<"bifrost.network.v1.AccessChange"> & 
   devices: DeviceAccessChange;
 
   /**
-   * Ids of the book deployments that gain and lose this, on every port and protocol.
+   * Ids of the book deployments that gain and lose this: of those with a sidecar that takes routes, where only these are concerned.
    *
    * @generated from field: repeated string books = 4;
    */
   books: string[];
+
+  /**
+   * With which this is gained and lost, as a grant has them: `*` is every port and protocol, `tcp:443` one.
+   *
+   * @generated from field: repeated string ports = 5;
+   */
+  ports: string[];
 };
 
 /**

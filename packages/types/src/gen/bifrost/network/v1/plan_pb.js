@@ -10,7 +10,7 @@ import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bu
  * Describes the file bifrost/network/v1/plan.proto.
  */
 export const file_bifrost_network_v1_plan = /*@__PURE__*/
-  fileDesc("Ch1iaWZyb3N0L25ldHdvcmsvdjEvcGxhbi5wcm90bxISYmlmcm9zdC5uZXR3b3JrLnYxIvQCCgpDaGFuZ2VQbGFuEg8KB2NoYW5nZXMYASADKAkSLQoIcm9sbG91dHMYAiADKAsyGy5iaWZyb3N0Lm5ldHdvcmsudjEuUm9sbG91dBIYChBvd25lZF9ieV9jcmVhdG9yGAMgAygJEjAKBmFjY2VzcxgEIAEoCzIgLmJpZnJvc3QubmV0d29yay52MS5BY2Nlc3NDaGFuZ2USMwoId2FybmluZ3MYBSADKAsyIS5iaWZyb3N0Lm5ldHdvcmsudjEuUG9saWN5V2FybmluZxIxCgdvdXRwdXRzGAYgAygLMiAuYmlmcm9zdC5uZXR3b3JrLnYxLk91dHB1dENoYW5nZRIxCgpsaXZlX3BlZXJzGAcgASgLMh0uYmlmcm9zdC5uZXR3b3JrLnYxLkxpdmVQZWVycxI/ChBuZXR3b3JrX3BvbGljaWVzGAggAygLMiUuYmlmcm9zdC5uZXR3b3JrLnYxLk5ldHdvcmtQb2xpY3lQbGFuIlgKCUxpdmVQZWVycxINCgV0b3RhbBgBIAEoBRIMCgRsb3N0GAIgASgFEi4KBmxvc2luZxgDIAMoCzIeLmJpZnJvc3QubmV0d29yay52MS5Mb3NpbmdQZWVyIuQBCgpMb3NpbmdQZWVyEg8KB3BlZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZyb3V0ZXMYAyADKAkSMQoEbG9zcxgEIAEoDjIjLmJpZnJvc3QubmV0d29yay52MS5Mb3NpbmdQZWVyLkxvc3MSEQoJaW5zdGFuY2VzGAUgASgFEjAKDGxhc3RfdXNlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLwoETG9zcxIUChBsb3NzX3Vuc3BlY2lmaWVkEAASBwoDYWxsEAESCAoEc29tZRACIj4KDE91dHB1dENoYW5nZRIOCgZvdXRwdXQYASABKAkSDQoFYWRkZWQYAiADKAkSDwoHcmVtb3ZlZBgDIAMoCSKHAQoRTmV0d29ya1BvbGljeVBsYW4SEgoKc2lkZWNhcl9pZBgBIAEoCRIqCgltYW5pZmVzdHMYAiADKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjIKBGN1dHMYAyADKAsyJC5iaWZyb3N0Lm5ldHdvcmsudjEuTmV0d29ya1BvbGljeUN1dCJEChBOZXR3b3JrUG9saWN5Q3V0EhEKCWRpcmVjdGlvbhgBIAEoCRIQCghwcm90b2NvbBgCIAEoCRILCgNjdXQYAyABKAkidAoMQWNjZXNzQ2hhbmdlEg4KBmdhaW5lZBgBIAMoCRIMCgRsb3N0GAIgAygJEjcKB2RldmljZXMYAyABKA4yJi5iaWZyb3N0Lm5ldHdvcmsudjEuRGV2aWNlQWNjZXNzQ2hhbmdlEg0KBWJvb2tzGAQgAygJIjwKDVBvbGljeVdhcm5pbmcSDAoEY29kZRgBIAEoCRIMCgRwYXRoGAIgASgJEg8KB21lc3NhZ2UYAyABKAkigwEKB1JvbGxvdXQSEgoKc2lkZWNhcl9pZBgBIAEoCRIaChJib29rX2RlcGxveW1lbnRfaWQYAiABKAkSNwoId29ya2xvYWQYAyABKAsyJS5iaWZyb3N0Lm5ldHdvcmsudjEuV29ya2xvYWRSZWZlcmVuY2USDwoHY2hhbmdlZBgEIAMoCSpaChJEZXZpY2VBY2Nlc3NDaGFuZ2USJAogZGV2aWNlX2FjY2Vzc19jaGFuZ2VfdW5zcGVjaWZpZWQQABIICgRzYW1lEAESCgoGZ2FpbmVkEAISCAoEbG9zdBADYgZwcm90bzM", [file_bifrost_network_v1_sidecar, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Ch1iaWZyb3N0L25ldHdvcmsvdjEvcGxhbi5wcm90bxISYmlmcm9zdC5uZXR3b3JrLnYxIqcDCgpDaGFuZ2VQbGFuEg8KB2NoYW5nZXMYASADKAkSLQoIcm9sbG91dHMYAiADKAsyGy5iaWZyb3N0Lm5ldHdvcmsudjEuUm9sbG91dBIYChBvd25lZF9ieV9jcmVhdG9yGAMgAygJEjAKBmFjY2VzcxgEIAEoCzIgLmJpZnJvc3QubmV0d29yay52MS5BY2Nlc3NDaGFuZ2USMwoId2FybmluZ3MYBSADKAsyIS5iaWZyb3N0Lm5ldHdvcmsudjEuUG9saWN5V2FybmluZxIxCgdvdXRwdXRzGAYgAygLMiAuYmlmcm9zdC5uZXR3b3JrLnYxLk91dHB1dENoYW5nZRIxCgpsaXZlX3BlZXJzGAcgASgLMh0uYmlmcm9zdC5uZXR3b3JrLnYxLkxpdmVQZWVycxI/ChBuZXR3b3JrX3BvbGljaWVzGAggAygLMiUuYmlmcm9zdC5uZXR3b3JrLnYxLk5ldHdvcmtQb2xpY3lQbGFuEjEKB2NhbGxlcnMYCSABKAsyIC5iaWZyb3N0Lm5ldHdvcmsudjEuQ2FsbGVyQ2hhbmdlImoKDENhbGxlckNoYW5nZRItCgZnYWluZWQYASADKAsyHS5iaWZyb3N0Lm5ldHdvcmsudjEuQ2FsbGVyV2F5EisKBGxvc3QYAiADKAsyHS5iaWZyb3N0Lm5ldHdvcmsudjEuQ2FsbGVyV2F5IjQKCUNhbGxlcldheRIMCgRmcm9tGAEgASgJEgoKAnRvGAIgASgJEg0KBXBvcnRzGAMgAygJIlgKCUxpdmVQZWVycxINCgV0b3RhbBgBIAEoBRIMCgRsb3N0GAIgASgFEi4KBmxvc2luZxgDIAMoCzIeLmJpZnJvc3QubmV0d29yay52MS5Mb3NpbmdQZWVyIuQBCgpMb3NpbmdQZWVyEg8KB3BlZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZyb3V0ZXMYAyADKAkSMQoEbG9zcxgEIAEoDjIjLmJpZnJvc3QubmV0d29yay52MS5Mb3NpbmdQZWVyLkxvc3MSEQoJaW5zdGFuY2VzGAUgASgFEjAKDGxhc3RfdXNlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLwoETG9zcxIUChBsb3NzX3Vuc3BlY2lmaWVkEAASBwoDYWxsEAESCAoEc29tZRACIj4KDE91dHB1dENoYW5nZRIOCgZvdXRwdXQYASABKAkSDQoFYWRkZWQYAiADKAkSDwoHcmVtb3ZlZBgDIAMoCSKHAQoRTmV0d29ya1BvbGljeVBsYW4SEgoKc2lkZWNhcl9pZBgBIAEoCRIqCgltYW5pZmVzdHMYAiADKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EjIKBGN1dHMYAyADKAsyJC5iaWZyb3N0Lm5ldHdvcmsudjEuTmV0d29ya1BvbGljeUN1dCJEChBOZXR3b3JrUG9saWN5Q3V0EhEKCWRpcmVjdGlvbhgBIAEoCRIQCghwcm90b2NvbBgCIAEoCRILCgNjdXQYAyABKAkigwEKDEFjY2Vzc0NoYW5nZRIOCgZnYWluZWQYASADKAkSDAoEbG9zdBgCIAMoCRI3CgdkZXZpY2VzGAMgASgOMiYuYmlmcm9zdC5uZXR3b3JrLnYxLkRldmljZUFjY2Vzc0NoYW5nZRINCgVib29rcxgEIAMoCRINCgVwb3J0cxgFIAMoCSI8Cg1Qb2xpY3lXYXJuaW5nEgwKBGNvZGUYASABKAkSDAoEcGF0aBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIoMBCgdSb2xsb3V0EhIKCnNpZGVjYXJfaWQYASABKAkSGgoSYm9va19kZXBsb3ltZW50X2lkGAIgASgJEjcKCHdvcmtsb2FkGAMgASgLMiUuYmlmcm9zdC5uZXR3b3JrLnYxLldvcmtsb2FkUmVmZXJlbmNlEg8KB2NoYW5nZWQYBCADKAkqWgoSRGV2aWNlQWNjZXNzQ2hhbmdlEiQKIGRldmljZV9hY2Nlc3NfY2hhbmdlX3Vuc3BlY2lmaWVkEAASCAoEc2FtZRABEgoKBmdhaW5lZBACEggKBGxvc3QQA2IGcHJvdG8z", [file_bifrost_network_v1_sidecar, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message bifrost.network.v1.ChangePlan.
@@ -20,24 +20,38 @@ export const ChangePlanSchema = /*@__PURE__*/
   messageDesc(file_bifrost_network_v1_plan, 0);
 
 /**
+ * Describes the message bifrost.network.v1.CallerChange.
+ * Use `create(CallerChangeSchema)` to create a new message.
+ */
+export const CallerChangeSchema = /*@__PURE__*/
+  messageDesc(file_bifrost_network_v1_plan, 1);
+
+/**
+ * Describes the message bifrost.network.v1.CallerWay.
+ * Use `create(CallerWaySchema)` to create a new message.
+ */
+export const CallerWaySchema = /*@__PURE__*/
+  messageDesc(file_bifrost_network_v1_plan, 2);
+
+/**
  * Describes the message bifrost.network.v1.LivePeers.
  * Use `create(LivePeersSchema)` to create a new message.
  */
 export const LivePeersSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 1);
+  messageDesc(file_bifrost_network_v1_plan, 3);
 
 /**
  * Describes the message bifrost.network.v1.LosingPeer.
  * Use `create(LosingPeerSchema)` to create a new message.
  */
 export const LosingPeerSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 2);
+  messageDesc(file_bifrost_network_v1_plan, 4);
 
 /**
  * Describes the enum bifrost.network.v1.LosingPeer.Loss.
  */
 export const LosingPeer_LossSchema = /*@__PURE__*/
-  enumDesc(file_bifrost_network_v1_plan, 2, 0);
+  enumDesc(file_bifrost_network_v1_plan, 4, 0);
 
 /**
  * @generated from enum bifrost.network.v1.LosingPeer.Loss
@@ -50,42 +64,42 @@ export const LosingPeer_Loss = /*@__PURE__*/
  * Use `create(OutputChangeSchema)` to create a new message.
  */
 export const OutputChangeSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 3);
+  messageDesc(file_bifrost_network_v1_plan, 5);
 
 /**
  * Describes the message bifrost.network.v1.NetworkPolicyPlan.
  * Use `create(NetworkPolicyPlanSchema)` to create a new message.
  */
 export const NetworkPolicyPlanSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 4);
+  messageDesc(file_bifrost_network_v1_plan, 6);
 
 /**
  * Describes the message bifrost.network.v1.NetworkPolicyCut.
  * Use `create(NetworkPolicyCutSchema)` to create a new message.
  */
 export const NetworkPolicyCutSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 5);
+  messageDesc(file_bifrost_network_v1_plan, 7);
 
 /**
  * Describes the message bifrost.network.v1.AccessChange.
  * Use `create(AccessChangeSchema)` to create a new message.
  */
 export const AccessChangeSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 6);
+  messageDesc(file_bifrost_network_v1_plan, 8);
 
 /**
  * Describes the message bifrost.network.v1.PolicyWarning.
  * Use `create(PolicyWarningSchema)` to create a new message.
  */
 export const PolicyWarningSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 7);
+  messageDesc(file_bifrost_network_v1_plan, 9);
 
 /**
  * Describes the message bifrost.network.v1.Rollout.
  * Use `create(RolloutSchema)` to create a new message.
  */
 export const RolloutSchema = /*@__PURE__*/
-  messageDesc(file_bifrost_network_v1_plan, 8);
+  messageDesc(file_bifrost_network_v1_plan, 10);
 
 /**
  * Describes the enum bifrost.network.v1.DeviceAccessChange.

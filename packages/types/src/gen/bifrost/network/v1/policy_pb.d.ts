@@ -234,6 +234,13 @@ export declare type ExplainEvidence = Message<"bifrost.network.v1.ExplainEvidenc
    * @generated from field: google.protobuf.Timestamp last_report_at = 3;
    */
   lastReportAt?: Timestamp | undefined;
+
+  /**
+   * Of the device that the packet's route goes by. Absent where it goes by none, and where no agent has told of it.
+   *
+   * @generated from field: bifrost.network.v1.CarrierEvidence carrier = 4;
+   */
+  carrier?: CarrierEvidence | undefined;
 };
 
 /**
@@ -241,6 +248,109 @@ export declare type ExplainEvidence = Message<"bifrost.network.v1.ExplainEvidenc
  * Use `create(ExplainEvidenceSchema)` to create a new message.
  */
 export declare const ExplainEvidenceSchema: GenMessage<ExplainEvidence>;
+
+/**
+ * What an agent said last of a router or device that packets go by: of several pods, and of several that offer the same network, the one that was used
+ * last.
+ *
+ * @generated from message bifrost.network.v1.CarrierEvidence
+ */
+export declare type CarrierEvidence = Message<"bifrost.network.v1.CarrierEvidence"> & {
+  /**
+   * The control plane's stable id.
+   *
+   * @generated from field: string device_id = 1;
+   */
+  deviceId: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: bifrost.network.v1.CarrierEvidence.Path path = 3;
+   */
+  path: CarrierEvidence_Path;
+
+  /**
+   * @generated from field: bool online = 4;
+   */
+  online: boolean;
+
+  /**
+   * When it was told.
+   *
+   * @generated from field: google.protobuf.Timestamp told_at = 5;
+   */
+  toldAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string pod_name = 6;
+   */
+  podName: string;
+
+  /**
+   * When bytes last moved to it or from it; absent while the manager has seen none.
+   *
+   * @generated from field: google.protobuf.Timestamp last_used_at = 7;
+   */
+  lastUsedAt?: Timestamp | undefined;
+
+  /**
+   * Absent before the first.
+   *
+   * @generated from field: google.protobuf.Timestamp last_handshake_at = 8;
+   */
+  lastHandshakeAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message bifrost.network.v1.CarrierEvidence.
+ * Use `create(CarrierEvidenceSchema)` to create a new message.
+ */
+export declare const CarrierEvidenceSchema: GenMessage<CarrierEvidence>;
+
+/**
+ * How packets to it travel.
+ *
+ * @generated from enum bifrost.network.v1.CarrierEvidence.Path
+ */
+export enum CarrierEvidence_Path {
+  /**
+   * @generated from enum value: path_unspecified = 0;
+   */
+  path_unspecified = 0,
+
+  /**
+   * @generated from enum value: direct = 1;
+   */
+  direct = 1,
+
+  /**
+   * @generated from enum value: peer_relay = 2;
+   */
+  peer_relay = 2,
+
+  /**
+   * By a relay of the control plane's map.
+   *
+   * @generated from enum value: derp = 3;
+   */
+  derp = 3,
+
+  /**
+   * No way is in use, or none answers.
+   *
+   * @generated from enum value: none = 4;
+   */
+  none = 4,
+}
+
+/**
+ * Describes the enum bifrost.network.v1.CarrierEvidence.Path.
+ */
+export declare const CarrierEvidence_PathSchema: GenEnum<CarrierEvidence_Path>;
 
 /**
  * @generated from enum bifrost.network.v1.PacketProtocol
