@@ -206,6 +206,31 @@ describe('pods under NetworkPolicies of ours', () => {
   });
 });
 
+describe('addresses of pods', () => {
+  const openTwo = async (dualStack: boolean) => {
+    const world = await openWorld({ settings: { networkPolicyEnforced: true, networkPolicies: 'enforce' }, book: SAFE });
+    world.agents.dualStack = dualStack;
+    await world.addCustomer(OTHER);
+    await world.addBook({ namespace: OTHER, name: 'their-book' });
+    await world.manager.createTailnet({ ...ACME, customerId: OTHER, tailnetName: OTHER });
+    await world.until(async () => (await world.tailnet(OTHER))?.state.phase === 'active');
+    await world.manager.attachSidecar(BOOK);
+    await world.manager.attachSidecar({ bookDeploymentId: 'their-book', tailnetName: OTHER, config: { hostname: 'their-book', acceptRoutes: true } });
+    await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
+    return world;
+  };
+
+  it('bug: the second one was not judged, where the cluster has told ranges of IPv4 alone and its pods have IPv6 too; twin: IPv4 alone', async () => {
+    await using world = await openTwo(true);
+    expect((await findings(world)).map(({ kind, customerId, by }) => [kind, customerId, by.replace(/bifrost-.*-egress/, 'ours')])).toEqual([
+      ['reaches-other-pod', 'acme-corp', 'acme-corp/ours'],
+      ['reaches-other-pod', OTHER, `${OTHER}/ours`],
+    ]);
+    await using twin = await openTwo(false);
+    expect(await findings(twin)).toEqual([]);
+  });
+});
+
 describe('the interval of proofs', () => {
   it('0 leaves it to callers', async () => {
     await using world = await openWorld({ settings: { proofIntervalMs: 0 } });

@@ -1,6 +1,6 @@
 import { BifrostError, parseAddress } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
-import type { NetworkPolicyShape } from '../../src/domain/network-policy-shape.ts';
+import type { EgressRuleShape, NetworkPolicyShape } from '../../src/domain/network-policy-shape.ts';
 import { judgeEvidence } from '../../src/domain/policy/judge-evidence.ts';
 import { type JudgedPod, judgeNetworkPolicy } from '../../src/domain/policy/judge-network-policy.ts';
 import { CLUSTER_DNS, type NetworkPoliciesInput, networkPoliciesOf, RELAY_PORTS, shapeOf } from '../../src/domain/policy/network-policies.ts';
@@ -30,7 +30,11 @@ const podOf = (namespace: string, at: number): PodEvidence => ({
 });
 const pods = [podOf('a', 1), podOf('b', 2), podOf('c', 3), podOf('a', 4)];
 const written = new Map(['a', 'b', 'c'].map((namespace) => [namespace, shapes(namespace)]));
-const found = (policies: ReadonlyMap<string, readonly NetworkPolicyShape[]>, of = pods) => [...proveNetworkPolicies(of, policies, 100)];
+const found = (policies: ReadonlyMap<string, readonly NetworkPolicyShape[]>, of: readonly PodEvidence[] = pods) =>
+  [...proveNetworkPolicies(of, policies, 100)].filter((finding) => finding !== undefined);
+
+/** Without rules for addresses of IPv6. */
+const isOfFour = ({ to = [] }: EgressRuleShape): boolean => !JSON.stringify(to).includes('::');
 
 const judged = ({ addresses, ...pod }: PodEvidence): JudgedPod => ({
   ...pod,
@@ -105,9 +109,70 @@ describe('pods of different customers under NetworkPolicies that were read back'
     expect(pairsOf(found(new Map([...written, ['a', [...shapes('a'), foreign]] as const])))).toEqual(new Set(['a>b', 'a>c']));
   });
 
+  /** Beside ours in the namespace of `a`: what one rule of somebody else's lets out. */
+  const withForeign = (rule: EgressRuleShape) =>
+    new Map([
+      ...written,
+      ['a', [...shapes('a'), { name: 'theirs', podSelector: {}, policyTypes: ['Egress'], ingress: [], egress: [rule] }]] as const,
+    ]);
+  const [aToB, theirs] = [new Set(['a>b']), [expect.objectContaining({ by: 'a/theirs' })]];
+
+  it('bug: were apart where a rule names a port of the other’s pod, whose number is not known here', () => {
+    const to = [{ namespaceSelector: { matchLabels: { 'bifrost.dev/customer-id': 'b' } } }];
+    const open = withForeign({ to, ports: [{ protocol: 'TCP', port: 'http' }] });
+    expect(found(open)).toEqual(theirs);
+    expect(pairsOf(found(open))).toEqual(aToB);
+    // Where the other lets nobody in, no name opens anything; by UDP, the protocol of its own rule.
+    const shut: NetworkPolicyShape = {
+      ...{ name: 'shut', podSelector: {}, policyTypes: ['Ingress'], egress: [] },
+      ingress: [{ ports: [{ protocol: 'UDP', port: 'dns' }] }],
+    };
+    expect(found(new Map([...open, ['b', [...shapes('b'), shut]]]))).toEqual([]);
+  });
+
+  it('bug: were apart where a rule names the address of any replica but the first', () => {
+    const replicas = [...pods, podOf('b', 5), podOf('b', 6)];
+    for (const at of [2, 5, 6])
+      expect(pairsOf(found(withForeign({ to: [{ ipBlock: { cidr: `10.244.1.${at}/32` } }] }), replicas)), `${at}`).toEqual(aToB);
+    expect(found(withForeign({ to: [{ ipBlock: { cidr: '10.244.1.7/32' } }] }), replicas)).toEqual([]);
+    expect(
+      found(withForeign({ to: [{ ipBlock: { cidr: '10.244.1.0/24', except: ['10.244.1.2/31', '10.244.1.5/32', '10.244.1.6/32'] } }] }), replicas),
+    ).toEqual([]);
+  });
+
+  it('bug: were apart where only the second address of a pod is reached', () => {
+    const dual = [1, 2].map((at) => ({ ...podOf(at === 1 ? 'a' : 'b', at), addresses: [`10.244.1.${at}`, `fd00:244::${at}`] }));
+    const closed = new Map(
+      [...written].map(([namespace, of]) => [namespace, of.map((policy) => ({ ...policy, egress: policy.egress.filter(isOfFour) }))] as const),
+    );
+    const opened = (cidr: string) =>
+      found(
+        new Map([
+          ...closed,
+          ['a', [...(closed.get('a') ?? []), ...(withForeign({ to: [{ ipBlock: { cidr } }] }).get('a') ?? []).slice(-1)]] as const,
+        ]),
+        dual,
+      );
+    expect(found(closed, dual)).toEqual([]);
+    expect(pairsOf(opened('fd00:244::/64'))).toEqual(aToB);
+    expect(opened('fd00:244::1:0/112')).toEqual([]);
+    // Ours for a cluster that has told no range of IPv6: its peers are anywhere in IPv6, pods among them.
+    expect(pairsOf(found(written, dual))).toEqual(new Set(['a>b', 'b>a']));
+    // Who has no address of IPv6 sends nothing there.
+    const [one, two] = dual;
+    if (one === undefined || two === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no pods' });
+    expect(found(written, [{ ...one, addresses: one.addresses.slice(0, 1) }, two])).toEqual([]);
+  });
+
+  it('reach each other where a rule asks that a label be absent which every object of a program has', () => {
+    const podSelector = { matchExpressions: [{ key: 'constructor', operator: 'DoesNotExist' }] };
+    const to = [{ namespaceSelector: { matchLabels: { 'bifrost.dev/customer-id': 'b' } }, podSelector }];
+    expect(pairsOf(found(withForeign({ to })))).toEqual(aToB);
+  });
+
   it('are told up to a limit', () => {
     const many = Array.from({ length: 30 }, (_, at) => podOf(`n${at}`, at));
-    expect([...proveNetworkPolicies(many, new Map(), 100)]).toHaveLength(100);
+    expect(found(new Map(), many)).toHaveLength(100);
   });
 
   it('are a layer of the proof once pods and policies are read and the cluster enforces them; until then it is unproven', () => {

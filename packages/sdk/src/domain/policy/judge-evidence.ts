@@ -89,7 +89,7 @@ export function* judging(inputs: readonly ProofInput[], digest: Digest): Generat
     judgeSidecar(sheet, { key, sidecar }, survey);
     yield;
   }
-  judgeNetworkPolicies(sheet, survey);
+  yield* judgeNetworkPolicies(sheet, survey);
   const tailnets = evidence.all('tailnet');
   const customers = new Set(tailnets.map(([, { customerId }]) => customerId)).size;
   return {
@@ -155,7 +155,7 @@ function judgeGuard(sheet: Sheet, { key, sidecar, tailnet }: Attached & { readon
   for (const reservation of reservations) sheet.reserve({ layer, ...reservation, subject });
 }
 
-function judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): void {
+function* judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): Generator<void, void, void> {
   const layer = 'network-policy';
   if (!settings.networkPolicyEnforced || !settings.networkPoliciesKept) {
     sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-not-enforced', subject: 'installation' });
@@ -168,6 +168,8 @@ function judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): voi
   const known = pods.filter(({ namespace }) => !unread.has(namespace));
   for (const _ of known) sheet.judged(layer);
   const policies = new Map(namespaces.map((namespace) => [namespace, evidence.get('network-policies', namespace) ?? []]));
-  const found = [...proveNetworkPolicies(known, policies, MAX_TOLD)].map((each) => ({ ...each, tailnetName: '' }));
-  sheet.find(layer, found);
+  for (const found of proveNetworkPolicies(known, policies, MAX_TOLD)) {
+    if (found !== undefined) sheet.find(layer, [{ ...found, tailnetName: '' }]);
+    yield;
+  }
 }
