@@ -1,4 +1,5 @@
 import { BifrostError, parseAddress } from '@bifrost/types/core';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { EgressRuleShape, NetworkPolicyShape } from '../../src/domain/network-policy-shape.ts';
 import { judgeEvidence } from '../../src/domain/policy/judge-evidence.ts';
@@ -8,6 +9,7 @@ import type { PodEvidence } from '../../src/domain/policy/proof-evidence.ts';
 import { proveNetworkPolicies } from '../../src/domain/policy/prove-network-policies.ts';
 import { inputsOf, type Read, readBack } from './evidence.ts';
 import { mutationsOf } from './mutations.ts';
+import * as world from './pods-by-packet.ts';
 import { customerOf, digest } from './worlds.ts';
 
 const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['192.0.2.1/32'] };
@@ -32,6 +34,20 @@ const pods = [podOf('a', 1), podOf('b', 2), podOf('c', 3), podOf('a', 4)];
 const written = new Map(['a', 'b', 'c'].map((namespace) => [namespace, shapes(namespace)]));
 const found = (policies: ReadonlyMap<string, readonly NetworkPolicyShape[]>, of: readonly PodEvidence[] = pods) =>
   [...proveNetworkPolicies(of, policies, 100)].filter((finding) => finding !== undefined);
+
+type Make = (namespace: string) => NetworkPolicyShape;
+const theirs = { name: 'theirs', podSelector: {}, ingress: [], egress: [] };
+const DNS_ANYWHERE: Make = () => ({ ...theirs, policyTypes: ['Egress'], egress: [{ ports: [{ protocol: 'UDP', port: 53 }] }] });
+const SERVED: Make = () => ({
+  ...theirs,
+  policyTypes: ['Ingress'],
+  ingress: [{ ports: [{ port: 8080 }, { protocol: 'UDP', port: 54, endPort: 60 }] }],
+});
+const ALL_OUT: Make = () => ({ ...theirs, policyTypes: ['Egress'], egress: [{}] });
+const OWN_IN: Make = (namespace) => ({
+  ...{ ...theirs, policyTypes: ['Ingress'] },
+  ingress: [{ from: [{ namespaceSelector: { matchLabels: { 'bifrost.dev/customer-id': namespace } } }] }],
+});
 
 /** Without rules for addresses of IPv6. */
 const isOfFour = ({ to = [] }: EgressRuleShape): boolean => !JSON.stringify(to).includes('::');
@@ -168,6 +184,46 @@ describe('pods of different customers under NetworkPolicies that were read back'
     const podSelector = { matchExpressions: [{ key: 'constructor', operator: 'DoesNotExist' }] };
     const to = [{ namespaceSelector: { matchLabels: { 'bifrost.dev/customer-id': 'b' } }, podSelector }];
     expect(pairsOf(found(withForeign({ to })))).toEqual(aToB);
+  });
+
+  it('reach each other exactly where a packet passes, under whatever policies others have: named ports, blocks, both families, replicas', () => {
+    fc.assert(
+      fc.property(world.pods, world.policies, (of, policies) => {
+        expect(pairsOf(found(policies, of))).toEqual(world.pairsByPacket(of, policies));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it.each([
+    [{ port: 10, endPort: 20 }, { port: 20 }, true],
+    [{ port: 10, endPort: 20 }, { port: 21, endPort: 30 }, false],
+    [{ port: 15 }, { port: 10, endPort: 15 }, true],
+    [{ port: 16 }, { port: 10, endPort: 15 }, false],
+    [{ port: 10, endPort: 20 }, { port: 5, endPort: 11 }, true],
+    [{ port: 10 }, {}, true],
+    [{ port: 10 }, { protocol: 'UDP' }, false],
+  ])('reach each other where one lets %j out and the other lets %j in: %j', (out, into, isOpen) => {
+    const shut: NetworkPolicyShape = { name: 'shut', podSelector: {}, policyTypes: ['Ingress'], egress: [], ingress: [{ ports: [into] }] };
+    const open = withForeign({ to: [{ ipBlock: { cidr: '10.244.1.2/32' } }], ports: [out] });
+    expect(pairsOf(found(new Map([...open, ['b', [...shapes('b'), shut]]])))).toEqual(isOpen ? aToB : new Set());
+  });
+
+  it.each([
+    ['ours', [], []],
+    ['those of somebody who lets DNS go anywhere, and nobody but the ports that are served come in', [DNS_ANYWHERE], [SERVED]],
+    ['those of somebody who lets all out, and in only who is of the same customer', [ALL_OUT], [OWN_IN]],
+  ])('are not looked at two by two under %s, and each sender is a part of its own', (_, out, into) => {
+    const many = Array.from({ length: 100 }, (__, at) => ({
+      ...podOf(`n${at}`, at),
+      labels: { app: 'shop', 'bifrost.dev/sidecar-id': `sidecar-n${at}` },
+    }));
+    const policies = new Map(
+      many.map(({ namespace }) => [namespace, [...shapes(namespace), ...[...out, ...into].map((make) => make(namespace))]] as const),
+    );
+    const parts = [...proveNetworkPolicies(many, policies, 100)];
+    expect(parts.filter((part) => part !== undefined)).toEqual([]);
+    expect(parts).toHaveLength(many.length + 1);
   });
 
   it('are told up to a limit', () => {
