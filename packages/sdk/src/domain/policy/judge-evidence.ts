@@ -82,7 +82,7 @@ export function* judging(inputs: readonly ProofInput[], digest: Digest): Generat
   yield;
   sheet.find('identity', tailnetIdentity(evidence));
   for (const group of survey.groups) {
-    judgeGroup(sheet, group, survey);
+    yield* judgeGroup(sheet, group, survey);
     yield;
   }
   for (const [key, sidecar] of evidence.all('sidecar')) {
@@ -108,7 +108,7 @@ export function judgeEvidence(inputs: readonly ProofInput[], digest: Digest): Ju
 }
 
 /** Of tailnets whose policy is none of ours nothing is asked: there each customer is alone, and the guard holds what is blocked. */
-function judgeGroup(sheet: Sheet, group: ControlGroup, survey: Survey): void {
+function* judgeGroup(sheet: Sheet, group: ControlGroup, survey: Survey): Generator<void, void, void> {
   const { evidence } = survey;
   const { key } = group;
   sheet.judged('identity');
@@ -117,7 +117,11 @@ function judgeGroup(sheet: Sheet, group: ControlGroup, survey: Survey): void {
   const layer = 'tailnet-policy';
   sheet.judged(layer);
   isRead(sheet, evidence, { layer, kind: 'devices', key });
-  if (isRead(sheet, evidence, { layer, kind: 'policy', key })) sheet.find(layer, provePolicy(group, survey));
+  if (!isRead(sheet, evidence, { layer, kind: 'policy', key })) return;
+  for (const found of provePolicy(group, survey)) {
+    if (found !== undefined) sheet.find(layer, [found]);
+    yield;
+  }
 }
 
 interface Attached {
