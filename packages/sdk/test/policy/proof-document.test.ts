@@ -32,7 +32,7 @@ describe('a proof', () => {
     });
   });
 
-  it('comes about in parts, between which others have their turn: one for each rule of a policy that all share', () => {
+  it('comes about in parts, between which others have their turn: two for each rule of a policy that all share', () => {
     const parts = (customers: number): number => {
       const shared = readBack(
         Array.from({ length: customers }, (_, at) => customerOf(`n${at}`, config, at)),
@@ -41,7 +41,7 @@ describe('a proof', () => {
       return [...judging(inputsOf(shared), digest)].length;
     };
     const rules = 2; // of each customer: its networks, and pings of its own routers
-    expect(parts(12) - parts(2)).toBe(10 * (rules + 1));
+    expect(parts(12) - parts(2)).toBe(10 * (2 * rules + 1));
   });
 
   it('says of what was not read that it was not, and judges the rest', () => {

@@ -4,7 +4,7 @@ import { bookTagOf, customerTagsOf } from './identity-tags.ts';
 import { DEVICE_NETWORKS } from './judge-guard.ts';
 import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
 import type { DeviceEvidence, TailnetEvidence } from './proof-evidence.ts';
-import { type ProvenCustomer, proveIsolation } from './prove-isolation.ts';
+import { type ProvenCustomer, proveIsolation, provingIsolation } from './prove-isolation.ts';
 import type { ControlGroup, Survey } from './survey.ts';
 
 type Found = Omit<ProofFinding, 'layer'>;
@@ -204,7 +204,12 @@ export function* provePolicy(group: ControlGroup, survey: Survey): Generator<Fou
   yield;
   const [first] = members;
   const told = new Set<string>();
-  for (const { from, to, by } of proveIsolation(text, members)) {
+  for (const found of provingIsolation(text, members)) {
+    if (found === undefined) {
+      yield;
+      continue;
+    }
+    const { from, to, by } = found;
     const tailnetName = members.find(({ customerId }) => customerId === from)?.tailnetName ?? '';
     told.add(`${from} ${by}`);
     yield { kind: 'reaches-other-customer', tailnetName, customerId: from, otherCustomerId: to, by, where };
