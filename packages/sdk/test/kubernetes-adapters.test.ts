@@ -235,6 +235,17 @@ describe('pods', () => {
       await hints.return?.();
     }));
 
+  it('has all addresses of a pod, and none before it has one', () =>
+    bench(async ({ server, cluster }) => {
+      const [four, six] = ['10.244.1.9', 'fd00:244::9'];
+      const told = [{ podIP: four, podIPs: [{ ip: four }, { ip: six }] }, { podIP: four }, { podIPs: null }, { podIP: '', podIPs: [{}] }];
+      const pods = told.map((of, at) => ({ metadata: { name: 'p', namespace: 'n', uid: `${at}`, resourceVersion: '1' }, status: of }));
+      server.otherwise((received, response) => (received.query.get('watch') === 'true' ? events([]) : list(pods, '1'))(received, response));
+      await cluster.start(call());
+      const none = [undefined, undefined];
+      expect((await cluster.pods.list(call())).map(({ ip, ips }) => [ip, ips])).toEqual([[four, [four, six]], [four, undefined], none, none]);
+    }));
+
   it('bug: an owner that cannot be read holds up its own namespace only', () =>
     bench(async ({ server, cluster }) => {
       const ownedBy = (uid: string) => [{ kind: 'ReplicaSet', name: uid, uid, controller: true }];

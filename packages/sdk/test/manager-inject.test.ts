@@ -211,6 +211,21 @@ describe('injectSidecar', () => {
     expect(await world.manager.injectSidecar({ manifest: JOB, ...WISH })).toMatchObject({ status: 'attaching' });
   });
 
+  it('bug: a pod that has ended was judged as if it still had its address', async () => {
+    await using world = await openWorld({ settings: { networkPolicies: 'enforce', networkPolicyEnforced: true } });
+    const { manifest } = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
+    const job = await world.cluster.createWorkload({ kind: 'Job', ...podOf(manifest) });
+    await world.until(async () => (await stored(world))?.spec.workload.uid === job.uid);
+    await world.quiet();
+    await world.manager.pauseTailnet(TAILNET); // so that it is not released at once
+    const judged = async () => (await world.manager.proveIsolation()).proof.layers.find(({ layer }) => layer === 'network-policy')?.judged;
+    expect(await judged()).toBe(1);
+    world.cluster.endContainer(world.cluster.podsOf(job)[0]?.uid ?? '', 'book');
+    await world.run(1_000);
+    expect(world.cluster.podsOf(job)).toMatchObject([{ phase: 'Succeeded', ip: expect.any(String) }]);
+    expect(await judged()).toBe(0);
+  });
+
   it('R1: a workload of that name without this sidecar in it is not taken for it', async () => {
     await using world = await openWorld({ settings: { registrationMs: 60_000 } });
     await world.manager.injectSidecar({ manifest: { ...JOB, kind: 'Deployment' }, ...WISH });

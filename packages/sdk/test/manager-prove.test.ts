@@ -185,16 +185,23 @@ describe('the proof of a manager with two customers', () => {
   });
 });
 
+/** Two customers with a book each, under NetworkPolicies of ours. */
+async function openTwo({ dualStack = false } = {}) {
+  const world = await openWorld({ settings: { networkPolicyEnforced: true, networkPolicies: 'enforce' }, book: SAFE });
+  world.agents.dualStack = dualStack;
+  await world.addCustomer(OTHER);
+  await world.addBook({ namespace: OTHER, name: 'their-book' });
+  await world.manager.createTailnet({ ...ACME, customerId: OTHER, tailnetName: OTHER });
+  await world.until(async () => (await world.tailnet(OTHER))?.state.phase === 'active');
+  await world.manager.attachSidecar(BOOK);
+  await world.manager.attachSidecar({ bookDeploymentId: 'their-book', tailnetName: OTHER, config: { hostname: 'their-book', acceptRoutes: true } });
+  await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
+  return world;
+}
+
 describe('pods under NetworkPolicies of ours', () => {
   it('are a layer of the proof, and a policy that somebody adds is named', async () => {
-    await using world = await openWorld({ settings: { networkPolicyEnforced: true, networkPolicies: 'enforce' }, book: SAFE });
-    await world.addCustomer(OTHER);
-    await world.addBook({ namespace: OTHER, name: 'their-book' });
-    await world.manager.createTailnet({ ...ACME, customerId: OTHER, tailnetName: OTHER });
-    await world.until(async () => (await world.tailnet(OTHER))?.state.phase === 'active');
-    await world.manager.attachSidecar(BOOK);
-    await world.manager.attachSidecar({ bookDeploymentId: 'their-book', tailnetName: OTHER, config: { hostname: 'their-book', acceptRoutes: true } });
-    await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
+    await using world = await openTwo();
     const { proof } = await world.manager.proveIsolation();
     expect(proof.findings).toEqual([]);
     expect(layerOf(proof, 'network-policy')).toEqual({ layer: 'network-policy', assurance: 'enforced', judged: 2, findings: 0 });
@@ -203,6 +210,16 @@ describe('pods under NetworkPolicies of ours', () => {
     await world.cluster.setNetworkPolicies('acme-corp', [...present, open]);
     const expected = { kind: 'reaches-other-pod', customerId: 'acme-corp', otherCustomerId: OTHER, by: 'acme-corp/theirs' };
     expect(await findings(world)).toEqual([expect.objectContaining(expected)]);
+  });
+
+  it('bug: were not judged by their second address, where the cluster has told ranges of IPv4 alone and its pods have IPv6 too; twin: IPv4 alone', async () => {
+    await using world = await openTwo({ dualStack: true });
+    expect((await findings(world)).map(({ kind, customerId, by }) => [kind, customerId, by.replace(/bifrost-.*-egress/, 'ours')])).toEqual([
+      ['reaches-other-pod', 'acme-corp', 'acme-corp/ours'],
+      ['reaches-other-pod', OTHER, `${OTHER}/ours`],
+    ]);
+    await using twin = await openTwo();
+    expect(await findings(twin)).toEqual([]);
   });
 });
 

@@ -65,6 +65,16 @@ describe('MemoryCluster: pods of a Deployment', () => {
     expect(cluster.podsOf(book)).toEqual([]);
   });
 
+  it('shows both addresses of a pod that has two', async () => {
+    const [ip, six] = ['10.244.0.9', 'fd00:244::9'];
+    const idle = idlePodRuntime();
+    const runtime: PodRuntime = { startPod: async (pod, options) => ({ ...(await idle.startPod(pod, options)), ip, ips: [ip, six] }) };
+    await using cluster = new MemoryCluster({ clock: systemClock(), runtime });
+    const book = await cluster.createWorkload({ namespace: 'default', name: 'book', replicas: 1 });
+    await settled(cluster);
+    expect(cluster.podsOf(book)).toMatchObject([{ ip, ips: [ip, six] }]);
+  });
+
   it('rolls a changed template out: an old pod stops only when as many as wanted are ready without it', async () => {
     const runtime = new GatedRuntime();
     await using cluster = new MemoryCluster({ clock: systemClock(), runtime });

@@ -36,7 +36,7 @@ const isForEgress = ({ policyTypes, egress }: NetworkPolicyShape): boolean =>
 export function selects({ matchLabels = {}, matchExpressions = [] }: LabelSelectorShape, labels: Readonly<Record<string, string>>): boolean {
   if (!Object.entries(matchLabels).every(([key, value]) => labels[key] === value)) return false;
   return matchExpressions.every(({ key, operator, values = [] }) => {
-    const value = labels[key];
+    const value = Object.hasOwn(labels, key) ? labels[key] : undefined; // a policy may ask for `constructor`
     if (operator === 'In') return value !== undefined && values.includes(value);
     if (operator === 'NotIn') return value === undefined || !values.includes(value);
     if (operator === 'Exists') return value !== undefined;

@@ -6,8 +6,9 @@ import type { SidecarFragment } from '../domain/pod-shape.ts';
 import { type JudgedPod, type JudgedPolicy, judgeNetworkPolicy } from '../domain/policy/judge-network-policy.ts';
 import { type NetworkPolicyManifest, shapeOf } from '../domain/policy/network-policies.ts';
 import { isByOurs } from '../domain/policy/policy-document.ts';
+import { NAME_LABEL } from '../domain/policy/policy-pods.ts';
 import { guardFaults } from '../domain/policy/prove-guard.ts';
-import { NAME_LABEL, PROTOCOLS, portsOf } from '../domain/policy/prove-network-policies.ts';
+import { PROTOCOLS, portsOf, withAnyNamedPort } from '../domain/policy/prove-network-policies.ts';
 import { entriesBeyond } from '../domain/policy/prove-policy.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
 import { customerTags } from './identities.ts';
@@ -82,7 +83,7 @@ export function requireApart(
   manifests: readonly NetworkPolicyManifest[],
   { sidecarId, namespace, ranges }: { readonly sidecarId: string; readonly namespace: string; readonly ranges: ClusterRanges },
 ): void {
-  const policies = manifests.map((manifest): JudgedPolicy => ({ ...shapeOf(manifest), namespace }));
+  const policies = manifests.map((manifest): JudgedPolicy => ({ ...withAnyNamedPort(shapeOf(manifest)), namespace }));
   const own = parseAddress(OWN_ADDRESS);
   const from = { namespace, labels: { [LABELS.sidecarId]: sidecarId }, namespaceLabels: { [NAME_LABEL]: namespace }, addresses: own ? [own] : [] };
   for (const toPod of strangers(namespace, ranges)) {

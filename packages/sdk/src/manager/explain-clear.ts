@@ -4,6 +4,7 @@ import { clearStep } from '../domain/policy/explain-clear.ts';
 import type { JudgedPod, JudgedPolicy } from '../domain/policy/judge-network-policy.ts';
 import type { Pod } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
+import { addressesOfPod } from './pod-addresses.ts';
 import { isVisible } from './scope.ts';
 import { knownRanges } from './sidecar-render.ts';
 
@@ -13,9 +14,9 @@ interface ClearPacket {
   readonly protocol: PacketProtocol;
 }
 
-const judged = ({ namespace, labels, ip = '' }: Pod): JudgedPod => ({
+const judged = ({ namespace, labels, ...pod }: Pod): JudgedPod => ({
   ...{ namespace, labels, namespaceLabels: { 'kubernetes.io/metadata.name': namespace } },
-  addresses: [parseAddress(ip)].filter((address) => address !== undefined),
+  addresses: addressesOfPod(pod).flatMap((text) => parseAddress(text) ?? []),
 });
 
 /** Whose address it is, where whoever asks may know of that pod. */
@@ -24,7 +25,7 @@ async function receiverOf(
   { packet, pods, namespace, signal, scope }: Call & { readonly packet: ClearPacket; readonly pods: readonly Pod[]; readonly namespace: string },
 ): Promise<Pod | undefined> {
   const address = parseAddress(packet.to);
-  const to = pods.find(({ ip }) => ip !== undefined && address !== undefined && ip === formatAddress(address));
+  const to = pods.find((pod) => address !== undefined && addressesOfPod(pod).includes(formatAddress(address)));
   if (to === undefined || to.namespace === namespace || isVisible(undefined, scope)) return to;
   return isVisible(await cluster.workloads.customerOf(to.namespace, { signal }), scope) ? to : undefined;
 }

@@ -22,6 +22,7 @@ import { directAddressesOf } from './before-writing.ts';
 import { mapBounded } from './bounded.ts';
 import { type Call, type Context, controlOf } from './context.ts';
 import { networkHash, sha256 } from './hashes.ts';
+import { addressesOfPod } from './pod-addresses.ts';
 import { knownRanges } from './sidecar-render.ts';
 
 /** What could not be read is noted with its code: one customer's control plane that is away does not end the rest. */
@@ -165,6 +166,8 @@ function policyNamespaces(context: Context, sidecars: readonly StoredSidecar[]):
   return [...new Set(asked.map(({ spec }) => spec.workload.namespace))].sort();
 }
 
+const OVER: ReadonlySet<string> = new Set(['Succeeded', 'Failed']);
+
 /** Pods of the attachments, and whose their namespaces are now. */
 async function podsInput(context: Context, namespaces: readonly string[], call: Call): Promise<readonly ProofInput[]> {
   if (!keepsNetworkPolicies(context) || !context.settings.networkPolicyEnforced) return [];
@@ -177,10 +180,12 @@ async function podsInput(context: Context, namespaces: readonly string[], call: 
         async (namespace) => [namespace, await cluster.workloads.customerOf(namespace, call)] as const,
       ),
     );
-    const pods = (await cluster.pods.list(call)).filter(({ namespace, ip }) => owners.has(namespace) && ip !== undefined);
-    return pods.map(({ namespace, name, labels, ip = '' }) => {
-      const customerId = owners.get(namespace);
-      return { ...{ namespace, name, labels, addresses: [ip] }, ...(customerId === undefined ? {} : { customerId }) };
+    // One that has run to its end sends nothing, and somebody else may have its address by now.
+    const running = (await cluster.pods.list(call)).filter(({ namespace, phase }) => owners.has(namespace) && !OVER.has(phase));
+    return running.flatMap(({ namespace, name, labels, ...pod }) => {
+      const [addresses, customerId] = [addressesOfPod(pod), owners.get(namespace)];
+      if (addresses.length === 0) return [];
+      return [{ ...{ namespace, name, labels, addresses }, ...(customerId === undefined ? {} : { customerId }) }];
     });
   });
   return [input];

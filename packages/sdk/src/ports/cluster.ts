@@ -138,6 +138,8 @@ export interface Pod {
   readonly phase: string;
   readonly deleting: boolean;
   readonly ip: string | undefined;
+  /** All that it has, `ip` among them: with both families, one of each. Absent: `ip` alone. */
+  readonly ips?: readonly string[];
   readonly containers: readonly ContainerState[];
 }
 

@@ -158,6 +158,14 @@ describe('a NetworkPolicy before it is written', () => {
       });
   });
 
+  it('is refused where it names a port of everybody’s pods, whatever its number is there; twin: of a namespace that is named', () => {
+    const ports = [{ protocol: 'TCP', port: 'http' }] as const;
+    const named = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'infra' } } };
+    requireApart(withRule({ to: [named], ports }), { ...BOOK, ranges });
+    const everybody = withRule({ to: [{ namespaceSelector: {} }], ports });
+    expect(refusal(() => requireApart(everybody, { ...BOOK, ranges }))).toMatchObject({ code: 'ISOLATION_VIOLATED' });
+  });
+
   it('is refused when it selects nobody', () => {
     const nobody = withRule({ to: [{ podSelector: {} }] }).map((each) => ({
       ...each,

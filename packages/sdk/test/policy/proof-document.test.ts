@@ -1,5 +1,6 @@
 import type { IsolationProof, ProofInput } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
+import { judging } from '../../src/domain/policy/judge-evidence.ts';
 import { isolationProof, proofFaults } from '../../src/domain/policy/proof-document.ts';
 import { proofInput, unreadInput } from '../../src/domain/policy/proof-evidence.ts';
 import { changed, inputsOf, readBack } from './evidence.ts';
@@ -29,6 +30,18 @@ describe('a proof', () => {
       verdict: 'open',
       findings: [{ kind: 'beyond-intent', by: 'grants.0', where: 'policy a' }],
     });
+  });
+
+  it('comes about in parts, between which others have their turn: two for each rule of a policy that all share', () => {
+    const parts = (customers: number): number => {
+      const shared = readBack(
+        Array.from({ length: customers }, (_, at) => customerOf(`n${at}`, config, at)),
+        'shared',
+      );
+      return [...judging(inputsOf(shared), digest)].length;
+    };
+    const rules = 2; // of each customer: its networks, and pings of its own routers
+    expect(parts(12) - parts(2)).toBe(10 * (2 * rules + 1));
   });
 
   it('says of what was not read that it was not, and judges the rest', () => {

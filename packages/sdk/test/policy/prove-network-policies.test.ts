@@ -1,6 +1,7 @@
 import { BifrostError, parseAddress } from '@bifrost/types/core';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { NetworkPolicyShape } from '../../src/domain/network-policy-shape.ts';
+import type { EgressRuleShape, NetworkPolicyShape } from '../../src/domain/network-policy-shape.ts';
 import { judgeEvidence } from '../../src/domain/policy/judge-evidence.ts';
 import { type JudgedPod, judgeNetworkPolicy } from '../../src/domain/policy/judge-network-policy.ts';
 import { CLUSTER_DNS, type NetworkPoliciesInput, networkPoliciesOf, RELAY_PORTS, shapeOf } from '../../src/domain/policy/network-policies.ts';
@@ -8,6 +9,7 @@ import type { PodEvidence } from '../../src/domain/policy/proof-evidence.ts';
 import { proveNetworkPolicies } from '../../src/domain/policy/prove-network-policies.ts';
 import { inputsOf, type Read, readBack } from './evidence.ts';
 import { mutationsOf } from './mutations.ts';
+import * as world from './pods-by-packet.ts';
 import { customerOf, digest } from './worlds.ts';
 
 const ranges = { pods: ['10.244.0.0/16'], services: ['10.96.0.0/12'], nodes: ['192.0.2.1/32'] };
@@ -30,7 +32,25 @@ const podOf = (namespace: string, at: number): PodEvidence => ({
 });
 const pods = [podOf('a', 1), podOf('b', 2), podOf('c', 3), podOf('a', 4)];
 const written = new Map(['a', 'b', 'c'].map((namespace) => [namespace, shapes(namespace)]));
-const found = (policies: ReadonlyMap<string, readonly NetworkPolicyShape[]>, of = pods) => [...proveNetworkPolicies(of, policies, 100)];
+const found = (policies: ReadonlyMap<string, readonly NetworkPolicyShape[]>, of: readonly PodEvidence[] = pods) =>
+  [...proveNetworkPolicies(of, policies, 100)].filter((finding) => finding !== undefined);
+
+type Make = (namespace: string) => NetworkPolicyShape;
+const theirs = { name: 'theirs', podSelector: {}, ingress: [], egress: [] };
+const DNS_ANYWHERE: Make = () => ({ ...theirs, policyTypes: ['Egress'], egress: [{ ports: [{ protocol: 'UDP', port: 53 }] }] });
+const SERVED: Make = () => ({
+  ...theirs,
+  policyTypes: ['Ingress'],
+  ingress: [{ ports: [{ port: 8080 }, { protocol: 'UDP', port: 54, endPort: 60 }] }],
+});
+const ALL_OUT: Make = () => ({ ...theirs, policyTypes: ['Egress'], egress: [{}] });
+const OWN_IN: Make = (namespace) => ({
+  ...{ ...theirs, policyTypes: ['Ingress'] },
+  ingress: [{ from: [{ namespaceSelector: { matchLabels: { 'bifrost.dev/customer-id': namespace } } }] }],
+});
+
+/** Without rules for addresses of IPv6. */
+const isOfFour = ({ to = [] }: EgressRuleShape): boolean => !JSON.stringify(to).includes('::');
 
 const judged = ({ addresses, ...pod }: PodEvidence): JudgedPod => ({
   ...pod,
@@ -105,9 +125,110 @@ describe('pods of different customers under NetworkPolicies that were read back'
     expect(pairsOf(found(new Map([...written, ['a', [...shapes('a'), foreign]] as const])))).toEqual(new Set(['a>b', 'a>c']));
   });
 
+  /** Beside ours in the namespace of `a`: what one rule of somebody else's lets out. */
+  const withForeign = (rule: EgressRuleShape) =>
+    new Map([
+      ...written,
+      ['a', [...shapes('a'), { name: 'theirs', podSelector: {}, policyTypes: ['Egress'], ingress: [], egress: [rule] }]] as const,
+    ]);
+  const [aToB, theirs] = [new Set(['a>b']), [expect.objectContaining({ by: 'a/theirs' })]];
+
+  it('bug: were apart where a rule names a port of the other’s pod, whose number is not known here', () => {
+    const to = [{ namespaceSelector: { matchLabels: { 'bifrost.dev/customer-id': 'b' } } }];
+    const open = withForeign({ to, ports: [{ protocol: 'TCP', port: 'http' }] });
+    expect(found(open)).toEqual(theirs);
+    expect(pairsOf(found(open))).toEqual(aToB);
+    // Where the other lets nobody in, no name opens anything; by UDP, the protocol of its own rule.
+    const shut: NetworkPolicyShape = {
+      ...{ name: 'shut', podSelector: {}, policyTypes: ['Ingress'], egress: [] },
+      ingress: [{ ports: [{ protocol: 'UDP', port: 'dns' }] }],
+    };
+    expect(found(new Map([...open, ['b', [...shapes('b'), shut]]]))).toEqual([]);
+  });
+
+  it('bug: were apart where a rule names the address of any replica but the first', () => {
+    const replicas = [...pods, podOf('b', 5), podOf('b', 6)];
+    for (const at of [2, 5, 6])
+      expect(pairsOf(found(withForeign({ to: [{ ipBlock: { cidr: `10.244.1.${at}/32` } }] }), replicas)), `${at}`).toEqual(aToB);
+    expect(found(withForeign({ to: [{ ipBlock: { cidr: '10.244.1.7/32' } }] }), replicas)).toEqual([]);
+    expect(
+      found(withForeign({ to: [{ ipBlock: { cidr: '10.244.1.0/24', except: ['10.244.1.2/31', '10.244.1.5/32', '10.244.1.6/32'] } }] }), replicas),
+    ).toEqual([]);
+  });
+
+  it('bug: were apart where only the second address of a pod is reached', () => {
+    const dual = [1, 2].map((at) => ({ ...podOf(at === 1 ? 'a' : 'b', at), addresses: [`10.244.1.${at}`, `fd00:244::${at}`] }));
+    const closed = new Map(
+      [...written].map(([namespace, of]) => [namespace, of.map((policy) => ({ ...policy, egress: policy.egress.filter(isOfFour) }))] as const),
+    );
+    const opened = (cidr: string) =>
+      found(
+        new Map([
+          ...closed,
+          ['a', [...(closed.get('a') ?? []), ...(withForeign({ to: [{ ipBlock: { cidr } }] }).get('a') ?? []).slice(-1)]] as const,
+        ]),
+        dual,
+      );
+    expect(found(closed, dual)).toEqual([]);
+    expect(pairsOf(opened('fd00:244::/64'))).toEqual(aToB);
+    expect(opened('fd00:244::1:0/112')).toEqual([]);
+    // Ours for a cluster that has told no range of IPv6: its peers are anywhere in IPv6, pods among them.
+    expect(pairsOf(found(written, dual))).toEqual(new Set(['a>b', 'b>a']));
+    // Who has no address of IPv6 sends nothing there.
+    const [one, two] = dual;
+    if (one === undefined || two === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no pods' });
+    expect(found(written, [{ ...one, addresses: one.addresses.slice(0, 1) }, two])).toEqual([]);
+  });
+
+  it('reach each other where a rule asks that a label be absent which every object of a program has', () => {
+    const podSelector = { matchExpressions: [{ key: 'constructor', operator: 'DoesNotExist' }] };
+    const to = [{ namespaceSelector: { matchLabels: { 'bifrost.dev/customer-id': 'b' } }, podSelector }];
+    expect(pairsOf(found(withForeign({ to })))).toEqual(aToB);
+  });
+
+  it('reach each other exactly where a packet passes, under whatever policies others have: named ports, blocks, both families, replicas', () => {
+    fc.assert(
+      fc.property(world.pods, world.policies, (of, policies) => {
+        expect(pairsOf(found(policies, of))).toEqual(world.pairsByPacket(of, policies));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it.each([
+    [{ port: 10, endPort: 20 }, { port: 20 }, true],
+    [{ port: 10, endPort: 20 }, { port: 21, endPort: 30 }, false],
+    [{ port: 15 }, { port: 10, endPort: 15 }, true],
+    [{ port: 16 }, { port: 10, endPort: 15 }, false],
+    [{ port: 10, endPort: 20 }, { port: 5, endPort: 11 }, true],
+    [{ port: 10 }, {}, true],
+    [{ port: 10 }, { protocol: 'UDP' }, false],
+  ])('reach each other where one lets %j out and the other lets %j in: %j', (out, into, isOpen) => {
+    const shut: NetworkPolicyShape = { name: 'shut', podSelector: {}, policyTypes: ['Ingress'], egress: [], ingress: [{ ports: [into] }] };
+    const open = withForeign({ to: [{ ipBlock: { cidr: '10.244.1.2/32' } }], ports: [out] });
+    expect(pairsOf(found(new Map([...open, ['b', [...shapes('b'), shut]]])))).toEqual(isOpen ? aToB : new Set());
+  });
+
+  it.each([
+    ['ours', [], []],
+    ['those of somebody who lets DNS go anywhere, and nobody but the ports that are served come in', [DNS_ANYWHERE], [SERVED]],
+    ['those of somebody who lets all out, and in only who is of the same customer', [ALL_OUT], [OWN_IN]],
+  ])('are not looked at two by two under %s, and each sender is a part of its own', (_, out, into) => {
+    const many = Array.from({ length: 100 }, (__, at) => ({
+      ...podOf(`n${at}`, at),
+      labels: { app: 'shop', 'bifrost.dev/sidecar-id': `sidecar-n${at}` },
+    }));
+    const policies = new Map(
+      many.map(({ namespace }) => [namespace, [...shapes(namespace), ...[...out, ...into].map((make) => make(namespace))]] as const),
+    );
+    const parts = [...proveNetworkPolicies(many, policies, 100)];
+    expect(parts.filter((part) => part !== undefined)).toEqual([]);
+    expect(parts).toHaveLength(many.length + 1);
+  });
+
   it('are told up to a limit', () => {
     const many = Array.from({ length: 30 }, (_, at) => podOf(`n${at}`, at));
-    expect([...proveNetworkPolicies(many, new Map(), 100)]).toHaveLength(100);
+    expect(found(new Map(), many)).toHaveLength(100);
   });
 
   it('are a layer of the proof once pods and policies are read and the cluster enforces them; until then it is unproven', () => {

@@ -114,6 +114,8 @@ export class FakeAgents implements PodRuntime {
   readonly #agents = new Map<string, FakeAgent>();
   /** False: pods that start from now on say nothing. */
   speak = true;
+  /** True: pods that start from now on have an address of IPv6 too. */
+  dualStack = false;
   #held: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -158,6 +160,7 @@ export class FakeAgents implements PodRuntime {
     if (this.speak) setImmediate(() => void agent.report('start').catch(() => {}));
     return {
       ...running,
+      ...(this.dualStack ? { ips: [running.ip, `fd00:244::${running.ip.split('.').slice(2).join(':')}`] } : {}),
       [Symbol.asyncDispose]: async () => {
         await this.#held;
         this.#agents.delete(pod.uid);

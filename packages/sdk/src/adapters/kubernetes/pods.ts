@@ -21,6 +21,7 @@ interface PodObject extends ApiObject {
   readonly status?: {
     readonly phase?: string;
     readonly podIP?: string;
+    readonly podIPs?: readonly { readonly ip?: string }[] | null;
     readonly initContainerStatuses?: readonly ContainerStatus[] | null;
     readonly containerStatuses?: readonly ContainerStatus[] | null;
   };
@@ -127,6 +128,7 @@ const owned = ({ pod }: PodRecord, { uid, settled }: OwnerAnswer): Pod => ({ ...
 
 function toRecord({ metadata, status = {} }: PodObject): PodRecord {
   const owner = controllerOf(metadata.ownerReferences);
+  const ips = (status.podIPs ?? []).flatMap(({ ip }) => ip || []);
   return {
     owner: owner && { kind: owner.kind, name: owner.name, uid: owner.uid },
     pod: {
@@ -139,6 +141,7 @@ function toRecord({ metadata, status = {} }: PodObject): PodRecord {
       phase: status.phase ?? 'Unknown',
       deleting: metadata.deletionTimestamp !== undefined,
       ip: status.podIP || undefined,
+      ...(ips.length === 0 ? {} : { ips }),
       containers: [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])].map(toContainer),
     },
   };

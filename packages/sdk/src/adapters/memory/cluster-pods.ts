@@ -61,6 +61,7 @@ const isLabelled = ({ template }: PodRecord): boolean => template.metadata?.labe
 /** The record as the port shows it: a copy. */
 export function shownPod(record: PodRecord): Pod {
   const { uid, name, workload, rootUid, template, createdAtMs, running, over } = record;
+  const { ip, ips } = over ?? running ?? {};
   return {
     namespace: workload.namespace,
     name,
@@ -71,7 +72,8 @@ export function shownPod(record: PodRecord): Pod {
     createdAtMs,
     phase: over?.outcome ?? (running === undefined ? 'Pending' : 'Running'),
     deleting: record.stop.signal.aborted,
-    ip: over?.ip ?? running?.ip,
+    ip,
+    ...(ips === undefined ? {} : { ips }),
     containers: containersOf(record).map((state) => ({ ...state })),
   };
 }

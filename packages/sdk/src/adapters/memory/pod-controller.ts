@@ -11,6 +11,11 @@ import type { PodRuntime, RunningPod, RuntimePod } from './pod-runtime.ts';
 import { podSecurityViolations } from './pod-security.ts';
 import type { PodTokens } from './pod-tokens.ts';
 
+interface PodEnd {
+  readonly outcome: 'Succeeded' | 'Failed';
+  readonly containers: readonly ContainerState[];
+}
+
 /** A pod of a memory cluster, from its making until its last container is gone. */
 export interface PodRecord {
   readonly uid: string;
@@ -26,7 +31,7 @@ export interface PodRecord {
   readonly secretListeners: Set<{ readonly name: string; readonly listener: () => void }>;
   running: RunningPod | undefined;
   /** Set when it has run to its end; it is there until its Job goes. */
-  over: { readonly outcome: 'Succeeded' | 'Failed'; readonly ip: string; readonly containers: readonly ContainerState[] } | undefined;
+  over: (PodEnd & Pick<RunningPod, 'ip' | 'ips'>) | undefined;
   gone: Promise<void>;
 }
 
@@ -203,7 +208,7 @@ export class PodController implements AsyncDisposable {
       const outcome = running?.outcome?.();
       if (running !== undefined && outcome !== undefined && pod.over === undefined) {
         const containers = running.containers().map((state) => ({ ...state, running: false, ready: false }));
-        pod.over = { outcome, ip: running.ip, containers };
+        pod.over = { outcome, containers, ip: running.ip, ...(running.ips === undefined ? {} : { ips: running.ips }) };
         ended.resolve();
       }
       this.#changed(pod);

@@ -22,6 +22,8 @@ export interface RuntimePod {
 /** A pod that runs. Disposing it stops all its containers and resolves when they are gone. */
 export interface RunningPod extends AsyncDisposable {
   readonly ip: string;
+  /** With both families: one of each, `ip` first. Default: `ip` alone. */
+  readonly ips?: readonly string[];
   /** One per container and init container. A finished init container is not running and ready; the pod is ready when all are. */
   containers(): readonly ContainerState[];
   /** Calls `listener` after each change of {@link RunningPod.containers}. */

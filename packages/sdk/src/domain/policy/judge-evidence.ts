@@ -82,14 +82,14 @@ export function* judging(inputs: readonly ProofInput[], digest: Digest): Generat
   yield;
   sheet.find('identity', tailnetIdentity(evidence));
   for (const group of survey.groups) {
-    judgeGroup(sheet, group, survey);
+    yield* judgeGroup(sheet, group, survey);
     yield;
   }
   for (const [key, sidecar] of evidence.all('sidecar')) {
     judgeSidecar(sheet, { key, sidecar }, survey);
     yield;
   }
-  judgeNetworkPolicies(sheet, survey);
+  yield* judgeNetworkPolicies(sheet, survey);
   const tailnets = evidence.all('tailnet');
   const customers = new Set(tailnets.map(([, { customerId }]) => customerId)).size;
   return {
@@ -108,7 +108,7 @@ export function judgeEvidence(inputs: readonly ProofInput[], digest: Digest): Ju
 }
 
 /** Of tailnets whose policy is none of ours nothing is asked: there each customer is alone, and the guard holds what is blocked. */
-function judgeGroup(sheet: Sheet, group: ControlGroup, survey: Survey): void {
+function* judgeGroup(sheet: Sheet, group: ControlGroup, survey: Survey): Generator<void, void, void> {
   const { evidence } = survey;
   const { key } = group;
   sheet.judged('identity');
@@ -117,7 +117,11 @@ function judgeGroup(sheet: Sheet, group: ControlGroup, survey: Survey): void {
   const layer = 'tailnet-policy';
   sheet.judged(layer);
   isRead(sheet, evidence, { layer, kind: 'devices', key });
-  if (isRead(sheet, evidence, { layer, kind: 'policy', key })) sheet.find(layer, provePolicy(group, survey));
+  if (!isRead(sheet, evidence, { layer, kind: 'policy', key })) return;
+  for (const found of provePolicy(group, survey)) {
+    if (found !== undefined) sheet.find(layer, [found]);
+    yield;
+  }
 }
 
 interface Attached {
@@ -155,7 +159,7 @@ function judgeGuard(sheet: Sheet, { key, sidecar, tailnet }: Attached & { readon
   for (const reservation of reservations) sheet.reserve({ layer, ...reservation, subject });
 }
 
-function judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): void {
+function* judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): Generator<void, void, void> {
   const layer = 'network-policy';
   if (!settings.networkPolicyEnforced || !settings.networkPoliciesKept) {
     sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-not-enforced', subject: 'installation' });
@@ -168,6 +172,8 @@ function judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): voi
   const known = pods.filter(({ namespace }) => !unread.has(namespace));
   for (const _ of known) sheet.judged(layer);
   const policies = new Map(namespaces.map((namespace) => [namespace, evidence.get('network-policies', namespace) ?? []]));
-  const found = [...proveNetworkPolicies(known, policies, MAX_TOLD)].map((each) => ({ ...each, tailnetName: '' }));
-  sheet.find(layer, found);
+  for (const found of proveNetworkPolicies(known, policies, MAX_TOLD)) {
+    if (found !== undefined) sheet.find(layer, [{ ...found, tailnetName: '' }]);
+    yield;
+  }
 }

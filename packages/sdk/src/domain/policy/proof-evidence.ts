@@ -112,6 +112,7 @@ export interface PodEvidence {
   readonly name: string;
   readonly customerId?: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** All that it has: one, or one of each family. */
   readonly addresses: readonly string[];
 }
 
@@ -175,7 +176,9 @@ export class Evidence {
     for (const input of [...inputs].sort((a, b) => (a.name < b.name ? -1 : 1))) {
       const [kind = ''] = input.name.split(' ', 1);
       this.#texts.set(input.name, input);
-      this.#keys.set(kind, [...(this.#keys.get(kind) ?? []), input.name.slice(kind.length + 1)]);
+      const keys = this.#keys.get(kind);
+      if (keys === undefined) this.#keys.set(kind, [input.name.slice(kind.length + 1)]);
+      else keys.push(input.name.slice(kind.length + 1));
     }
   }
 

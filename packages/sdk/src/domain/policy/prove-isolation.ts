@@ -1,5 +1,5 @@
 import { hostCidr, parseAddress } from '@bifrost/types/core';
-import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
+import { type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
 import { RangeOwners } from './range-owners.ts';
 
 /** A customer in a tailnet of several, as read back from its control plane and our store. */
@@ -98,21 +98,27 @@ const MAX_FINDINGS = 100;
  * if (open.length > 0) throw new Error(`${open[0]?.by} lets ${open[0]?.from} reach ${open[0]?.to}`);
  */
 export function proveIsolation(policyText: string, customers: readonly ProvenCustomer[]): readonly IsolationFinding[] {
-  const policy = readPolicy(policyText);
-  const [first, second] = customers;
-  if (first === undefined || second === undefined) return [];
-  if (policy === undefined || policy.openToAll)
-    return [{ from: first.customerId, to: second.customerId, by: policy === undefined ? 'policy' : 'default' }];
-  return findings(policy, new Directory(customers));
+  return [...provingIsolation(policyText, customers)].filter((finding) => finding !== undefined);
 }
 
-function findings({ rules }: JudgedPolicy, directory: Directory): readonly IsolationFinding[] {
-  const found: IsolationFinding[] = [];
-  for (const rule of rules) {
+/** {@link proveIsolation} in parts, between which others have their turn: a part that has found nothing yields nothing. */
+export function* provingIsolation(policyText: string, customers: readonly ProvenCustomer[]): Generator<IsolationFinding | undefined, void, void> {
+  const policy = readPolicy(policyText);
+  const [first, second] = customers;
+  if (first === undefined || second === undefined) return;
+  if (policy === undefined || policy.openToAll) {
+    yield { from: first.customerId, to: second.customerId, by: policy === undefined ? 'policy' : 'default' };
+    return;
+  }
+  yield;
+  const directory = new Directory(customers);
+  let count = 0;
+  for (const rule of policy.rules) {
+    yield;
     for (const finding of findingsOf(rule, directory)) {
-      found.push(finding);
-      if (found.length >= MAX_FINDINGS) return found;
+      yield finding;
+      count += 1;
+      if (count >= MAX_FINDINGS) return;
     }
   }
-  return found;
 }

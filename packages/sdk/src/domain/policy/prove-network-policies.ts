@@ -1,25 +1,27 @@
-import { cidrContains, type IpAddress, type ProofFinding, parseAddress, parseCidr } from '@bifrost/types/core';
-import { selects } from '../clear-egress.ts';
+import type { ProofFinding } from '@bifrost/types/core';
 import { LABELS } from '../names.ts';
-import type { LabelSelectorShape, NetworkPolicyShape, PolicyPeerShape, PolicyPortShape } from '../network-policy-shape.ts';
-import { type JudgedPod, type JudgedPolicy, judgeNetworkPolicy, type PolicyProtocol } from './judge-network-policy.ts';
+import type {
+  EgressRuleShape,
+  IngressRuleShape,
+  LabelSelectorShape,
+  NetworkPolicyShape,
+  PolicyPeerShape,
+  PolicyPortShape,
+} from '../network-policy-shape.ts';
+import { type JudgedPolicy, judgeNetworkPolicy, type PolicyProtocol } from './judge-network-policy.ts';
+import { NAME_LABEL, type Pod, podKinds } from './policy-pods.ts';
+import { Reach } from './policy-reach.ts';
 import type { PodEvidence } from './proof-evidence.ts';
-
-/** A pod of some customer, as it was read. */
-interface Pod extends JudgedPod {
-  readonly name: string;
-  readonly customerId: string;
-}
 
 /** Policies of one namespace: those that speak of senders and receivers in it. */
 type Policies = ReadonlyMap<string, readonly NetworkPolicyShape[]>;
+
+type Judged = ReadonlyMap<string, readonly JudgedPolicy[]>;
 
 type Found = Pick<ProofFinding, 'kind' | 'customerId' | 'otherCustomerId' | 'by' | 'where'>;
 
 export const PROTOCOLS: readonly PolicyProtocol[] = ['TCP', 'UDP', 'SCTP'];
 
-/** What is known of a namespace: Kubernetes itself gives each its name as a label. */
-export const NAME_LABEL = 'kubernetes.io/metadata.name';
 const KNOWN_LABELS: ReadonlySet<string> = new Set([NAME_LABEL, LABELS.customerId]);
 
 /** What a selector asks of namespaces beyond what is known of them may be so: more is let through then than is, never less. */
@@ -30,8 +32,20 @@ const known = ({ matchLabels = {}, matchExpressions = [] }: LabelSelectorShape):
 const knownPeer = (peer: PolicyPeerShape): PolicyPeerShape =>
   peer.namespaceSelector === undefined ? peer : { ...peer, namespaceSelector: known(peer.namespaceSelector) };
 
-const judgedIn = (policies: Policies, namespace: string): readonly JudgedPolicy[] =>
-  (policies.get(namespace) ?? []).map((policy) => ({
+/** Which number a pod gives a name is not known here, so it may be any. */
+const anyOfName = (each: PolicyPortShape): PolicyPortShape => (typeof each.port === 'string' ? { protocol: each.protocol ?? 'TCP' } : each);
+const numbered = <Rule extends { readonly ports?: readonly PolicyPortShape[] }>(rule: Rule): Rule =>
+  rule.ports === undefined ? rule : { ...rule, ports: rule.ports.map(anyOfName) };
+
+/** The same policies where a port that is named may be any of its protocol. */
+export const withAnyNamedPort = <Policy extends NetworkPolicyShape>(policy: Policy): Policy => ({
+  ...policy,
+  egress: policy.egress.map(numbered<EgressRuleShape>),
+  ingress: policy.ingress.map(numbered<IngressRuleShape>),
+});
+
+const judgedIn = (policies: readonly NetworkPolicyShape[], namespace: string): readonly JudgedPolicy[] =>
+  policies.map(withAnyNamedPort).map((policy) => ({
     ...{ ...policy, namespace },
     egress: policy.egress.map((rule) => (rule.to === undefined ? rule : { ...rule, to: rule.to.map(knownPeer) })),
     ingress: policy.ingress.map((rule) => (rule.from === undefined ? rule : { ...rule, from: rule.from.map(knownPeer) })),
@@ -44,12 +58,15 @@ export function portsOf(policies: readonly JudgedPolicy[]): readonly number[] {
   return [...new Set([1, ...edges.filter((port) => port <= 65_535)])];
 }
 
-/** The policies that let some packet of one pod into another; undefined: none gets there. */
-function wayBetween(from: Pod, to: Pod, policies: Policies): string | undefined {
-  const judged = [...judgedIn(policies, from.namespace), ...(from.namespace === to.namespace ? [] : judgedIn(policies, to.namespace))];
+/** The policies that let some packet of one pod into another; undefined: none gets there. A pod without an address of a family sends nothing in it. */
+function wayBetween(from: Pod, to: Pod, policies: Judged): string | undefined {
+  const namespaces = [...new Set([from.namespace, to.namespace])];
+  const judged = namespaces.flatMap((namespace) => policies.get(namespace) ?? []);
+  const ports = portsOf(judged);
   for (const address of to.addresses) {
+    if (!from.addresses.some(({ family }) => family === address.family)) continue;
     for (const protocol of PROTOCOLS) {
-      for (const port of portsOf(judged)) {
+      for (const port of ports) {
         const { verdict, by } = judgeNetworkPolicy(judged, { from, to: address, toPod: to, protocol, port });
         if (verdict === 'allowed') return by ?? 'no policy';
       }
@@ -58,74 +75,33 @@ function wayBetween(from: Pod, to: Pod, policies: Policies): string | undefined 
   return undefined;
 }
 
-/** Pods that policies cannot tell from each other stand for all of them. */
-function kinds(pods: readonly PodEvidence[]): readonly Pod[] {
-  const found = new Map<string, Pod>();
-  for (const { namespace, name, customerId, labels, addresses } of pods) {
-    const parsed: readonly IpAddress[] = addresses.flatMap((text) => parseAddress(text) ?? []);
-    if (customerId === undefined || parsed.length === 0) continue;
-    const key = JSON.stringify([namespace, Object.entries(labels).sort()]);
-    const namespaceLabels = { [NAME_LABEL]: namespace, [LABELS.customerId]: customerId };
-    if (!found.has(key)) found.set(key, { namespace, name, customerId, labels, namespaceLabels, addresses: parsed });
-  }
-  return [...found.values()];
-}
-
-/** Which pods a peer of a rule may mean; the same peers are in many namespaces' policies, so each is looked at once. */
-class Peers {
-  readonly #pods: readonly Pod[];
-  readonly #known = new Map<string, readonly Pod[]>();
-
-  constructor(pods: readonly Pod[]) {
-    this.#pods = pods;
-  }
-
-  /** More than those that are reached, never fewer. One of a sender's own namespace is of its own customer. */
-  of(from: Pod, policies: readonly JudgedPolicy[]): readonly Pod[] {
-    const isolating = policies.filter(
-      ({ policyTypes, podSelector, egress }) =>
-        (policyTypes.length === 0 ? egress.length > 0 : policyTypes.includes('Egress')) && selects(podSelector, from.labels),
-    );
-    const rules = isolating.flatMap(({ egress }) => egress);
-    if (isolating.length === 0 || rules.some(({ to = [] }) => to.length === 0)) return this.#pods;
-    return [...new Set(rules.flatMap(({ to = [] }) => to.flatMap((peer) => this.#meant(peer))))];
-  }
-
-  #meant(peer: PolicyPeerShape): readonly Pod[] {
-    const key = JSON.stringify(peer);
-    const known = this.#known.get(key) ?? this.#pods.filter((pod) => isMeant(peer, pod));
-    this.#known.set(key, known);
-    return known;
-  }
-}
-
-function isMeant({ ipBlock, podSelector, namespaceSelector }: PolicyPeerShape, { addresses, labels, namespaceLabels }: Pod): boolean {
-  if (ipBlock !== undefined) {
-    const block = parseCidr(ipBlock.cidr);
-    return block === undefined || addresses.some((address) => cidrContains(block, address));
-  }
-  if (namespaceSelector === undefined) return false;
-  return selects(namespaceSelector, namespaceLabels) && selects(podSelector ?? {}, labels);
-}
-
 /**
  * Which customers' pods reach another customer's pod by the cluster's network, as Kubernetes judges. One way for each two customers is told, and at most
- * `limit` of them.
+ * `limit` of them. Yields nothing between parts, so that whoever has more to do can do that.
  */
-export function* proveNetworkPolicies(pods: readonly PodEvidence[], policies: Policies, limit: number): Generator<Found, void, void> {
-  const all = kinds(pods);
-  const peers = new Peers(all);
-  const told = new Set<string>();
+export function* proveNetworkPolicies(pods: readonly PodEvidence[], policies: Policies, limit: number): Generator<Found | undefined, void, void> {
+  const all = podKinds(pods, [...policies.values()].flat());
+  const judged = new Map([...policies].map(([namespace, of]) => [namespace, judgedIn(of, namespace)]));
+  yield;
+  const reach = new Reach(all, judged);
+  const told = new Map<string, Set<string>>();
+  let count = 0;
   for (const from of all) {
-    for (const to of peers.of(from, judgedIn(policies, from.namespace))) {
-      const pair = JSON.stringify([from.customerId, to.customerId]);
-      if (from.customerId === to.customerId || told.has(pair)) continue;
-      const by = wayBetween(from, to, policies);
-      if (by === undefined) continue;
-      told.add(pair);
+    yield;
+    const others = told.get(from.customerId) ?? new Set([from.customerId]);
+    told.set(from.customerId, others);
+    for (const to of reach.of(from)) {
+      if (others.has(to.customerId)) continue;
+      const by = wayBetween(from, to, judged);
+      if (by === undefined) {
+        yield;
+        continue;
+      }
+      others.add(to.customerId);
       const ends = { customerId: from.customerId, otherCustomerId: to.customerId };
       yield { kind: 'reaches-other-pod', ...ends, by, where: `pod ${from.namespace}/${from.name} to ${to.namespace}/${to.name}` };
-      if (told.size >= limit) return;
+      count += 1;
+      if (count >= limit) return;
     }
   }
 }

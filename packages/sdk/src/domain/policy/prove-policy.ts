@@ -4,7 +4,7 @@ import { bookTagOf, customerTagsOf } from './identity-tags.ts';
 import { DEVICE_NETWORKS } from './judge-guard.ts';
 import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
 import type { DeviceEvidence, TailnetEvidence } from './proof-evidence.ts';
-import { type ProvenCustomer, proveIsolation } from './prove-isolation.ts';
+import { type ProvenCustomer, proveIsolation, provingIsolation } from './prove-isolation.ts';
 import { provePolicySections } from './prove-policy-sections.ts';
 import type { ControlGroup, Survey } from './survey.ts';
 
@@ -32,13 +32,18 @@ interface Member extends ProvenCustomer, Sender {
   readonly tailnet: TailnetEvidence;
 }
 
+function addTo<Value>(map: Map<string, Value[]>, key: string, value: Value): void {
+  const values = map.get(key);
+  if (values === undefined) map.set(key, [value]);
+  else values.push(value);
+}
+
 /** The customers of one tailnet at the control plane, with what was read of them. Who is not told apart by tags is the only one there. */
 function membersOf({ key, tailnets }: ControlGroup, survey: Survey): readonly Member[] {
   const { evidence, digest, settings, owners } = survey;
   const devices = evidence.get('devices', key) ?? [];
   const byCustomer = new Map<string, DeviceEvidence[]>();
-  for (const device of devices)
-    for (const customerId of owners.customersOf(device.tags)) byCustomer.set(customerId, [...(byCustomer.get(customerId) ?? []), device]);
+  for (const device of devices) for (const customerId of owners.customersOf(device.tags)) addTo(byCustomer, customerId, device);
   const isShared = tailnets[0]?.[0] !== key;
   return tailnets.map(([tailnetName, tailnet]) => {
     const { customerId, allowedNetworks } = tailnet;
@@ -119,7 +124,7 @@ class Senders<From extends Sender> {
 
   constructor(members: readonly From[]) {
     this.#members = members;
-    for (const member of members) for (const tag of member.bookTags) this.#byTag.set(tag, [...(this.#byTag.get(tag) ?? []), member]);
+    for (const member of members) for (const tag of member.bookTags) addTo(this.#byTag, tag, member);
   }
 
   of({ src }: JudgedRule): Iterable<From> {
@@ -127,9 +132,10 @@ class Senders<From extends Sender> {
   }
 }
 
-function* beyondIntents(policy: JudgedPolicy, members: readonly Member[], where: string): Generator<Found, void, void> {
+function* beyondIntents(policy: JudgedPolicy, members: readonly Member[], where: string): Generator<Found | undefined, void, void> {
   const senders = new Senders(members);
   for (const rule of policy.rules) {
+    yield;
     for (const member of senders.of(rule)) {
       const { customerId, tailnetName } = member;
       if (isBeyond(rule, member)) yield { kind: 'beyond-intent', tailnetName, customerId, by: rule.name, where };
@@ -173,7 +179,7 @@ function* betweenOwn(
   const several = [...Map.groupBy(members, ({ customerId }) => customerId).values()].filter(({ length }) => length > 1).flat();
   if (several.length === 0) return;
   const byTag = new Map<string, DeviceEvidence[]>();
-  for (const device of devices) for (const tag of device.tags) byTag.set(tag, [...(byTag.get(tag) ?? []), device]);
+  for (const device of devices) for (const tag of device.tags) addTo(byTag, tag, device);
   const apart = several.map(({ tailnetName, tailnet, bookTags, routerTags }): ProvenCustomer => {
     const tags = [...bookTags, ...routerTags];
     const own = tags.flatMap((tag) => byTag.get(tag) ?? []);
@@ -189,23 +195,31 @@ function* betweenOwn(
 
 /**
  * Whether the policy of one tailnet at the control plane keeps its customers apart, and, where we write it, lets no book reach more than its customer's
- * intent, whoever wrote the entry.
+ * intent, whoever wrote the entry. Yields nothing between parts: those of a tailnet that thousands share take long.
  */
-export function* provePolicy(group: ControlGroup, survey: Survey): Generator<Found, void, void> {
+export function* provePolicy(group: ControlGroup, survey: Survey): Generator<Found | undefined, void, void> {
   const text = survey.evidence.get('policy', group.key);
   if (text === undefined) return;
   const where = `policy ${group.key}`;
   const members = membersOf(group, survey);
+  yield;
   const [first] = members;
   const told = new Set<string>();
-  for (const { from, to, by } of proveIsolation(text, members)) {
+  for (const found of provingIsolation(text, members)) {
+    if (found === undefined) {
+      yield;
+      continue;
+    }
+    const { from, to, by } = found;
     const tailnetName = members.find(({ customerId }) => customerId === from)?.tailnetName ?? '';
     told.add(`${from} ${by}`);
     yield { kind: 'reaches-other-customer', tailnetName, customerId: from, otherCustomerId: to, by, where };
   }
   for (const { tailnetName, customerId, by } of betweenOwn(text, members, survey.evidence.get('devices', group.key) ?? []))
     if (!told.has(`${customerId} ${by}`)) yield { kind: 'reaches-other-customer', tailnetName, customerId, otherCustomerId: customerId, by, where };
+  yield;
   yield* provePolicySections(text, group, { survey, parties: members });
+  yield;
   const policy = readPolicy(text);
   const managed = members.filter(({ tailnet }) => tailnet.managed);
   if (first === undefined || managed.length === 0) return;

@@ -19,6 +19,7 @@ export function describePods(open: OpenCluster): void {
       const pod = await listedPod(cluster, uid);
       expect(pod).toMatchObject({ namespace: reference.namespace, workloadUid: reference.uid, deleting: false });
       expect(pod.labels[LABELS.sidecarId]).toBe(sidecarId);
+      if (pod.ips !== undefined) expect(pod.ips[0]).toBe(pod.ip);
       expect(Math.abs(pod.createdAtMs - Date.now())).toBeLessThan(24 * 3_600_000);
     }));
 
