@@ -249,3 +249,22 @@ describe('deleteTailnet', () => {
     expect(await world.outside()).toEqual(NOTHING);
   });
 });
+
+describe('a tailnet with enableLogging', () => {
+  it('says what is logged and what not yet, for as long as it is asked for', async () => {
+    await using world = await openWorld();
+    const logging = async (name: string) => (await world.manager.getTailnet(name)).conditions.find(({ type }) => type === 'Logging');
+    const { tailnetName, customerId, config } = ACME;
+    await world.manager.createTailnet({ customerId, tailnetName: 'silent', config: { ...config, enableLogging: false } });
+    await world.until(async () => (await world.tailnet('silent'))?.state.phase === 'active');
+    expect(await logging('silent')).toBeUndefined();
+    const told = { status: 'True', reason: 'ConnectionsOnly', message: expect.stringMatching(/^Logged: .*audit.*\. Not yet: .*flows.*refuses/) };
+    expect(await logging(tailnetName)).toMatchObject(told);
+    await world.manager.updateTailnet({ tailnetName, config: { enableLogging: false } });
+    await world.quiet();
+    expect(await logging(tailnetName)).toBeUndefined();
+    await world.manager.updateTailnet({ tailnetName, config: { enableLogging: true } });
+    await world.quiet();
+    expect(await logging(tailnetName)).toMatchObject(told);
+  });
+});

@@ -191,6 +191,8 @@ export interface SidecarState {
   readonly rolledBack?: boolean;
   /** The loss of access ({@link RevokedAccess}) for which its devices were deleted last. */
   readonly cutForMs?: number;
+  /** The loss of networks that all its live guards have taken: those that did not in time have lost their devices. */
+  readonly obeyedForMs?: number;
   /** `sinceMs` of the quarantine that has been carried out: no key and no device was left. */
   readonly quarantinedSinceMs?: number;
   readonly repairs?: readonly Repair[];

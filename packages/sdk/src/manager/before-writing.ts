@@ -1,13 +1,15 @@
 import { isIP } from 'node:net';
-import { BifrostError, type IpAddress, parseAddress, parseCidr } from '@bifrost/types/core';
+import { BifrostError, type GuardOrder, type IpAddress, type NetworkConfiguration, parseAddress, parseCidr } from '@bifrost/types/core';
+import { liveGuardRules } from '../domain/guard.ts';
 import type { ClusterRanges, StoredTailnet } from '../domain/model.ts';
 import { LABELS } from '../domain/names.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
+import { withOrder } from '../domain/policy/judge-guard.ts';
 import { type JudgedPod, type JudgedPolicy, judgeNetworkPolicy } from '../domain/policy/judge-network-policy.ts';
 import { type NetworkPolicyManifest, shapeOf } from '../domain/policy/network-policies.ts';
 import { isByOurs } from '../domain/policy/policy-document.ts';
 import { NAME_LABEL } from '../domain/policy/policy-pods.ts';
-import { guardFaults } from '../domain/policy/prove-guard.ts';
+import { type GuardFault, guardFaults } from '../domain/policy/prove-guard.ts';
 import { PROTOCOLS, portsOf, withAnyNamedPort } from '../domain/policy/prove-network-policies.ts';
 import { entriesBeyond } from '../domain/policy/prove-policy.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
@@ -57,6 +59,17 @@ export function requireGuarded(fragment: SidecarFragment, { tailnet, ranges, set
   const wanted = { settings: { clusterRanges: ranges, directAddresses: directAddressesOf(settings) }, tailnet: tailnet.spec.config };
   const [fault] = guardFaults(guardRulesIn(fragment), wanted);
   if (fault !== undefined) throw violated(`The guard that was to be put in is at fault (${fault.kind})`, { by: fault.by, path: 'guard' });
+}
+
+/** Where the cluster lies is the template's, and no order changes it: what an order brings shows without it, whatever became of the ranges meanwhile. */
+const NO_CLUSTER = { clusterRanges: { pods: [], services: [], nodes: [] }, directAddresses: [] } as const;
+
+/** Where a guard that holds this order would send an address elsewhere than is meant, by the judge's table of what it becomes and by our own. */
+export function orderFaults({ allowedNetworks, blockedNetworks, accessPolicy }: GuardOrder, meant: NetworkConfiguration): readonly GuardFault[] {
+  const order = { allowedNetworks, blockedNetworks };
+  const ours = accessPolicy === 'quarantine' ? [] : [liveGuardRules({ ...order, accessPolicy })];
+  const chains = [withOrder([], { ...order, accessPolicy }), ...ours];
+  return chains.flatMap((rules) => guardFaults(rules, { settings: NO_CLUSTER, tailnet: meant }));
 }
 
 /** Of the book's pod: whatever it is, it must not be the other's, since a pod reaches itself. */

@@ -6,7 +6,7 @@ import type { StoredSidecar } from '../domain/model.ts';
 import type { Pod, PodIdentity } from '../ports/index.ts';
 import type { Call, Context } from './context.ts';
 import { refuseFor, requireObject } from './given.ts';
-import { guardOrderOf, noteGuard } from './guard-orders.ts';
+import { guardOrderOf, guardStateOf, noteGuard } from './guard-orders.ts';
 import type { Instance, RouterPath } from './instances.ts';
 import { notedPeers } from './live-peers.ts';
 import type { Observed } from './observed.ts';
@@ -111,6 +111,7 @@ export async function ingestReport(
   instance.heardAtMs = nowMs;
   instance.reported = true;
   instance.guardHolds = report.guard?.holds;
+  if (guardStateOf(context, sidecar, instance) === 'current') instance.guardCurrentAtMs = nowMs;
   if (isGuardNews) noteGuard(context, sidecar, instance);
   const identityChanged =
     instance.deviceId !== (report.node.deviceId ?? instance.deviceId) || instance.ipAddress !== (report.node.ips[0] ?? instance.ipAddress);

@@ -39,6 +39,8 @@ export interface Instance {
   relayWorks: boolean;
   /** Hash of the configuration that its guard holds, as its agent last said. */
   guardHolds: string | undefined;
+  /** When its agent last said that the guard holds what is wanted then. */
+  guardCurrentAtMs: number | undefined;
 }
 
 /** How packets of one pod travel to one router. */
@@ -115,6 +117,7 @@ export class Instances {
       routers: [],
       relayWorks: false,
       guardHolds: undefined,
+      guardCurrentAtMs: undefined,
     };
     this.#byPod.set(pod.uid, instance);
     const siblings = this.#bySidecar.get(sidecar.key) ?? new Map<string, Instance>();

@@ -79,6 +79,7 @@ export abstract class ManagerCore implements AsyncDisposable {
     const settings = resolveSettings(options);
     const clock = options.clock ?? systemClock();
     const logger = options.logger ?? silentLogger;
+    const proofDue = new ProofDue();
     const events = new EventBus((name, error) => logger.log('error', 'a listener threw', { name, error: describeError(error) }));
     this.#readOnly = settings.readOnly;
     this.context = {
@@ -94,12 +95,12 @@ export abstract class ManagerCore implements AsyncDisposable {
       announcer: new Announcer(events, clock),
       observed: new Observed(),
       instances: new Instances(),
-      guardOrders: new GuardOrders(),
+      guardOrders: new GuardOrders({ logger, proofDue }),
       unstored: new Map(),
       policies: new Policies(),
       driftedPolicies: new Map(),
       toldFindings: new ToldFindings(),
-      proofDue: new ProofDue(),
+      proofDue,
       attaching: new KeyedLock(),
       hindrances: new Hindrances(),
       missing: new Missing(clock),

@@ -88,7 +88,8 @@ export class FakeAgent {
 
   /** Sends one report. @throws what the manager answers */
   async report(reason: ReportReason = 'heartbeat', change: ReportChange = {}): Promise<unknown> {
-    const answer = await this.#parts.deliver(this.pod.serviceAccountToken, this.document(reason, change));
+    const onTheWire: unknown = JSON.parse(JSON.stringify(this.document(reason, change)));
+    const answer = await this.#parts.deliver(this.pod.serviceAccountToken, onTheWire);
     const { guard } = answer as ReportAnswerV1;
     if (guard !== undefined) this.orders.push(guard);
     if (guard !== undefined && this.#guard !== undefined)

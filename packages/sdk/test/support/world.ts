@@ -79,6 +79,8 @@ interface CustomerForm {
   readonly policy?: string;
   /** Of the client in the Secret; default: all that we may need. */
   readonly scopes?: readonly string[];
+  /** Of that client; default: that of all books. */
+  readonly tags?: readonly string[];
 }
 
 /** A manager on memory adapters with everything around it: time stands still unless a test moves it. */
@@ -146,12 +148,12 @@ export class World implements AsyncDisposable {
   /** A customer with a namespace of the same name; their own tailnet and the Secret with its client, unless they have none. */
   async addCustomer(
     customerId: string,
-    { ownTailnet = true, secretName = `bifrost-customer-${customerId}`, policy, scopes }: CustomerForm = {},
+    { ownTailnet = true, secretName = `bifrost-customer-${customerId}`, policy, scopes, tags = [BOOK_TAG] }: CustomerForm = {},
   ): Promise<{ readonly controlId: string; readonly putSecret: () => Promise<void> }> {
     await this.cluster.createNamespace({ name: customerId, customerId });
     const { controlId, credential } = this.control.addTailnet({
       displayName: customerId,
-      tags: [BOOK_TAG],
+      tags,
       ...(policy === undefined ? {} : { policy }),
       ...(scopes === undefined ? {} : { scopes }),
     });

@@ -132,6 +132,11 @@ export const sidecarStateSchema = z
     cutForMs: millisecondsSince1970
       .exactOptional()
       .describe('Of status.revoked of the tailnet: the loss for which its devices were deleted last, in milliseconds since 1970.'),
+    obeyedForMs: millisecondsSince1970
+      .exactOptional()
+      .describe(
+        'Of status.revoked of the tailnet: the loss of networks that its guards hold, or lost their devices for, in milliseconds since 1970.',
+      ),
     quarantinedSinceMs: millisecondsSince1970.exactOptional().describe('The sinceMs of the quarantine that has been carried out.'),
     repairs: z
       .array(

@@ -88,6 +88,7 @@ function wholeSidecar(workload: WorkloadReference): { readonly spec: SidecarSpec
       everConnected: true,
       rolledBack: false,
       cutForMs: T0,
+      obeyedForMs: T0,
       quarantinedSinceMs: T0,
       repairs: [{ manager: 'kubectl-edit', atMs: T0 }],
       conditions: CONDITIONS,
