@@ -29,6 +29,13 @@ const tailscaleOf = async (name: Name, ...args: readonly string[]) =>
   exec(await stage.inBook(name, 'book', 'tailscale'), ['tailscale', '--socket=/var/run/tailscale/tailscaled.sock', ...args]);
 const v4 = (addresses: readonly string[]): string => addresses.find((address) => !address.includes(':')) ?? '';
 
+/** Of a machine itself, by its address in the tailnet: each serves a page on that port of whatever address it has. */
+async function urlOf(name: Name, hostname: string): Promise<string> {
+  const device = (await control.devices()).find((each) => each.hostname === hostname && each.tags?.join().includes(`-${name}-`));
+  return `http://${v4(device?.addresses ?? [])}:8080/`;
+}
+const fromRouter = async (url: string): Promise<string> => (await requestFromCustomer('sh-a', { url, timeoutMs: 2_000 })).body;
+
 interface Whois {
   readonly Node: { readonly Tags?: readonly string[] };
 }
@@ -124,10 +131,19 @@ describe('the policy that they share', () => {
   test('comes back when somebody takes our entries out and lets one customer’s router reach the other’s; what else they write stays', async () => {
     const [a = '', b = ''] = NAMES.map((name) => of(routerTags, name));
     const opens = JSON.stringify({ src: [a], dst: [b], ip: ['*'] });
-    await edit(() => `// ours alone\n{ "tagOwners": { "tag:ops": [], "${a}": [], "${b}": [] }, "grants": [${opens}] }`);
-    // Seen by packets: without our entries books are refused, with them back they are served.
-    await Promise.all(NAMES.map((name) => eventually(`${name} is refused`, async () => (await get(name)).body === '')));
+    const theirs = `// ours alone\n{ "tagOwners": { "tag:ops": [], "${a}": [], "${b}": [] }, "grants": [${opens}] }`;
+    const router = await urlOf('sh-b', 'gateway-sh-b');
+    expect(await fromRouter(router)).toBe('');
+    await edit(() => theirs);
+    const isOpen = async (): Promise<boolean> => {
+      if (!(await control.policy()).text.includes(opens)) await edit(() => theirs); // it may be gone before anybody has asked
+      return (await fromRouter(router)) === 'private network of sh-b';
+    };
+    // Seen by packets: without our entries books are refused, with them back they are served; and what opens the other's router, until it is gone.
+    const refused = NAMES.map((name) => eventually(`${name} is refused`, async () => (await get(name)).body === ''));
+    await Promise.all([eventually('the other’s router is reached', isOpen), ...refused]);
     await eventually('that rule is gone', async () => !(await control.policy()).text.includes(opens), { timeoutMs: 90_000 });
+    await eventually('the other’s router is not reached any more', async () => (await fromRouter(router)) === '');
     await Promise.all(NAMES.map((name) => stage.reaches(of(books, name), of(routers, name))));
     expect((await control.policy()).text).toContain('// ours alone');
   });
@@ -135,13 +151,7 @@ describe('the policy that they share', () => {
 
 describe('the machines themselves, by their addresses in the tailnet', () => {
   const PAGES = { router: 'private network of sh-a', book: 'book book', second: 'book second' };
-  /** Each serves a page on that port of whatever address it has. */
-  const urlOf = async (name: Name, hostname: string): Promise<string> => {
-    const device = (await control.devices()).find((each) => each.hostname === hostname && each.tags?.join().includes(`-${name}-`));
-    return `http://${v4(device?.addresses ?? [])}:8080/`;
-  };
   const fromBook = async (url: string): Promise<string> => (await requestFromBook(of(books, 'sh-a'), { url, timeoutMs: 2_000 })).body;
-  const fromRouter = async (url: string): Promise<string> => (await requestFromCustomer('sh-a', { url, timeoutMs: 2_000 })).body;
 
   test('the own are reached as soon as the access policy is `standard`, and not before; another customer’s never', async () => {
     const own = { router: await urlOf('sh-a', 'gateway-sh-a'), book: await urlOf('sh-a', 'book'), second: await urlOf('sh-a', 'second') };
