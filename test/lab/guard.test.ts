@@ -24,6 +24,10 @@ const answerOf = async (address: string): Promise<unknown> => {
   return answer.status ?? answer.kind;
 };
 const reaches = (address: string) => eventually(`the book reaches ${address}`, async () => (await answerOf(address)) === 200);
+const more = (connection: HeldConnection, count = 4): Promise<unknown> => {
+  const from = connection.answers;
+  return eventually('more answers come', () => connection.answers >= from + count);
+};
 const configure = (config: object) =>
   platform.must('PATCH', `/tailnets/${SPACE}`, { config, update_mask: `config.${Object.keys(config).join(',config.')}` });
 const condition = async () => {
@@ -86,10 +90,6 @@ describe('a configuration that changes', () => {
   test('blocks in the running pod: nothing new gets there, what stands stalls, its twin goes on; and when it is allowed again, so does it', async () => {
     await using held = new HeldConnection(inPod(), { url: url('10.1.0.10'), forMs: 45_000 });
     await using twin = new HeldConnection(inPod(), { url: url(TWIN), forMs: 45_000 });
-    const more = (connection: HeldConnection, count = 4): Promise<unknown> => {
-      const from = connection.answers;
-      return eventually('more answers come', () => connection.answers >= from + count);
-    };
     await Promise.all([more(held), more(twin)]);
 
     const fromMs = performance.now();
@@ -110,18 +110,28 @@ describe('a configuration that changes', () => {
     await isUntouched();
   }, 150_000);
 
-  test('allows less, and refuses in clear what is no longer for the tunnel only where the access policy says so', async () => {
+  test('allows less, also of what stands, and refuses in clear what is no longer for the tunnel only where the access policy says so', async () => {
+    await using held = new HeldConnection(inPod(), { url: url('10.1.0.10'), forMs: 45_000 });
+    await using twin = new HeldConnection(inPod(), { url: url(TWIN), forMs: 45_000 });
+    await Promise.all([more(held), more(twin)]);
+
     await configure({ allowed_networks: [`${TWIN}/32`] });
     await eventually('what is not allowed any more is not reached', async () => (await answerOf('10.1.0.10')) !== 200);
     await isHeld();
+    const stalledAt = held.answers;
+    await more(twin, 8);
+    expect(held.answers).toBe(stalledAt);
     expect(await answerOf(TWIN)).toBe(200);
+
     await configure({ access_policy: 'permissive' });
     await reaches('10.1.0.10');
+    await more(held);
     await configure({ allowed_networks: ['10.0.0.0/8'], access_policy: 'restrictive' });
     await isHeld();
     await reaches('10.1.0.10');
+    await Promise.all([more(held), more(twin)]);
     await isUntouched();
-  });
+  }, 150_000);
 });
 
 describe('the guard', () => {

@@ -29,6 +29,13 @@ const tailscaleOf = async (name: Name, ...args: readonly string[]) =>
   exec(await stage.inBook(name, 'book', 'tailscale'), ['tailscale', '--socket=/var/run/tailscale/tailscaled.sock', ...args]);
 const v4 = (addresses: readonly string[]): string => addresses.find((address) => !address.includes(':')) ?? '';
 
+/** Of a machine itself, by its address in the tailnet: each serves a page on that port of whatever address it has. */
+async function urlOf(name: Name, hostname: string): Promise<string> {
+  const device = (await control.devices()).find((each) => each.hostname === hostname && each.tags?.join().includes(`-${name}-`));
+  return `http://${v4(device?.addresses ?? [])}:8080/`;
+}
+const fromRouter = async (url: string): Promise<string> => (await requestFromCustomer('sh-a', { url, timeoutMs: 2_000 })).body;
+
 interface Whois {
   readonly Node: { readonly Tags?: readonly string[] };
 }
@@ -45,18 +52,19 @@ beforeAll(async () => {
   ({ client, control } = await stage.shared());
   await Promise.all(NAMES.map((name) => stage.space(name, name)));
   await Promise.all(NAMES.map((name) => stage.book({ name: 'book', namespace: name })));
+  await stage.book({ name: 'second', namespace: 'sh-a' });
   await Promise.all(NAMES.map((name) => stage.tailnet({ customer_id: name, tailnet_name: name, tenancy: 'shared' })));
   for (const name of NAMES) routerTags.set(name, await routerTagOf(name));
   const join = async (name: Name): Promise<void> => {
     const tags = [of(routerTags, name)];
     routers.set(name, stage.use(await joinGateway(client, { name, routes: ['10.0.0.0/8'], tags })));
   };
-  const attach = async (name: Name): Promise<void> => {
-    await stage.pods(name, 'book');
-    await platform.sidecarReaches(await stage.attach(`${name}/book`, name), 'connected', 120_000);
-    books.set(name, await stage.inBook(name, 'book'));
+  const attach = async (name: Name, book = 'book'): Promise<void> => {
+    await stage.pods(name, book);
+    await platform.sidecarReaches(await stage.attach(`${name}/${book}`, name), 'connected', 120_000);
   };
-  await Promise.all(NAMES.flatMap((name) => [join(name), attach(name)]));
+  await Promise.all([...NAMES.flatMap((name) => [join(name), attach(name)]), attach('sh-a', 'second')]);
+  for (const name of NAMES) books.set(name, await stage.inBook(name, 'book'));
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
@@ -123,12 +131,44 @@ describe('the policy that they share', () => {
   test('comes back when somebody takes our entries out and lets one customer’s router reach the other’s; what else they write stays', async () => {
     const [a = '', b = ''] = NAMES.map((name) => of(routerTags, name));
     const opens = JSON.stringify({ src: [a], dst: [b], ip: ['*'] });
-    await edit(() => `// ours alone\n{ "tagOwners": { "tag:ops": [], "${a}": [], "${b}": [] }, "grants": [${opens}] }`);
-    // Seen by packets: without our entries books are refused, with them back they are served.
-    await Promise.all(NAMES.map((name) => eventually(`${name} is refused`, async () => (await get(name)).body === '')));
+    const theirs = `// ours alone\n{ "tagOwners": { "tag:ops": [], "${a}": [], "${b}": [] }, "grants": [${opens}] }`;
+    const router = await urlOf('sh-b', 'gateway-sh-b');
+    expect(await fromRouter(router)).toBe('');
+    await edit(() => theirs);
+    const isOpen = async (): Promise<boolean> => {
+      if (!(await control.policy()).text.includes(opens)) await edit(() => theirs); // it may be gone before anybody has asked
+      return (await fromRouter(router)) === 'private network of sh-b';
+    };
+    // Seen by packets: without our entries books are refused, with them back they are served; and what opens the other's router, until it is gone.
+    const refused = NAMES.map((name) => eventually(`${name} is refused`, async () => (await get(name)).body === ''));
+    await Promise.all([eventually('the other’s router is reached', isOpen), ...refused]);
     await eventually('that rule is gone', async () => !(await control.policy()).text.includes(opens), { timeoutMs: 90_000 });
+    await eventually('the other’s router is not reached any more', async () => (await fromRouter(router)) === '');
     await Promise.all(NAMES.map((name) => stage.reaches(of(books, name), of(routers, name))));
     expect((await control.policy()).text).toContain('// ours alone');
+  });
+});
+
+describe('the machines themselves, by their addresses in the tailnet', () => {
+  const PAGES = { router: 'private network of sh-a', book: 'book book', second: 'book second' };
+  const fromBook = async (url: string): Promise<string> => (await requestFromBook(of(books, 'sh-a'), { url, timeoutMs: 2_000 })).body;
+
+  test('the own are reached as soon as the access policy is `standard`, and not before; another customer’s never', async () => {
+    const own = { router: await urlOf('sh-a', 'gateway-sh-a'), book: await urlOf('sh-a', 'book'), second: await urlOf('sh-a', 'second') };
+    const others = [await urlOf('sh-b', 'gateway-sh-b'), await urlOf('sh-b', 'book')] as const;
+    // Somebody listens there: each asks itself.
+    expect((await requestFromCustomer('sh-b', { url: others[0] })).body).toBe('private network of sh-b');
+    expect((await requestFromBook(of(books, 'sh-b'), { url: others[1] })).body).toBe('book book');
+    for (const url of [own.router, own.second, ...others]) expect([url, await fromBook(url)]).toEqual([url, '']);
+    for (const url of [own.book, ...others]) expect([url, await fromRouter(url)]).toEqual([url, '']);
+
+    await platform.must('PATCH', '/tailnets/sh-a', { config: { access_policy: 'standard' }, update_mask: 'config.access_policy' });
+    await eventually('the book reaches its router', async () => (await fromBook(own.router)) === PAGES.router, { timeoutMs: 60_000 });
+    await eventually('the book reaches the other own one', async () => (await fromBook(own.second)) === PAGES.second);
+    await eventually('the router reaches its book', async () => (await fromRouter(own.book)) === PAGES.book);
+    for (let turn = 0; turn < 2; turn += 1) {
+      for (const url of others) expect([url, await fromBook(url), await fromRouter(url)]).toEqual([url, '', '']);
+    }
   });
 });
 

@@ -9,7 +9,7 @@ const WAITS = 'wedged.test.ts';
 /** What goes on beside it and each other: none of these replaces the manager, or says anything of what is not its own. */
 const BESIDE = [
   ...['agent', 'bad-input', 'cluster', 'conformance', 'daemon-set', 'firewall', 'gateway', 'guard', 'host-network', 'local-api'],
-  ...['modules', 'process-namespace'],
+  ...['modules', 'process-namespace', 'unscoped'],
 ].map((name) => `${name}.test.ts`);
 /** What takes the lab down. */
 const LAST = ['stop.test.ts', 'first-hour.test.ts'];

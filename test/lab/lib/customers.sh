@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # The customers' side: machines outside the cluster, each in a network namespace of its own. Several may have the same private address.
 
-# lab_gateway NAME ROUTES ADDRESS[,ADDRESS...] < KEY: joins with KEY, advertises ROUTES, serves the page "private network of NAME" on each ADDRESS:8000 and :8001.
+# lab_gateway NAME ROUTES ADDRESS[,ADDRESS...] < KEY: joins with KEY, advertises ROUTES, serves the page "private network of NAME" on each ADDRESS:8000 and :8001,
+# and on port 8080 of whatever address the machine has or gets, its tailnet's too.
 # The key comes by standard input and goes on by file: arguments are seen by everyone on a machine.
 lab_gateway() {
   local name=$1 routes=$2 addresses=${3//,/ } pages='' address index=0 folder=$run/gateway-$1 net programs=$run/cache/bin
@@ -19,8 +20,8 @@ lab_gateway() {
     ip -n "lab-$1" link set lo up; for address in $4; do ip -n "lab-$1" addr add "$address/32" dev lo; done
     ip -n "lab-$1" route add default via "$3.1"
     ip netns exec "lab-$1" sysctl -qw net.ipv4.ip_forward=1' - "$name" "$index" "$net" "$addresses"
-  for address in $addresses; do pages=$pages${pages:+,}$address:8000,$address:8001; done
-  start "gateway-$name-page" ip netns exec "lab-$name" env BOOK_ADDRESSES="$pages" BOOK_PAGE="private network of $name" "$programs/book"
+  for address in $addresses; do pages+=$address:8000,$address:8001,; done
+  start "gateway-$name-page" ip netns exec "lab-$name" env BOOK_ADDRESSES="$pages:8080" BOOK_PAGE="private network of $name" "$programs/book"
   start "gateway-$name" ip netns exec "lab-$name" env TS_NO_LOGS_NO_SUPPORT=true TS_DEBUG_FIREWALL_MODE=nftables \
     "$programs/tailscaled" --state=mem: --statedir="$folder" --socket="$folder/socket" --port=41641
   await "gateway $name" 10 test -S "$folder/socket"

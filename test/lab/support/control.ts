@@ -103,6 +103,12 @@ export class ControlClient implements AsyncDisposable {
     return this.must('POST', '/tailnet/-/keys', { description, expirySeconds, capabilities: { devices: { create } } });
   }
 
+  /** Another OAuth client of the tailnet, with these scopes and no others. */
+  async createClient(scopes: readonly string[]): Promise<OAuthClient> {
+    const { id, key } = await this.must<{ id: string; key: string }>('POST', '/tailnet/-/keys', { keyType: 'client', scopes });
+    return { id, secret: key };
+  }
+
   async deleteDevice(nodeId: string): Promise<void> {
     await this.must('DELETE', `/device/${nodeId}`);
   }

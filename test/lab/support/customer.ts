@@ -8,7 +8,7 @@ export interface GatewayInput {
   readonly name: string;
   /** What the customer's router announces and the customer approves. @default ['10.1.0.0/24'] */
   readonly routes?: readonly string[];
-  /** Where the customer's page is, port 8000, and 8001 that policies may leave out. @default '10.1.0.10' */
+  /** Where the customer's page is, port 8000, and 8001 that policies may leave out. On port 8080 it is on all addresses of the machine. @default '10.1.0.10' */
   readonly address?: string;
   /** Where the page is as well. */
   readonly otherAddresses?: readonly string[];

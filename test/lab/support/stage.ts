@@ -14,6 +14,7 @@ export interface TailnetWish {
   readonly tailnet_name: string;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly tenancy?: 'customer-owned' | 'organization' | 'shared';
+  readonly manage_policy?: boolean;
 }
 type Body = ApiAnswer['body'];
 

@@ -265,7 +265,7 @@ func (p *policy) approves(d *device, route netip.Prefix) bool {
 	})
 }
 
-// owns says whether tagOwners knows all of the tags. Clients of the lab have all scopes and own every tag that has an owner.
+// owns says whether tagOwners knows all of the tags. Clients of the lab own every tag that has an owner.
 func (p *policy) owns(tags []string) bool {
 	return !slices.ContainsFunc(tags, func(tag string) bool { _, known := p.names.owners[tag]; return !known })
 }

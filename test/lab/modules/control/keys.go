@@ -25,10 +25,12 @@ func (k *authKey) json(secret bool) map[string]any {
 	return m
 }
 
-func (s *server) createKey(w http.ResponseWriter, r *http.Request, t *tailnet) {
+// createKey makes an auth key, or an OAuth client.
+func (s *server) createKey(w http.ResponseWriter, r *http.Request, g grant) {
 	var body struct {
 		KeyType, Description string
 		ExpirySeconds        int
+		Scopes               []string
 		Capabilities         struct {
 			Devices struct {
 				Create struct {
@@ -38,7 +40,15 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request, t *tailnet) {
 			}
 		}
 	}
-	switch err := json.NewDecoder(r.Body).Decode(&body); {
+	t, err := g.tailnet, json.NewDecoder(r.Body).Decode(&body)
+	if body.KeyType == "client" {
+		s.createClient(w, g, body.Description, body.Scopes)
+		return
+	}
+	switch {
+	case !g.may("auth_keys"):
+		deny(w)
+		return
 	case err != nil || body.KeyType != "" && body.KeyType != "auth":
 		fail(w, 400, "the body is not an auth key request")
 		return
@@ -65,7 +75,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request, t *tailnet) {
 	reply(w, 200, k.json(true))
 }
 
-// listKeys shows auth keys with all=true only: without it an OAuth token sees OAuth clients, of which there are none to see here.
+// listKeys shows auth keys with all=true only: without it an OAuth token sees OAuth clients, which nobody asks to see here.
 func (s *server) listKeys(w http.ResponseWriter, r *http.Request, t *tailnet) {
 	keys := []*authKey{}
 	for _, k := range s.keys {

@@ -89,7 +89,7 @@ func TestSSHTests(t *testing.T) {
 // call asks the API as the tailnet's client.
 func (w *world) call(t *testing.T, method, path, body, match string) (int, string) {
 	t.Helper()
-	w.tokens["token"] = grant{tailnet: w.t}
+	w.tokens["token"] = grant{client: &client{tailnet: w.t}, tailnet: w.t}
 	r := httptest.NewRequest(method, "/api/v2/tailnet/-"+path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer token")
 	if match != "" {
