@@ -52,6 +52,7 @@ describe('why a packet passes or not', () => {
 
   it('bug: tells nobody of a pod, and of the policies in its namespace, whose customer they may not know of', async () => {
     await using world = await openWorld({ settings: { networkPolicyEnforced: true } });
+    world.agents.dualStack = true;
     const { sidecarId } = await world.manager.attachSidecar(BOOK);
     await world.cluster.createNamespace({ name: 'globex-prod', customerId: 'globex' });
     await world.addBook({ namespace: 'globex-prod', name: 'their-book' });
@@ -62,7 +63,7 @@ describe('why a packet passes or not', () => {
     await world.cluster.setNetworkPolicies('globex-prod', [deny]);
     await world.until(async () => (await world.sidecars()).every(({ state }) => state.phase === 'connected'));
     const pods = await world.cluster.pods.list({ signal: AbortSignal.timeout(5_000) });
-    const to = pods.find(({ namespace }) => namespace === 'globex-prod')?.ip ?? '';
+    const [to = '', six = ''] = pods.find(({ namespace }) => namespace === 'globex-prod')?.ips ?? [];
     const explain = (customers: readonly string[], address = to) =>
       world.manager.explain({ sidecarId, to: address, port: 80 }, { scope: { visible: new Set(customers), permitted: '*' } });
     const hidden = await explain(['acme-corp']);
@@ -72,7 +73,7 @@ describe('why a packet passes or not', () => {
     expect(await explain(['acme-corp'], '10.244.77.77')).toEqual(hidden);
     const seen = { verdict: 'denied', by: 'globex-prod/default-deny' };
     expect(await explain(['acme-corp', 'globex'])).toMatchObject(seen);
-    expect(await world.manager.explain({ sidecarId, to, port: 80 })).toMatchObject(seen);
+    for (const address of [to, six]) expect(await world.manager.explain({ sidecarId, to: address, port: 80 })).toMatchObject(seen);
   });
 
   it.each([

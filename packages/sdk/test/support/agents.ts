@@ -104,6 +104,14 @@ interface Parts {
   readonly deliver: Deliver;
 }
 
+/** The address of IPv6 of a pod by that of IPv4, as Kubernetes writes it. */
+const sixOf = (ip: string): string =>
+  `fd00:244::${ip
+    .split('.')
+    .slice(2)
+    .reduce((number, part) => number * 256 + Number(part), 0)
+    .toString(16)}`;
+
 /**
  * Runs pods as a kubelet, a tailscaled and an agent would, all without processes: a pod with a sidecar joins the simulated control plane with the
  * key from its Secret volume; its agent is {@link FakeAgent}.
@@ -161,7 +169,7 @@ export class FakeAgents implements PodRuntime {
     if (this.speak) setImmediate(() => void agent.report('start').catch(() => {}));
     return {
       ...running,
-      ...(this.dualStack ? { ips: [running.ip, `fd00:244::${running.ip.split('.').slice(2).join(':')}`] } : {}),
+      ...(this.dualStack ? { ips: [running.ip, sixOf(running.ip)] } : {}),
       [Symbol.asyncDispose]: async () => {
         await this.#held;
         this.#agents.delete(pod.uid);
