@@ -90,15 +90,36 @@ describe('a live guard that does not hold what is left of its tailnet', () => {
   });
 
   it('in the time of the next manager, which has never heard which device is whose', async () => {
-    await using world = await attached();
-    world.agents.one.speaks = false;
+    await using world = await attached({ replicas: 2 });
+    const [silent, speaking] = world.agents.all;
+    Object.assign(silent ?? {}, { speaks: false });
     await change(world, LESS);
     await world.run(30_000);
     await forgetDevices(world);
     await world.run(BEFORE_MS);
-    expect(devices(world)).toHaveLength(1); // it has to have its time to hear
+    expect(devices(world)).toHaveLength(2); // it has to have its time to hear
     await world.run(AFTER_MS);
-    expect(devices(world)).toEqual([]);
+    expect(devices(world)).toEqual([speaking?.deviceId]);
+  });
+
+  it('bug: not by a manager that hears nobody: its own door may be shut; twin: once it hears somebody', async () => {
+    await using world = await attached({ replicas: 2 });
+    const before = devices(world);
+    await change(world, LESS);
+    await world.run(30_000); // all guards hold it
+    const [one, other] = world.agents.all;
+    for (const agent of [one, other]) Object.assign(agent ?? {}, { speaks: false });
+    await world.manager.stop();
+    const sidecar = await stored(world);
+    const { obeyedForMs: _, ...state } = sidecar?.state ?? {}; // as a manager leaves it that knows nothing of this
+    if (sidecar !== undefined)
+      await world.store.sidecars.replaceState(sidecar, state as typeof sidecar.state, { signal: AbortSignal.timeout(5_000) });
+    await world.restart();
+    await world.run(600_000);
+    expect(devices(world)).toEqual(before);
+    Object.assign(one ?? {}, { speaks: true });
+    await world.run(120_000);
+    expect(devices(world)).toEqual([one?.deviceId]);
   });
 
   it('whichever call is the last of a manager: the next one deletes it, and what joins anew is left', async () => {

@@ -79,9 +79,13 @@ async function cutUnguarded(context: Context, attached: Attached, { lostAtMs, si
  */
 async function cutDisobedient(context: Context, attached: Attached, { lostAtMs, signal }: Loss): Promise<Cut> {
   const { sidecar, tailnet } = attached;
-  if (!managesPolicy(tailnet.spec) || !isWritten(tailnet.state) || context.guardOrders.wantedFor(sidecar.spec) === undefined) return { sidecar };
+  const wanted = context.guardOrders.wantedFor(sidecar.spec);
+  if (!managesPolicy(tailnet.spec) || !isWritten(tailnet.state) || wanted === undefined) return { sidecar };
+  // Also what is kept instead of an order that is withheld.
   const hasObeyed = (instance: Instance): boolean =>
-    guardStateOf(context, sidecar, instance) === 'current' || (instance.guardCurrentAtMs ?? Number.NEGATIVE_INFINITY) > lostAtMs;
+    instance.guardHolds === wanted.order.hash ||
+    guardStateOf(context, sidecar, instance) === 'current' ||
+    (instance.guardCurrentAtMs ?? Number.NEGATIVE_INFINITY) > lostAtMs;
   const { obeyed = [], behind = [] } = Object.groupBy(context.instances.of(sidecar.key), (each) => (hasObeyed(each) ? 'obeyed' : 'behind'));
   if (behind.length > 0) {
     const { hearing, settings, clock } = context;
@@ -89,16 +93,25 @@ async function cutDisobedient(context: Context, attached: Attached, { lostAtMs, 
     const sinceMs = Math.max(lostAtMs, hearing.sinceMs, hearing.pausedAtMs.get(tailnet.key) ?? lostAtMs);
     const leftMs = sinceMs + settings.silenceMs + OBEYS_MS - clock.nowMs();
     if (leftMs > 0) return { sidecar, recheckMs: leftMs };
+    // Of a loss before its time a manager that has heard nobody yet cannot tell who is silent: its own door may be shut.
+    const isOlder = lostAtMs < hearing.sinceMs && behind.some(({ reported }) => !reported);
+    if (isOlder && !hasHeardAny(context)) return { sidecar, recheckMs: OBEYS_MS };
     const why = 'a device is deleted, since its guard has not taken what its tailnet took away';
     await deleteDevices(context, attached, { lostAtMs, signal, isCut: isNotOf({ obeyed, behind }), why });
   }
   return { sidecar: await keepSidecar(context, sidecar, { state: { ...sidecar.state, obeyedForMs: lostAtMs }, signal }) };
 }
 
+function hasHeardAny({ instances }: Context): boolean {
+  for (const { reported } of instances.all()) if (reported) return true;
+  return false;
+}
+
 /** All devices but those of instances that have obeyed: one that is silent may have joined anew since it told. Where one of these has yet to tell its own, nothing is guessed. */
 function isNotOf({ obeyed, behind }: Readonly<Record<'obeyed' | 'behind', readonly Instance[]>>): (device: Device) => boolean {
   const isOf = (instances: readonly Instance[], wanted: string | undefined): boolean => instances.some(({ deviceId }) => deviceId === wanted);
-  return ({ deviceId }) => isOf(behind, deviceId) || !(isOf(obeyed, undefined) || isOf(obeyed, deviceId));
+  // Whose a device is, agents say: one that is behind does not speak for another.
+  return ({ deviceId }) => !isOf(obeyed, deviceId) && (isOf(behind, deviceId) || !isOf(obeyed, undefined));
 }
 
 interface Deletion extends Loss {

@@ -212,7 +212,7 @@ export async function deleteTailnet(
         for (const sidecar of sidecars) {
           const { sidecarId } = sidecar.spec;
           await removeSame(context.store.sidecars, sidecar, { ...call, isSame: ({ spec }) => spec.sidecarId === sidecarId });
-          (isNews(sidecar, abandon) ? context.urge : context.touch)('sidecar', sidecar.key);
+          (isNews(sidecar, false) || isNews(tailnet, abandon) ? context.urge : context.touch)('sidecar', sidecar.key);
         }
         (isNews(tailnet, abandon) ? context.urge : context.touch)('tailnet', tailnetName);
       },

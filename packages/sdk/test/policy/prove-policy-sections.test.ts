@@ -31,6 +31,7 @@ describe('owners, approvers and shells in a shared policy', () => {
       ['foreign-owner tagOwners.tag:bifrost-customer-x-0123456789abcdef'],
     ],
     ['twin: a tag that says nothing of customers', '"tagOwners": { "tag:printer": ["tag:ops"] }', []],
+    ['bug: roles of people', `"autoApprovers": { "routes": { "10.0.0.0/8": ["autogroup:network-admin", "autogroup:it-admin"] } }`, []],
     ['twin: our owner', `"tagOwners": { "${tagOf(a)}": ["tag:bifrost-book"], "tag:bifrost-book": ["autogroup:admin"] }`, []],
     ['owners in a circle', '"tagOwners": { "tag:bifrost-book": ["tag:x"], "tag:x": ["tag:bifrost-book", "tag:x"] }', []],
     [

@@ -88,14 +88,18 @@ export function lowered(value: Names): Names {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name.toLowerCase(), member]));
 }
 
+/** Roles of people, who are no devices with tags. */
+const PEOPLE: ReadonlySet<string> = new Set(
+  ['member', 'admin', 'owner', 'shared', 'network-admin', 'it-admin', 'billing-admin', 'auditor'].map((role) => `autogroup:${role}`),
+);
+
 /** `10.0.0.1-10.0.0.9` and others that are written in a way that is not known here are unknown. */
 export function selectorsOf(text: string, file: PolicyFile): readonly Selector[] {
   if (text === '*' || text === 'autogroup:danger-all') return [{ kind: 'everything' }];
   if (text.startsWith('tag:')) return [{ kind: 'tag', tag: text }];
   if (text === 'autogroup:tagged') return [{ kind: 'tagged' }];
   if (text === 'autogroup:internet') return [{ kind: 'everything' }]; // more than it is: it may be a route of somebody's
-  if (['autogroup:member', 'autogroup:admin', 'autogroup:owner', 'autogroup:shared'].includes(text) || text.includes('@'))
-    return [{ kind: 'nobody' }];
+  if (PEOPLE.has(text) || text.includes('@')) return [{ kind: 'nobody' }];
   if (text.startsWith('group:')) return [{ kind: textsOf(file.groups?.[text]).every((member) => member.includes('@')) ? 'nobody' : 'unknown' }];
   if (text.startsWith('ipset:')) return rangesOfSet(file.ipsets?.[text], file);
   const range = rangeOf(text);
