@@ -1,5 +1,6 @@
 import type { NetworkConfiguration } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
+import { dyingAt } from './support/dying.ts';
 import { OWN_POLICY } from './support/own-policy.ts';
 import { ACME, BOOK, type Opened, openWorld, World } from './support/world.ts';
 
@@ -130,20 +131,14 @@ describe('a live guard that does not hold what is left of its tailnet', () => {
       world.agents.one.guardObeys = false;
       await change(world, LESS);
       await world.run(BEFORE_MS);
-      const from = world.guard.calls;
-      let died = false;
-      world.guard.hook = ({ number }) => {
-        if (died || number !== from + at) return undefined;
-        died = true;
-        return () => void world.restart();
-      };
+      const manager = dyingAt(world, at);
       await world.run(2 * (BEFORE_MS + AFTER_MS));
       world.guard.hook = () => undefined;
       expect([at, devices(world).filter((deviceId) => before.includes(deviceId))]).toEqual([at, []]);
       await rejoin(world);
       await world.run(120_000);
       expect([at, devices(world).length]).toEqual([at, 1]);
-      if (!died) break;
+      if (!manager.died) break;
       reached = at;
     }
     expect(reached).toBeGreaterThan(5);

@@ -3,7 +3,7 @@ import { parse } from 'jsonc-parser';
 import { describe, expect, it } from 'vitest';
 import { customerTagsOf } from '../src/domain/policy/identity-tags.ts';
 import { digest } from './policy/worlds.ts';
-import { OWN_POLICY } from './support/own-policy.ts';
+import { OWN_POLICY, policyOf } from './support/own-policy.ts';
 import { ACME, BOOK, BOOK_TAG, World, type WorldOptions } from './support/world.ts';
 
 const tailnetName = ACME.tailnetName;
@@ -15,20 +15,6 @@ const phase = (wanted: string) => async (world: World) => (await world.tailnet()
 const connected = (world: World) => async (): Promise<boolean> => (await world.sidecars())[0]?.state.phase === 'connected';
 const managed = async (world: World) => (await world.manager.getTailnet(tailnetName)).conditions.find(({ type }) => type === 'PolicyManaged');
 const read = (text: string) => parse(text, [], { allowTrailingComma: true });
-
-/** The customer as its administrator: with a client of its own that may do all. */
-function policyOf(world: World) {
-  const [credential] = world.credentials;
-  if (credential === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no customer' });
-  const control = world.controlPlane.tailnet({ credential });
-  return {
-    text: async () => (await control.readPolicy(call())).text,
-    edit: async (change: (text: string) => string) => {
-      const { text, etag } = await control.readPolicy(call());
-      await control.writePolicy(change(text), etag, call());
-    },
-  };
-}
 
 async function open({
   policy = OWN_POLICY,

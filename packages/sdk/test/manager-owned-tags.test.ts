@@ -1,9 +1,8 @@
-import { BifrostError } from '@bifrost/types/core';
 import { parse } from 'jsonc-parser';
 import { describe, expect, it } from 'vitest';
 import { customerTagsOf } from '../src/domain/policy/identity-tags.ts';
 import { digest } from './policy/worlds.ts';
-import { OWN_POLICY } from './support/own-policy.ts';
+import { OWN_POLICY, policyOf } from './support/own-policy.ts';
 import { ACME, BOOK, BOOK_TAG, World } from './support/world.ts';
 
 const { tailnetName, customerId } = ACME;
@@ -15,19 +14,6 @@ const stored = async (world: World) => (await world.sidecars())[0];
 const connected = (world: World) => async (): Promise<boolean> => (await stored(world))?.state.phase === 'connected';
 const secrets = async ({ cluster }: World) => (await cluster.secrets.list(call())).filter(({ namespace }) => namespace === customerId);
 const read = (text: string) => parse(text, [], { allowTrailingComma: true });
-
-function policyOf(world: World) {
-  const [credential] = world.credentials;
-  if (credential === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no customer' });
-  const control = world.controlPlane.tailnet({ credential });
-  return {
-    text: async () => (await control.readPolicy(call())).text,
-    edit: async (change: (text: string) => string) => {
-      const { text, etag } = await control.readPolicy(call());
-      await control.writePolicy(change(text), etag, call());
-    },
-  };
-}
 
 /** Its client carries the tag of the office: whether that owns the tag of books, the policy says. */
 async function open(policy: string, { managePolicy = true } = {}) {

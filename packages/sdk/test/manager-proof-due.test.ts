@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ProofDue } from '../src/manager/proof-due.ts';
 import { ManualClock } from '../src/testing/manual-clock.ts';
 import { openShared, type SharedWorld, tagsOf } from './support/shared-world.ts';
-import { ACME, BOOK, BOOK_TAG, type Opened, openWorld, World } from './support/world.ts';
+import { ACME, BOOK, BOOK_TAG, type Opened, openWorld, type World } from './support/world.ts';
 
 const call = () => ({ signal: AbortSignal.timeout(5_000) });
 /** Seldom enough that nothing here is found by it. */
@@ -16,12 +16,7 @@ const policyManaged = async (world: World, name?: string) =>
   (await world.tailnet(name))?.state.conditions?.find(({ type }) => type === 'PolicyManaged');
 
 async function openAlone(): Promise<World> {
-  const world = new World({ settings: SELDOM });
-  await world.manager.start();
-  await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'acme-corp' });
-  await world.addBook();
-  await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
-  await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+  const world = await openWorld({ settings: { ...SELDOM, tenancy: 'organization' } });
   await world.manager.attachSidecar(BOOK);
   await world.until(async () => (await world.sidecars())[0]?.state.phase === 'connected');
   return world;

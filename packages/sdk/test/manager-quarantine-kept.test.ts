@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { dyingAt } from './support/dying.ts';
 import { condition, connected, secretOf } from './support/quarantined.ts';
 import { ACME, openWorld, type World } from './support/world.ts';
 
@@ -102,13 +103,7 @@ describe('quarantine and a manager that dies', () => {
     let reached = 0;
     for (let at = 1; at <= 40; at += 1) {
       await using world = await connected(1, { resyncMs: 60_000 });
-      const from = world.guard.calls;
-      let died = false;
-      world.guard.hook = ({ number }) => {
-        if (died || number !== from + at) return undefined;
-        died = true;
-        return () => void world.restart();
-      };
+      const manager = dyingAt(world, at);
       const quarantine = () => world.manager.quarantineSidecar({ sidecarId: world.sidecarId });
       await quarantine().catch(async () => {
         await world.run(2_000);
@@ -118,7 +113,7 @@ describe('quarantine and a manager that dies', () => {
       world.guard.hook = () => undefined;
       expect([at, await world.outside()]).toEqual([at, { devices: 0, keys: 0, secrets: 1, tailnets: 0 }]);
       expect(await condition(world, world.sidecarId)).toMatchObject({ status: 'True' });
-      if (!died) break;
+      if (!manager.died) break;
       reached = at;
     }
     expect(reached).toBeGreaterThan(8);

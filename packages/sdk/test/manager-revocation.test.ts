@@ -1,5 +1,6 @@
 import type { NetworkConfiguration } from '@bifrost/types/core';
 import { describe, expect, it } from 'vitest';
+import { dyingAt } from './support/dying.ts';
 import { withOldGuards } from './support/old-guard.ts';
 import { restrictedWorld } from './support/userspace.ts';
 import { BOOK, type Opened, openWorld, type World } from './support/world.ts';
@@ -148,13 +149,8 @@ describe('access that is taken away', () => {
     let reached = 0;
     for (let at = 1; at <= 40; at += 1) {
       await using world = await asInjected(await inUserspace());
-      const [from, before] = [world.guard.calls, devices(world)];
-      let died = false;
-      world.guard.hook = ({ number }) => {
-        if (died || number !== from + at) return undefined;
-        died = true;
-        return () => void world.restart();
-      };
+      const before = devices(world);
+      const manager = dyingAt(world, at);
       await change(world, LESS).catch(async () => {
         await world.run(2_000);
         await change(world, LESS);
@@ -165,7 +161,7 @@ describe('access that is taken away', () => {
       await rejoin(world);
       await world.run(120_000);
       expect([at, devices(world).length]).toEqual([at, 1]);
-      if (!died) break;
+      if (!manager.died) break;
       reached = at;
     }
     expect(reached).toBeGreaterThan(5);

@@ -162,12 +162,7 @@ describe('a tailnet in our organization', () => {
   });
 
   it('gives all devices of books the attributes that the option names, and takes them back with it', async () => {
-    await using world = new World({ settings: { nodeAttributes: ['randomize-client-port'] } });
-    await world.manager.start();
-    await world.cluster.createNamespace({ name: 'acme-corp', customerId: 'acme-corp' });
-    await world.addBook();
-    await world.manager.createTailnet({ ...ACME, tenancy: 'organization' });
-    await world.until(async () => (await world.tailnet())?.state.phase === 'active');
+    await using world = await openWorld({ settings: { tenancy: 'organization', nodeAttributes: ['randomize-client-port'] } });
     await world.manager.attachSidecar(BOOK);
     await world.until(connected(world));
     const control = world.controlPlane.tailnet({ controlId: (await world.tailnet())?.state.controlId ?? '' });

@@ -69,8 +69,8 @@ export function tailnetConditions(state: TailnetState, { spec, refused, outdated
   );
 }
 
-/** For which our entries are not written: what is wanted does not hold, whatever was written before. */
-const OF_POLICY: ReadonlySet<string> = new Set(['POLICY_UNREADABLE', 'POLICY_REFUSED', 'ISOLATION_VIOLATED']);
+/** Codes for which our entries are not written: what is wanted does not hold, and what was written before does. */
+export const OF_POLICY: ReadonlySet<string> = new Set(['POLICY_UNREADABLE', 'POLICY_REFUSED', 'ISOLATION_VIOLATED']);
 
 function policyManaged({ policyReason, policyHash, reason }: TailnetState, routerTag: string | undefined): readonly ConditionNow[] {
   if (routerTag === undefined) return [];

@@ -1,21 +1,22 @@
 import { isIP } from 'node:net';
-import { BifrostError, type GuardOrder, type IpAddress, type NetworkConfiguration, parseAddress, parseCidr } from '@bifrost/types/core';
+import { BifrostError, type GuardOrder, type NetworkConfiguration } from '@bifrost/types/core';
 import { liveGuardRules } from '../domain/guard.ts';
 import type { ClusterRanges, StoredTailnet } from '../domain/model.ts';
 import { LABELS } from '../domain/names.ts';
 import type { SidecarFragment } from '../domain/pod-shape.ts';
+import { lastOf } from '../domain/policy/address-order.ts';
+import { rangesOf } from '../domain/policy/address-points.ts';
 import { withOrder } from '../domain/policy/judge-guard.ts';
-import { type JudgedPod, type JudgedPolicy, judgeNetworkPolicy } from '../domain/policy/judge-network-policy.ts';
+import type { JudgedPod, JudgedPolicy } from '../domain/policy/judge-network-policy.ts';
 import { type NetworkPolicyManifest, shapeOf } from '../domain/policy/network-policies.ts';
 import { isByOurs } from '../domain/policy/policy-document.ts';
 import { NAME_LABEL } from '../domain/policy/policy-pods.ts';
 import { type GuardFault, guardFaults } from '../domain/policy/prove-guard.ts';
-import { PROTOCOLS, portsOf, withAnyNamedPort } from '../domain/policy/prove-network-policies.ts';
+import { wayBetween, withAnyNamedPort } from '../domain/policy/prove-network-policies.ts';
 import { entriesBeyond } from '../domain/policy/prove-policy.ts';
 import { guardRulesIn } from '../domain/policy/read-guard.ts';
-import { customerTags } from './identities.ts';
 import type { Settings } from './options.ts';
-import type { PolicyGroup } from './policy-members.ts';
+import { type PolicyGroup, toldMembers } from './policy-members.ts';
 
 // What is about to be written, judged by what judges it once it is read back. What compiles and what judges share nothing: a fault in one of them is seen
 // here, while nothing has been opened yet. Nobody but whoever maintains Bifrost can mend it.
@@ -36,14 +37,13 @@ export function directAddressesOf({ ingest }: Pick<Settings, 'ingest'>): readonl
 }
 
 /** @throws {BifrostError} `ISOLATION_VIOLATED` — an entry of ours in this text lets a book reach more than its customer's intent */
-export function requireIntended(policyText: string, { parts, still, ownership }: PolicyGroup): void {
-  const isAlone = parts.length + still.length === 1;
-  const wanted = parts.map(({ tailnet, member: { sourceTags, routerTag, books } }) => ({
-    config: tailnet.spec.config,
-    bookTags: [...(isAlone ? sourceTags : [customerTags(tailnet).customer]), ...books.map(({ tag }) => tag)],
+export function requireIntended(policyText: string, group: PolicyGroup): void {
+  const wanted = toldMembers(group).map(({ config, sourceTags, routerTag, books }) => ({
+    config,
+    bookTags: [...sourceTags, ...books.map(({ tag }) => tag)],
     routerTag,
   }));
-  const [by] = entriesBeyond(policyText, wanted, (tags) => isByOurs(tags, ownership));
+  const [by] = entriesBeyond(policyText, wanted, (tags) => isByOurs(tags, group.ownership));
   if (by !== undefined)
     throw violated('An entry of the policy that was to be written lets books reach more than is allowed', { by, path: `policy.${by}` });
 }
@@ -72,20 +72,16 @@ export function orderFaults({ allowedNetworks, blockedNetworks, accessPolicy }: 
   return chains.flatMap((rules) => guardFaults(rules, { settings: NO_CLUSTER, tailnet: meant }));
 }
 
-/** Of the book's pod: whatever it is, it must not be the other's, since a pod reaches itself. */
-const OWN_ADDRESS = '192.0.2.1';
+/** Of the book's pod: whatever they are, they must not be the other's, since a pod reaches itself. */
+const OWN_ADDRESSES = rangesOf(['192.0.2.1/32', '2001:db8::1/128']).map(lastOf);
 
-/** The last of a range: what a policy names of a part of the cluster, somebody has named who knows what is there; a whole range holds everybody. */
-function lastOf(text: string): IpAddress | undefined {
-  const range = parseCidr(text);
-  if (range === undefined) return undefined;
-  const ones = range.bytes.map((byte, index) => byte | (0xff >> Math.min(8, Math.max(0, range.prefixLength - index * 8))));
-  return { family: range.family, bytes: ones };
-}
-
-/** Pods of another customer, in a namespace of theirs: whoever the selectors of a policy do not name. */
+/**
+ * Pods of another customer, in a namespace of theirs: whoever the selectors of a policy do not name. At the last address of a range: what a policy names of
+ * a part of the cluster, somebody has named who knows what is there; a whole range holds everybody.
+ */
 function strangers(namespace: string, { pods }: ClusterRanges): readonly JudgedPod[] {
-  const addresses = ([4, 6] as const).flatMap((family) => pods.map(lastOf).find((address) => address?.family === family) ?? []);
+  const lasts = rangesOf(pods).map(lastOf);
+  const addresses = ([4, 6] as const).flatMap((family) => lasts.find((address) => address.family === family) ?? []);
   const name = `${namespace}-other`;
   const namespaceLabels = { [NAME_LABEL]: name, [LABELS.customerId]: 'another customer' };
   return [{}, { [LABELS.sidecarId]: 'another' }].map((labels) => ({ namespace: name, labels, namespaceLabels, addresses }));
@@ -96,19 +92,11 @@ export function requireApart(
   manifests: readonly NetworkPolicyManifest[],
   { sidecarId, namespace, ranges }: { readonly sidecarId: string; readonly namespace: string; readonly ranges: ClusterRanges },
 ): void {
-  const policies = manifests.map((manifest): JudgedPolicy => ({ ...withAnyNamedPort(shapeOf(manifest)), namespace }));
-  const own = parseAddress(OWN_ADDRESS);
-  const from = { namespace, labels: { [LABELS.sidecarId]: sidecarId }, namespaceLabels: { [NAME_LABEL]: namespace }, addresses: own ? [own] : [] };
-  for (const toPod of strangers(namespace, ranges)) {
-    for (const to of toPod.addresses) {
-      for (const [protocol, port] of PROTOCOLS.flatMap((each) => portsOf(policies).map((number) => [each, number] as const))) {
-        const { verdict, by = 'no policy' } = judgeNetworkPolicy(policies, { from, to, toPod, protocol, port });
-        if (verdict === 'allowed')
-          throw violated('The NetworkPolicy that was to be written lets the book reach pods of other customers', {
-            by,
-            path: 'networkPolicyEndpoints',
-          });
-      }
-    }
+  const policies = new Map([[namespace, manifests.map((manifest): JudgedPolicy => ({ ...withAnyNamedPort(shapeOf(manifest)), namespace }))]]);
+  const book = { namespace, labels: { [LABELS.sidecarId]: sidecarId }, namespaceLabels: { [NAME_LABEL]: namespace }, addresses: OWN_ADDRESSES };
+  for (const stranger of strangers(namespace, ranges)) {
+    const by = wayBetween(book, stranger, policies);
+    if (by === undefined) continue;
+    throw violated('The NetworkPolicy that was to be written lets the book reach pods of other customers', { by, path: 'networkPolicyEndpoints' });
   }
 }

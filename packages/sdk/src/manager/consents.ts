@@ -1,4 +1,4 @@
-import { BifrostError } from '@bifrost/types/core';
+import { refuseFor } from './given.ts';
 
 /**
  * What a caller lets a call do is said by `true` alone: from a form or a query it comes as text, and 'false' is no consent.
@@ -6,9 +6,5 @@ import { BifrostError } from '@bifrost/types/core';
  * @throws {BifrostError} `INVALID_ARGUMENT` — with one issue for each that is neither true nor false
  */
 export function requireConsents(consents: Readonly<Record<string, unknown>>): void {
-  const issues = Object.entries(consents).flatMap(([path, value]) =>
-    typeof value === 'boolean' ? [] : [{ path, message: 'must be true or false' }],
-  );
-  if (issues.length === 0) return;
-  throw new BifrostError({ code: 'INVALID_ARGUMENT', message: issues.map(({ path, message }) => `${path}: ${message}`).join('; '), issues });
+  refuseFor(Object.entries(consents).flatMap(([path, value]) => (typeof value === 'boolean' ? [] : [{ path, message: 'must be true or false' }])));
 }

@@ -26,6 +26,13 @@ import type { Outcome } from './work-queue.ts';
 export type WorkKind = 'tailnet' | 'sidecar' | 'workload';
 
 /** What every part of one manager works with. One per manager; nothing is shared between managers. */
+/** Entries of ours in a policy that somebody has changed. */
+export interface PolicyDrift {
+  /** It is written over. False: it is to stay, or could not be written over, and stands. */
+  readonly repaired: boolean;
+  readonly foundHash: string;
+}
+
 export interface Context {
   readonly settings: Settings;
   readonly cluster: Cluster;
@@ -43,8 +50,8 @@ export interface Context {
   /** Credentials that come only once and could not be stored yet, by tailnet id. */
   readonly unstored: Map<string, ControlCredential>;
   readonly policies: Policies;
-  /** By those who share it: the text of a policy whose drift has been told. */
-  readonly driftedPolicies: Map<string, string>;
+  /** By those who share it: what has been told of a policy's drift. */
+  readonly driftedPolicies: Map<string, PolicyDrift>;
   /** What a proof of isolation has found and told. */
   readonly toldFindings: ToldFindings;
   /** When the next one is to be. */

@@ -13,6 +13,8 @@ const NAMES: Readonly<Record<ManagerEventName, true>> = {
   ...{ 'instance:connected': true, 'instance:degraded': true, 'instance:disconnected': true, 'instance:lost': true, 'instance:removed': true },
 };
 
+export const EVENT_NAMES = Object.keys(NAMES) as readonly ManagerEventName[];
+
 /** Delivers events to listeners, each guarded: a listener that throws, or whose promise rejects, is reported and stops nobody. */
 export class EventBus {
   readonly #emitter = new EventEmitter<ManagerEventName | 'any' | 'changed'>();

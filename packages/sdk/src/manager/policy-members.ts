@@ -1,6 +1,7 @@
 import { parseCidr } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet, TailnetSpec } from '../domain/model.ts';
 import { UNTOLD_CONTROL_ID } from '../domain/names.ts';
+import { byTag } from '../domain/policy/by-tag.ts';
 import { compilePolicy, type PolicyMember, type PolicySections } from '../domain/policy/compile-policy.ts';
 import { isIdentityTag } from '../domain/policy/identity-tags.ts';
 import { holdsSections, type Ownership } from '../domain/policy/policy-document.ts';
@@ -132,15 +133,16 @@ export async function policyGroupOf(context: Context, tailnet: StoredTailnet, ca
   const staying = all.filter(({ key, spec, deleting }) => managesPolicy(spec) && (!deleting || (sidecars.get(key) ?? []).length > 0));
   const still = staying.filter(isStill).map((each) => stillPart(context, each, sidecars.get(each.key) ?? []));
   const parts = staying.filter((each) => !isStill(each)).map((each) => partOf(context, each, sidecars.get(each.key) ?? []));
-  const sections = compiled(context, tenancy, parts.length + still.length > 1 ? parts.map(toldApart) : parts.map(({ member }) => member));
+  const sections = compiled(context, tenancy, toldMembers({ parts, still }));
   // Nothing is known of where these are, so nothing that may be theirs is taken for a rest of what is gone.
   const unknown = apart.map((each) => stillPart(context, each, sidecars.get(each.key) ?? []));
   return { parts, still, sections, ownership: ownershipOf(context, tenancy, [...still, ...unknown]) };
 }
 
-/** Of several tailnets that are one, what all books carry tells the books of none. */
-function toldApart({ tailnet, member }: Part): PolicyMember {
-  return { ...member, sourceTags: [customerTags(tailnet).customer] };
+/** Those of whom something is written. Of several tailnets that are one, what all books carry tells the books of none. */
+export function toldMembers({ parts, still }: Pick<PolicyGroup, 'parts' | 'still'>): readonly PolicyMember[] {
+  if (parts.length + still.length <= 1) return parts.map(({ member }) => member);
+  return parts.map(({ tailnet, member }) => ({ ...member, sourceTags: [customerTags(tailnet).customer] }));
 }
 
 function stillPart(context: Context, tailnet: StoredTailnet, sidecars: readonly StoredSidecar[]): Part {
@@ -193,11 +195,10 @@ const STRANGER: ProvenCustomer = { customerId: 'anybody else', tags: [], address
 
 /** Whom a proof tells apart: each tailnet's devices and networks, as they were read back. */
 export function provenOf({ parts, still }: PolicyGroup, devices: readonly Device[]): readonly ProvenCustomer[] {
-  const byTag = new Map<string, Device[]>();
-  for (const device of devices) for (const tag of device.tags) byTag.set(tag, [...(byTag.get(tag) ?? []), device]);
+  const carrying = byTag(devices);
   const proven = [...parts, ...still].map((part): ProvenCustomer => {
     const tags = tagsOf(part);
-    const own = tags.flatMap((tag) => byTag.get(tag) ?? []);
+    const own = tags.flatMap((tag) => carrying.get(tag) ?? []);
     return {
       customerId: part.tailnet.key,
       tags,

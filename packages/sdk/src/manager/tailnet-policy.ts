@@ -3,12 +3,13 @@ import type { StoredTailnet, TailnetState } from '../domain/model.ts';
 import { readPolicy } from '../domain/policy/judge-policy.ts';
 import { mergePolicy } from '../domain/policy/policy-document.ts';
 import type { TailnetControl } from '../ports/index.ts';
-import { type Call, type Context, keepTailnet } from './context.ts';
+import { type Call, type Context, keepTailnet, type PolicyDrift } from './context.ts';
 import { policyHash } from './hashes.ts';
 import { managesPolicy } from './identities.ts';
 import { quotingNobody } from './isolation.ts';
 import { groupKeyOf, holdsParts, leaving, type Part, type PolicyGroup, policyGroupOf, tagsOf, wantedHash } from './policy-members.ts';
 import { readCurrent, writeProven } from './policy-writing.ts';
+import { sameJson } from './same-json.ts';
 import { lacksKey } from './sidecar-keys.ts';
 import { outdatedCount } from './tailnet-upgrade.ts';
 
@@ -161,7 +162,7 @@ async function bring(context: Context, bringing: Bringing, call: Call): Promise<
     throw error;
   }
   if (changed.group === group) drift(true);
-  else context.driftedPolicies.set(driftKeyOf(tailnet), toldAs({ repaired: false, foundHash: policyHash(next) })); // with the edit in it that has been told
+  else context.driftedPolicies.set(driftKeyOf(tailnet), { repaired: false, foundHash: policyHash(next) }); // with the edit in it that has been told
   return 'as wanted';
 }
 
@@ -225,28 +226,21 @@ export function forgetPolicy({ driftedPolicies, policies, proofDue }: Context, t
   proofDue.forget(groupKeyOf(tailnet));
 }
 
-interface Drift {
-  /** It is written over. False: it is to stay, or could not be written over, and stands. */
-  readonly repaired: boolean;
-  readonly foundHash: string;
-}
-const toldAs = ({ repaired, foundHash }: Drift): string => `${foundHash} ${repaired ? 'repaired' : 'stands'}`;
-
 /** Once for each text that is found, and once more when it is repaired after all: it is looked at again and again. */
-function tellDrift(context: Context, tailnet: StoredTailnet, drift: Drift): void {
+function tellDrift(context: Context, tailnet: StoredTailnet, drift: PolicyDrift): void {
   const { key, spec } = tailnet;
   const { repaired } = drift;
   const drifted = driftKeyOf(tailnet);
-  if (context.driftedPolicies.get(drifted) === toldAs(drift)) return;
-  context.driftedPolicies.set(drifted, toldAs(drift));
+  if (sameJson(context.driftedPolicies.get(drifted), drift)) return;
+  context.driftedPolicies.set(drifted, drift);
   context.logger.log('warn', 'entries of ours in the policy have been changed by somebody else', { tailnet: key, repaired });
   context.events.emit('policy:drifted', { tailnetName: key, customerId: spec.customerId, repaired, atMs: context.clock.nowMs() });
 }
 
 /** What was told as one that stands, and is written over by now: by a write whose reply was lost, or by whoever made the edit. */
 function tellRepaired(context: Context, tailnet: StoredTailnet): void {
-  const [foundHash = '', stands] = context.driftedPolicies.get(driftKeyOf(tailnet))?.split(' ') ?? [];
-  if (stands === 'stands' && context.settings.repairPolicy) tellDrift(context, tailnet, { repaired: true, foundHash });
+  const told = context.driftedPolicies.get(driftKeyOf(tailnet));
+  if (told?.repaired === false && context.settings.repairPolicy) tellDrift(context, tailnet, { ...told, repaired: true });
 }
 
 async function recorded(context: Context, tailnet: StoredTailnet, { wanted, signal }: { readonly wanted: string } & Call): Promise<StoredTailnet> {

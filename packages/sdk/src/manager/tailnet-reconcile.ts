@@ -1,4 +1,5 @@
 import { BifrostError, Secret } from '@bifrost/types/core';
+import { OF_POLICY } from '../domain/conditions.ts';
 import type { StoredSidecar, StoredTailnet, TailnetState } from '../domain/model.ts';
 import { LABELS, tailnetSecretName } from '../domain/names.ts';
 import type { ControlCredential } from '../ports/index.ts';
@@ -126,12 +127,10 @@ async function recordFailure(context: Context, key: string, { error, signal }: {
   return outcome;
 }
 
-const isOfPolicy = ({ code }: BifrostError): boolean => code === 'POLICY_UNREADABLE' || code === 'POLICY_REFUSED' || code === 'ISOLATION_VIOLATED';
-
 /** A passing trouble does not unmake a tailnet that works. */
 function failedPhase({ deleting, state }: StoredTailnet, error: BifrostError): TailnetState['phase'] {
   if (deleting) return 'deleting';
-  if (isOfPolicy(error) && (state.phase === 'active' || state.phase === 'degraded')) return 'degraded'; // what was written before still holds
+  if (OF_POLICY.has(error.code) && (state.phase === 'active' || state.phase === 'degraded')) return 'degraded';
   if (error.retry === 'never') return 'failed';
   return state.phase === 'failed' ? 'creating' : state.phase;
 }

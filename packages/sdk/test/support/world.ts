@@ -7,6 +7,7 @@ import { MemoryLogger } from '../../src/adapters/memory/logger.ts';
 import { SimulatedControl } from '../../src/adapters/memory/simulated-control.ts';
 import { MemoryStore } from '../../src/adapters/memory/store.ts';
 import { isIdentityTag } from '../../src/domain/policy/identity-tags.ts';
+import { EVENT_NAMES } from '../../src/manager/event-bus.ts';
 import { NetworkManager } from '../../src/manager/network-manager.ts';
 import type { NetworkManagerOptions } from '../../src/manager/options.ts';
 import type { ControlCredential } from '../../src/ports/index.ts';
@@ -31,32 +32,6 @@ export const BOOK: AttachSidecarInput = {
   tailnetName: 'acme-corp-production',
   config: { hostname: 'book-customer-support', acceptRoutes: true },
 };
-
-const EVENT_NAMES = Object.keys({
-  'tailnet:created': 0,
-  'tailnet:activated': 0,
-  'tailnet:failed': 0,
-  'tailnet:deleted': 0,
-  'policy:drifted': 0,
-  'isolation:violated': 0,
-  'upgrade:started': 0,
-  'upgrade:finished': 0,
-  'upgrade:halted': 0,
-  'sidecar:attached': 0,
-  'sidecar:failed': 0,
-  'sidecar:updated': 0,
-  'sidecar:reverted': 0,
-  'sidecar:drifted': 0,
-  'sidecar:quarantined': 0,
-  'sidecar:readmitted': 0,
-  'sidecar:detached': 0,
-  'workload:refused': 0,
-  'instance:connected': 0,
-  'instance:degraded': 0,
-  'instance:disconnected': 0,
-  'instance:lost': 0,
-  'instance:removed': 0,
-} satisfies Record<ManagerEventName, 0>) as readonly ManagerEventName[];
 
 export interface Happened {
   readonly name: ManagerEventName;

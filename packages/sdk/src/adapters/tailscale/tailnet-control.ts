@@ -95,13 +95,8 @@ export class TailscaleTailnet implements TailnetControl {
   async findDevice(deviceId: string, options: CallOptions): Promise<Device | undefined> {
     const path = `/device/${encodeURIComponent(deviceId)}?fields=all`;
     const request = { operation: 'devices.get', action: 'reading a device', scope: 'devices:core', path } as const;
-    try {
-      const device = await this.#get(request, DeviceAnswer, options);
-      return device.isExternal === true ? undefined : toDevice(device);
-    } catch (error) {
-      if (!BifrostError.is(error) || error.code !== 'CONTROL_NOT_FOUND') throw error;
-      return undefined;
-    }
+    const device = await unlessAbsent(this.#get(request, DeviceAnswer, options));
+    return device === undefined || device.isExternal === true ? undefined : toDevice(device);
   }
 
   async deleteDevice(deviceId: string, options: CallOptions): Promise<void> {
@@ -164,7 +159,7 @@ export class TailscaleTailnet implements TailnetControl {
     } catch (error) {
       if (!BifrostError.is(error) || error.code !== 'CONTROL_CREDENTIALS_INVALID' || !this.#recover) throw error;
       const way = await this.#recover(options);
-      if (way) await absentIsSuccess(way.call(request, expectNothing, options));
+      if (way) await unlessAbsent(way.call(request, expectNothing, options));
     }
   }
 
@@ -183,7 +178,7 @@ export class TailscaleTailnet implements TailnetControl {
   }
 
   async #remove(request: Omit<ApiRequest, 'method'>, options: CallOptions): Promise<void> {
-    await absentIsSuccess(this.#call({ ...request, method: 'DELETE' }, expectNothing, options));
+    await unlessAbsent(this.#call({ ...request, method: 'DELETE' }, expectNothing, options));
   }
 
   async #call<T>(request: ApiRequest, read: Reader<T>, options: CallOptions): Promise<T> {
@@ -203,11 +198,13 @@ export class TailscaleTailnet implements TailnetControl {
   }
 }
 
-async function absentIsSuccess(removal: Promise<void>): Promise<void> {
+/** Undefined: what it is about is not there. To a removal that is success. */
+async function unlessAbsent<Answer>(call: Promise<Answer>): Promise<Answer | undefined> {
   try {
-    await removal;
+    return await call;
   } catch (error) {
     if (!BifrostError.is(error) || error.code !== 'CONTROL_NOT_FOUND') throw error;
+    return undefined;
   }
 }
 

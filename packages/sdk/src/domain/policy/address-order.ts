@@ -7,7 +7,8 @@ type Part = readonly [from: number, until: number];
 /** A text that sorts as the addresses do, IPv4 before IPv6. */
 const textOf = ({ family, bytes }: IpAddress): string => `${family}${bytes.map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 
-const lastOf = ({ family, bytes, prefixLength }: Cidr): IpAddress => ({
+/** The last address of a range. */
+export const lastOf = ({ family, bytes, prefixLength }: Cidr): IpAddress => ({
   family,
   bytes: bytes.map((byte, index) => byte | (0xff >> Math.min(8, Math.max(0, prefixLength - index * 8)))),
 });

@@ -73,7 +73,7 @@ const isolates =
     policy.namespace === namespace && typesOf(policy).includes(type) && matches(policy.podSelector, labels);
 
 /** What the API server writes out for a policy that names no types. */
-const typesOf = ({ policyTypes, egress }: JudgedPolicy): readonly string[] => {
+export const typesOf = ({ policyTypes, egress }: JudgedPolicy): readonly string[] => {
   if (policyTypes.length > 0) return policyTypes;
   return egress.length > 0 ? ['Ingress', 'Egress'] : ['Ingress'];
 };

@@ -2,7 +2,7 @@ import { selects } from '../clear-egress.ts';
 import { LABELS } from '../names.ts';
 import type { EgressRuleShape, LabelSelectorShape, PolicyPeerShape, PolicyPortShape } from '../network-policy-shape.ts';
 import { AddressOrder } from './address-order.ts';
-import type { JudgedPolicy } from './judge-network-policy.ts';
+import { type JudgedPolicy, typesOf } from './judge-network-policy.ts';
 import { NAME_LABEL, type Pod } from './policy-pods.ts';
 
 type Ports = readonly PolicyPortShape[];
@@ -94,9 +94,7 @@ export class Reach {
   }
 
   #isolating({ namespace, labels }: Pod, direction: 'Egress' | 'Ingress'): readonly JudgedPolicy[] {
-    const isFor = ({ policyTypes, egress }: JudgedPolicy): boolean =>
-      policyTypes.length > 0 ? policyTypes.includes(direction) : direction === 'Ingress' || egress.length > 0;
-    return (this.#policies.get(namespace) ?? []).filter((policy) => isFor(policy) && selects(policy.podSelector, labels));
+    return (this.#policies.get(namespace) ?? []).filter((policy) => typesOf(policy).includes(direction) && selects(policy.podSelector, labels));
   }
 }
 

@@ -8,8 +8,8 @@ import type {
   PolicyPeerShape,
   PolicyPortShape,
 } from '../network-policy-shape.ts';
-import { type JudgedPolicy, judgeNetworkPolicy, type PolicyProtocol } from './judge-network-policy.ts';
-import { NAME_LABEL, type Pod, podKinds } from './policy-pods.ts';
+import { type JudgedPod, type JudgedPolicy, judgeNetworkPolicy, type PolicyProtocol } from './judge-network-policy.ts';
+import { NAME_LABEL, podKinds } from './policy-pods.ts';
 import { Reach } from './policy-reach.ts';
 import type { PodEvidence } from './proof-evidence.ts';
 
@@ -20,7 +20,7 @@ type Judged = ReadonlyMap<string, readonly JudgedPolicy[]>;
 
 type Found = Pick<ProofFinding, 'kind' | 'customerId' | 'otherCustomerId' | 'by' | 'where'>;
 
-export const PROTOCOLS: readonly PolicyProtocol[] = ['TCP', 'UDP', 'SCTP'];
+const PROTOCOLS: readonly PolicyProtocol[] = ['TCP', 'UDP', 'SCTP'];
 
 const KNOWN_LABELS: ReadonlySet<string> = new Set([NAME_LABEL, LABELS.customerId]);
 
@@ -52,14 +52,14 @@ const judgedIn = (policies: readonly NetworkPolicyShape[], namespace: string): r
   }));
 
 /** One port for each part of the ports in which no rule begins or ends, and each that a rule names. */
-export function portsOf(policies: readonly JudgedPolicy[]): readonly number[] {
+function portsOf(policies: readonly JudgedPolicy[]): readonly number[] {
   const named = policies.flatMap(({ egress, ingress }) => [...egress, ...ingress].flatMap(({ ports = [] }): readonly PolicyPortShape[] => ports));
   const edges = named.flatMap(({ port, endPort }) => (typeof port === 'number' ? [port, (endPort ?? port) + 1] : []));
   return [...new Set([1, ...edges.filter((port) => port <= 65_535)])];
 }
 
 /** The policies that let some packet of one pod into another; undefined: none gets there. A pod without an address of a family sends nothing in it. */
-function wayBetween(from: Pod, to: Pod, policies: Judged): string | undefined {
+export function wayBetween(from: JudgedPod, to: JudgedPod, policies: Judged): string | undefined {
   const namespaces = [...new Set([from.namespace, to.namespace])];
   const judged = namespaces.flatMap((namespace) => policies.get(namespace) ?? []);
   const ports = portsOf(judged);

@@ -1,9 +1,10 @@
 import { type Cidr, networkOf, type ProofFinding } from '@bifrost/types/core';
 import { RangeTable, rangesOf } from './address-points.ts';
+import { byTag } from './by-tag.ts';
 import { isIdentityTag } from './identity-tags.ts';
 import type { Selector } from './judge-policy.ts';
 import { type JudgedApprovers, type JudgedOwners, type JudgedSections, type JudgedShell, readSections } from './judge-sections.ts';
-import { controlKeyOf, type DeviceEvidence, SHARED, type TailnetEvidence } from './proof-evidence.ts';
+import { controlKeyOf, SHARED, type TailnetEvidence } from './proof-evidence.ts';
 import { Directory } from './prove-isolation.ts';
 import type { ControlGroup, Survey } from './survey.ts';
 
@@ -45,12 +46,11 @@ class Parties {
     [this.first] = parties;
     this.#survey = survey;
     this.#byName = new Map(parties.map((party) => [party.tailnetName, party]));
-    const byTag = new Map<string, DeviceEvidence[]>();
-    for (const device of evidence.get('devices', key) ?? []) for (const tag of device.tags) byTag.set(tag, [...(byTag.get(tag) ?? []), device]);
+    const carrying = byTag(evidence.get('devices', key) ?? []);
     this.#directory = new Directory(
       parties.map(({ tailnetName, tailnet, bookTags, routerTags }) => {
         const tags = [...bookTags, ...routerTags];
-        const own = tags.flatMap((tag) => byTag.get(tag) ?? []);
+        const own = tags.flatMap((tag) => carrying.get(tag) ?? []);
         const carried = [...new Set([...tags, ...own.flatMap((device) => device.tags)])];
         return { customerId: tailnetName, tags: carried, addresses: own.flatMap(({ addresses }) => addresses), networks: tailnet.allowedNetworks };
       }),

@@ -1,5 +1,6 @@
 import { type Cidr, cidrContains, cidrsOverlap, type IpAddress, type ProofFinding, parseAddress } from '@bifrost/types/core';
 import { addressPoints, type RangeTable, rangesOf, tableOf } from './address-points.ts';
+import { addTo, byTag } from './by-tag.ts';
 import { bookTagOf, customerTagsOf } from './identity-tags.ts';
 import { DEVICE_NETWORKS } from './judge-guard.ts';
 import { type JudgedPolicy, type JudgedRule, readPolicy, type Selector } from './judge-policy.ts';
@@ -30,12 +31,6 @@ interface Sender {
 interface Member extends ProvenCustomer, Sender {
   readonly tailnetName: string;
   readonly tailnet: TailnetEvidence;
-}
-
-function addTo<Value>(map: Map<string, Value[]>, key: string, value: Value): void {
-  const values = map.get(key);
-  if (values === undefined) map.set(key, [value]);
-  else values.push(value);
 }
 
 /** The customers of one tailnet at the control plane, with what was read of them. Who is not told apart by tags is the only one there. */
@@ -178,11 +173,10 @@ function* betweenOwn(
 ): Generator<Pick<Found, 'tailnetName' | 'customerId' | 'by'>, void, void> {
   const several = [...Map.groupBy(members, ({ customerId }) => customerId).values()].filter(({ length }) => length > 1).flat();
   if (several.length === 0) return;
-  const byTag = new Map<string, DeviceEvidence[]>();
-  for (const device of devices) for (const tag of device.tags) addTo(byTag, tag, device);
+  const carrying = byTag(devices);
   const apart = several.map(({ tailnetName, tailnet, bookTags, routerTags }): ProvenCustomer => {
     const tags = [...bookTags, ...routerTags];
-    const own = tags.flatMap((tag) => byTag.get(tag) ?? []);
+    const own = tags.flatMap((tag) => carrying.get(tag) ?? []);
     const networks = [...tailnet.allowedNetworks, ...own.flatMap(({ routes }) => routes)];
     return { customerId: tailnetName, tags, addresses: own.flatMap(({ addresses }) => addresses), networks };
   });
