@@ -25,7 +25,6 @@ import type { Outcome } from './work-queue.ts';
 
 export type WorkKind = 'tailnet' | 'sidecar' | 'workload';
 
-/** What every part of one manager works with. One per manager; nothing is shared between managers. */
 /** Entries of ours in a policy that somebody has changed. */
 export interface PolicyDrift {
   /** It is written over. False: it is to stay, or could not be written over, and stands. */
@@ -33,6 +32,7 @@ export interface PolicyDrift {
   readonly foundHash: string;
 }
 
+/** What every part of one manager works with. One per manager; nothing is shared between managers. */
 export interface Context {
   readonly settings: Settings;
   readonly cluster: Cluster;
