@@ -38,9 +38,12 @@ const report = (of: PodObject, sidecar = sidecarId) => ({
   tx_bytes: 123_456_789,
   peers: [],
 });
-/** What the manager says of our sidecar, but for when it last heard of it. */
+/**
+ * What the manager says of our sidecar, but for when it last heard of it. The conditions and the version are of the record, which is written a moment
+ * after the manager has heard: that is no answer to whoever sends next.
+ */
 const view = async (): Promise<unknown> => {
-  const { instances, ...sidecar } = await platform.sidecar(sidecarId);
+  const { instances, conditions: _, etag: _etag, ...sidecar } = await platform.sidecar(sidecarId);
   return { ...sidecar, instances: instances.map(({ last_report_at: _, ...instance }: { last_report_at: string }) => instance) };
 };
 const bytesSent = async (): Promise<number> => (await platform.must('GET', `/tailnets/${OURS}/status`)).metrics.bytes_sent;
