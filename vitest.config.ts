@@ -22,7 +22,10 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'test/*.test.ts'],
     reporters: ['default', new MinimumReporter('unit')],
-    testTimeout: 15_000,
-    hookTimeout: 30_000,
+    setupFiles: [source('test/support/patience.ts')],
+    expect: { poll: { timeout: 10_000 } },
+    // What hangs. A test that measures time states it.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });

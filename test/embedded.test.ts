@@ -31,16 +31,21 @@ let stdout = '';
 let stderr = '';
 let document: Document;
 
+/** Empty for one that has ended meanwhile, or is not ours to read. */
+function environmentOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** Processes that were started for these sidecars, read from the kernel. */
 const agentProcesses = (sidecarIds: readonly string[]): string[] =>
   readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/.test(pid)) return false;
-    try {
-      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
-      return sidecarIds.some((id) => environment.includes(`BIFROST_SIDECAR_ID=${id}`));
-    } catch {
-      return false; // it has ended meanwhile, or is not ours to read
-    }
+    const environment = environmentOf(pid);
+    return sidecarIds.some((id) => environment.includes(`BIFROST_SIDECAR_ID=${id}`));
   });
 
 describe('npm start -s -- --once --json', () => {
@@ -148,7 +153,7 @@ const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}`);
 function agentsOf(ancestor: number): AgentProcess[] {
   return readdirSync('/proc').flatMap((entry) => {
     if (!/^\d+$/.test(entry) || !descendsFrom(Number(entry), ancestor)) return [];
-    const token = /BIFROST_TOKEN_FILE=([^\0]+)/.exec(readFileSync(`/proc/${entry}/environ`, 'utf8'))?.[1];
+    const token = /BIFROST_TOKEN_FILE=([^\0]+)/.exec(environmentOf(entry))?.[1];
     return token === undefined ? [] : [{ pid: Number(entry), folder: dirname(dirname(token)) }];
   });
 }

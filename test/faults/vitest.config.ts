@@ -17,8 +17,9 @@ const common = {
   globalSetup: ['test/faults/support/program.ts'],
   // Each file has worlds of its own.
   maxConcurrency: 5,
-  testTimeout: 120_000,
-  hookTimeout: 600_000,
+  // What hangs: what may take how long is stated by each test.
+  testTimeout: 300_000,
+  hookTimeout: 1_200_000,
 };
 
 export default defineConfig({

@@ -218,7 +218,7 @@ async function stop({ child }: Running): Promise<void> {
 }
 
 async function ready(api: Running, call: AdminCall): Promise<void> {
-  for (let attempt = 0; attempt < 300; attempt += 1) {
+  for (let attempt = 0; attempt < 1_200; attempt += 1) {
     if (api.child.exitCode !== null) throw new Error(`${api.name} ended: ${api.lastLines.join('')}`);
     const answers = await Promise.all(['/readyz', '/api/v1/namespaces/default'].map((path) => call('GET', path).catch(() => ({ status: 0 }))));
     if (answers.every(({ status }) => status === 200)) return;

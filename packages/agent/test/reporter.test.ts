@@ -56,7 +56,8 @@ describe('Reporter', () => {
     server.behave = (response) => response.end('{"v":1,"next_heartbeat_ms":150}');
     reporter.push('start');
     void run();
-    await vi.waitFor(() => expect(server.reasons()).toEqual(['start', 'heartbeat', 'heartbeat', 'heartbeat']), 2000);
+    // The next comes by itself, maybe before anybody looks.
+    await vi.waitFor(() => expect(server.reasons().slice(0, 4)).toEqual(['start', 'heartbeat', 'heartbeat', 'heartbeat']));
     expect(reporter.intervalMs).toBe(150);
     server.behave = (response) => response.end('{"v":1,"next_heartbeat_ms":1}');
     reporter.push('change');
@@ -66,12 +67,12 @@ describe('Reporter', () => {
     await vi.waitFor(() => expect(reporter.intervalMs).toBe(300_000));
   });
   it('each report stands for a heartbeat', async () => {
-    const { server, reporter, run } = await reporting({ heartbeatMs: 400, random: 1 });
+    const { server, reporter, run } = await reporting({ heartbeatMs: 1_500, random: 1 });
     server.behave = (response) => response.end('{"v":1}');
     reporter.push('start');
     void run();
     const since = performance.now();
-    while (performance.now() - since < 600) {
+    while (performance.now() - since < 2_000) {
       reporter.push('change');
       await vi.waitFor(() => expect(reporter.counts.buffered).toBe(0));
     }

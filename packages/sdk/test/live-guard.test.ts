@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { type GuardOrder, guardOrderText } from '@bifrost/types/core';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type GuardInput, LIVE_PREFERENCES } from '../src/domain/guard.ts';
 import { guardProbe } from '../src/domain/live-guard.ts';
 import { GuardInNamespace, RENDERED } from './support/guard-namespace.ts';
@@ -93,7 +93,7 @@ describe.skipIf(!hasNamespaces).each(SHELLS.map((shell) => [shell.join(' '), she
     using watched = await WatchedRules.open(guard.namespace);
     await guard.order(QUARANTINE);
     await guard.order(order);
-    const places = await vi.waitFor(() => {
+    const places = await until(() => {
       const found = ['5105: from all prohibit', 'Deleted 5105: from all prohibit'].map((line) => indexesOf(watched.lines, line));
       expect(found.map(({ length }) => length)).toEqual([2, 2]);
       return found;

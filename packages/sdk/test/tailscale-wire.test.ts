@@ -74,7 +74,7 @@ describe('tailscale adapter: what the wire may bring', () => {
         }
         expect(await plane.listTailnets(options())).toEqual([]);
       },
-      { adapter: { timeoutMs: 100 } },
+      { adapter: { timeoutMs: 500 } }, // what answers must do so in time
     ));
 
   it('a port where nobody listens is CONTROL_UNAVAILABLE with its cause; no timer or listener is left', async () => {

@@ -66,14 +66,15 @@ export class Envoy implements AsyncDisposable {
   async #ready(): Promise<void> {
     const isReady = async (): Promise<boolean> =>
       !this.isAlive || (await fetch(`http://127.0.0.1:${this.#admin}/ready`).catch(() => undefined))?.status === 200;
-    await eventually('Envoy is ready', isReady, { timeoutMs: 10_000, intervalMs: 5 });
+    await eventually('Envoy is ready', isReady, { intervalMs: 5 });
     if (!this.isAlive) throw new Error(`envoy ended with ${this.#process.exitCode}: ${this.#said.error}`);
   }
 
-  /** Lines of its access log so far. */
+  /** Whole lines of its access log so far. */
   get accessLog(): readonly Readonly<Record<string, unknown>>[] {
     return this.#said.out
       .split('\n')
+      .slice(0, -1)
       .filter((line) => line.startsWith('{'))
       .map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
   }

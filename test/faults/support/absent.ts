@@ -11,9 +11,13 @@ const isOf = ({ side, customer, method }: Exchange, { id }: Customer): boolean =
 /** A read of one object, whole or its metadata. */
 const isOfOne = ({ operation }: Exchange): boolean => operation.endsWith('.get') || operation === 'secrets.metadata';
 
-/** An answer from before it was made, for everything of one kind that there is. */
+/** An answer from before it was made, for everything of one kind that there is; each for a while from when it is first asked for. */
 export function absentYet(customer: Customer, operations: readonly string[]): Treat {
-  return (exchange) => (isOf(exchange, customer) && operations.includes(exchange.operation) ? notFound : undefined);
+  const askedAtMs = new Map<string, number>();
+  return (exchange) => {
+    if (!isOf(exchange, customer) || !operations.includes(exchange.operation)) return undefined;
+    return isYoung(askedAtMs, exchange.target) ? notFound : undefined;
+  };
 }
 
 /** Each object, for a while from when it is first asked for and is there: whoever has been answered that there is none is answered so again. */

@@ -1,17 +1,19 @@
 import { eventually } from '../../lab/support/eventually.ts';
-import { pause } from '../../support/pause.ts';
 import type { Tenancy } from './books.ts';
 import { type Exchange, type Side, type Treat, tellingOf } from './exchange.ts';
 import type { Fault } from './faults.ts';
 import { deletePods, touchAll } from './hand.ts';
+import { lasting } from './lasting.ts';
 import { glanceAtLedger } from './ledger.ts';
+import { LEAST_FAULTED_CALLS } from './limits.ts';
 import { converge, newLife, takeStep } from './lives.ts';
 import { Refused } from './manager-process.ts';
 import { type Life, stepNamed } from './steps.ts';
 import type { World } from './world.ts';
 
-/** So long a fault lasts in which nothing goes through. */
+/** So long a fault lasts in which nothing goes through; where each call hangs until its time is over, until enough have met it. */
 const LASTS_MS = 8_000;
+const LONGEST_MS = 30_000;
 /** Else every so-manieth request goes wrong: a prime larger than what a round asks, so that it is another one each time. */
 export const EVERY = 19;
 
@@ -100,19 +102,23 @@ async function outlast(world: World, { life, other, fault, side }: Cast): Promis
   const { id } = life.customer;
   const codes = new Set<string>();
   const begun = { at: world.exchanges.length, lines: world.manager.lineCount, ms: performance.now() };
+  const askedOf = () => world.exchanges.slice(begun.at).filter((exchange: Exchange) => exchange.customer === id && exchange.side === side);
+  const faultedOf = (): number => askedOf().filter(({ isFaulted }) => isFaulted).length;
   let attachMeanwhileMs = 0;
   {
     using _lasting = world.treat(faultFor(id, side, { fault }));
-    const stop = new AbortController();
-    const work = makeWork(world, life, { codes, signal: stop.signal });
-    attachMeanwhileMs = await timed(() => attachUntilConnected(world, other));
-    await pause(Math.max(0, begun.ms + LASTS_MS - performance.now()));
-    stop.abort();
-    await work;
+    await deletePods(world.admin, life.customer);
+    const [attachMs] = await Promise.all([
+      timed(() => attachUntilConnected(world, other)),
+      lasting({
+        ...{ leastMs: LASTS_MS, mostMs: LONGEST_MS, everyMs: 1_000 },
+        isMet: () => faultedOf() >= LEAST_FAULTED_CALLS,
+        meanwhile: () => makeWork(world, life, codes),
+      }),
+    ]);
+    attachMeanwhileMs = attachMs;
   }
-  const lastedMs = performance.now() - begun.ms;
-  const asked = world.exchanges.slice(begun.at).filter((exchange: Exchange) => exchange.customer === id && exchange.side === side);
-  const faultedCalls = asked.filter(({ isFaulted }) => isFaulted).length;
+  const [lastedMs, asked, faultedCalls] = [performance.now() - begun.ms, askedOf(), faultedOf()];
   const recoveredMs = await timed(() => converge(world, life));
   await converge(world, { ...other, state: 'attached', keys: 1 });
   other.state = 'attached';
@@ -122,24 +128,15 @@ async function outlast(world: World, { life, other, fault, side }: Cast): Promis
 }
 
 /** Gives the loop reasons to work on the customer, and looks at what can be seen of it. */
-async function makeWork(
-  world: World,
-  { customer }: Life,
-  { codes, signal }: { readonly codes: Set<string>; readonly signal: AbortSignal },
-): Promise<void> {
-  const { admin } = world;
-  await deletePods(admin, customer);
-  while (!signal.aborted) {
-    // Hints that come all the time must not make it ask all the time.
-    await touchAll(admin, customer);
-    await world.manager.call('getTailnet', [customer.tailnetName]).catch((error: unknown) => {
-      if (error instanceof Refused) codes.add(error.code);
-    });
-    const [attachment] = glanceAtLedger(world, customer).attachments;
-    const code = attachment?.['status']?.reason?.code;
-    if (code !== undefined) codes.add(code);
-    await pause(1_000);
-  }
+async function makeWork(world: World, { customer }: Life, codes: Set<string>): Promise<void> {
+  // Hints that come all the time must not make it ask all the time.
+  await touchAll(world.admin, customer);
+  await world.manager.call('getTailnet', [customer.tailnetName]).catch((error: unknown) => {
+    if (error instanceof Refused) codes.add(error.code);
+  });
+  const [attachment] = glanceAtLedger(world, customer).attachments;
+  const code = attachment?.['status']?.reason?.code;
+  if (code !== undefined) codes.add(code);
 }
 
 export async function attachUntilConnected(world: World, life: Life): Promise<void> {

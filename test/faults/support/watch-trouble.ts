@@ -5,8 +5,8 @@ import { converge, newLife } from './lives.ts';
 import { attachUntilConnected, playSteps, timed } from './scenario.ts';
 import type { World } from './world.ts';
 
-/** Long enough for a rate: one life takes a few seconds, and all watches are opened anew at its beginning. */
-const LASTS_MS = 12_000;
+/** Long enough for a rate: pauses between watches that break are short at its beginning, and a life may end soon. */
+const LASTS_MS = 18_000;
 const LIFE = ['create', 'attach', 'update the sidecar', 'detach', 'delete'];
 
 /** What was seen while watches went wrong: they are everybody's. */

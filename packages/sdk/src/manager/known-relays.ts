@@ -3,8 +3,10 @@ import type { Relay } from '../domain/policy/relays.ts';
 import type { Clock, ControlPlane } from '../ports/index.ts';
 import type { Call } from './context.ts';
 
-/** After a fault, or where it publishes none, the control plane is not asked again for so long: each sidecar's round wants to know. */
+/** Where it publishes none, and after a fault while something is known, the control plane is not asked again for so long: each sidecar's round wants to know. */
 const PAUSE_MS = 30_000;
+/** After a fault while nothing is known, as when a manager has just started: every first attach waits for the answer. */
+const UNKNOWN_PAUSE_MS = 1_000;
 
 const PUBLISHES_NONE: ReadonlySet<string> = new Set(['CONTROL_NOT_FOUND', 'CONTROL_ANSWER_INVALID']);
 
@@ -29,7 +31,8 @@ export class KnownRelays {
       return this.#last;
     } catch (error) {
       if (!BifrostError.is(error) || signal.aborted) throw error;
-      this.#failed = { error, untilMs: this.#clock.nowMs() + PAUSE_MS };
+      const isAwaited = this.#last === undefined && !PUBLISHES_NONE.has(error.code);
+      this.#failed = { error, untilMs: this.#clock.nowMs() + (isAwaited ? UNKNOWN_PAUSE_MS : PAUSE_MS) };
       return this.#lastOr(error);
     }
   }

@@ -14,7 +14,7 @@ export const hasNamespaces =
 /** As in Debian's images, and as in the official one. */
 export const SHELLS = [['dash'], ['busybox', 'sh']].filter(([program = '', ...rest]) => spawnSync(program, [...rest, '-c', ':']).status === 0);
 
-export const until = <T>(holds: () => T | Promise<T>): Promise<T> => vi.waitFor(holds, { timeout: 10_000, interval: 30 });
+export const until = <T>(holds: () => T | Promise<T>): Promise<T> => vi.waitFor(holds, { timeout: 30_000, interval: 30 });
 
 /** A network namespace that lives as long as this object, with a process in it that waits. */
 export class Namespace implements AsyncDisposable {
