@@ -211,7 +211,11 @@ describe('the command without a service', () => {
   const run = (...args: readonly string[]): Promise<Output> => bifrost.run([...CLUSTER, ...args]);
 
   test('status and doctor read the cluster’s own objects', async () => {
-    expect(await run('status')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^callers +callers +active +1 +1\/1/m) });
+    const status = await eventually('the record says what the service has heard', async () => {
+      const said = await run('status');
+      return said.stdout.includes('1/1') && said;
+    });
+    expect(status).toMatchObject({ code: 0, stdout: expect.stringMatching(/^callers +callers +active +1 +1\/1/m) });
     const doctor = await run('doctor', '-o', 'json');
     const checks: readonly { readonly name: string; readonly verdict: string }[] = JSON.parse(doctor.stdout).checks;
     expect(checks.filter(({ verdict }) => verdict === 'fail')).toEqual([]);

@@ -40,15 +40,6 @@ const allConnected = async (): Promise<void> => {
   );
   for (const name of BOOKS) await kubernetes.readyPods(SPACE, `app=${name}`);
 };
-/** Calls until the loop does not write the same object at the same time: a race answers STORE_CONFLICT, and the same call again finds its way. */
-const taken = async (method: string, path: string, body?: object): Promise<void> => {
-  await eventually(`${method} ${path} is taken`, async () => {
-    const answer = await platform.call(method, path, body);
-    if (answer.body?.code === 'STORE_CONFLICT') return false;
-    expect(answer.status).toBeLessThan(300);
-    return true;
-  });
-};
 const tailnet = () => platform.must('GET', `/tailnets/${SPACE}`);
 const reached = async (url: string): Promise<unknown> => {
   const answer = await requestFromBook(await stage.inBook(SPACE, 'one'), { url });
@@ -91,7 +82,7 @@ describe('a manager that renders something else', () => {
 
   test('upgrades when it is told to, one wave after the other', async () => {
     using log = await platform.follow();
-    await platform.must('POST', `/tailnets/${SPACE}:upgrade`, { wave_size: 2 });
+    await platform.taken('POST', `/tailnets/${SPACE}:upgrade`, { wave_size: 2 });
     const most = { onTrial: 0 };
     await eventually(
       'all run what is rendered now',
@@ -115,7 +106,7 @@ describe('a manager that renders something else', () => {
     await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
     await allConnected();
     const before = await specs();
-    await platform.must('POST', `/tailnets/${SPACE}:upgrade`, { wave_size: 1, trial_ms: 20_000 });
+    await platform.taken('POST', `/tailnets/${SPACE}:upgrade`, { wave_size: 1, trial_ms: 20_000 });
     await eventually('the upgrade is halted', async () => (await tailnet()).upgrade?.halted_by?.code === 'UPGRADE_ROLLED_BACK', {
       timeoutMs: 90_000,
     });
@@ -134,7 +125,7 @@ describe('one sidecar', () => {
     const change = { config: { accept_routes: false } };
     expect((await platform.must('POST', `${path}:planUpdate`, change)).rollouts).toHaveLength(1);
     expect(await platform.call('PATCH', path, change)).toMatchObject({ status: 409, body: { code: 'ROLLOUT_REQUIRED' } });
-    await platform.must('PATCH', path, { ...change, allow_rollout: true });
+    await platform.taken('PATCH', path, { ...change, allow_rollout: true });
     await eventually(
       'it has proved itself',
       async () =>
@@ -145,7 +136,7 @@ describe('one sidecar', () => {
     await eventually('its new pod takes no routes', async () => (await reached(customer.pageUrl)) !== 200, { timeoutMs: 90_000 });
     await allConnected();
     expect(await reached(customer.pageUrl)).not.toBe(200);
-    await platform.must('PATCH', path, { config: { accept_routes: true }, allow_rollout: true });
+    await platform.taken('PATCH', path, { config: { accept_routes: true }, allow_rollout: true });
     await eventually('the page is reached again', async () => (await reached(customer.pageUrl)) === 200, { timeoutMs: 90_000 });
   }, 240_000);
 
@@ -158,7 +149,7 @@ describe('one sidecar', () => {
     await strip('rival');
     await eventually('it is left alone', async () => (await platform.sidecar(ids.get('two') ?? '')).reason?.code === 'DRIFT_REPEATED');
     expect(await isIn()).toBe(false);
-    await taken('POST', `/sidecars/${ids.get('two')}:repair`);
+    await platform.taken('POST', `/sidecars/${ids.get('two')}:repair`);
     await eventually('the sidecar is back', isIn);
     await allConnected();
   }, 240_000);
@@ -166,12 +157,12 @@ describe('one sidecar', () => {
   test('paused, nothing is put right; resumed, it is', async () => {
     const workload = workloads.get('three') as Named;
     const isIn = async () => (await stage.specOf(workload)).includes('"tailscale"');
-    await platform.must('POST', `/tailnets/${SPACE}:pause`);
+    await platform.taken('POST', `/tailnets/${SPACE}:pause`);
     await kubernetes.jsonPatch(workload, [{ op: 'remove', path: '/spec/template/spec/initContainers' }], 'paused-edit');
     await stage.pod(SPACE, 'three');
     expect((await tailnet()).paused).toBe(true);
     expect(await isIn()).toBe(false);
-    await platform.must('POST', `/tailnets/${SPACE}:resume`);
+    await platform.taken('POST', `/tailnets/${SPACE}:resume`);
     await eventually('the sidecar is back', isIn);
     await allConnected();
   }, 240_000);
@@ -220,7 +211,7 @@ describe('a manager that is read-only', () => {
   test('is an ordinary one again by its setting: the same call works, what waited is put right', async () => {
     await lab(['manager'], { timeoutMs: 120_000 });
     await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
-    await taken('PATCH', `/tailnets/${SPACE}`, change);
+    await platform.taken('PATCH', `/tailnets/${SPACE}`, change);
     expect((await tailnet()).tags).toEqual(change.tags);
     await eventually('the sidecar is back', () => isIn('one'));
     await allConnected();

@@ -160,15 +160,21 @@ describe('the policy of a tailnet that Bifrost makes', () => {
     const policy = readPolicy(text);
     const theirs = { src: ['tag:theirs'], dst: ['tag:theirs'], ip: ['tcp:631'] };
     const edited = { ...policy, tagOwners: { ...policy.tagOwners, 'tag:theirs': [] }, grants: [theirs], tests: [] };
-    await controlOfB.must('POST', '/tailnet/-/acl', `// an auditor's note\n${JSON.stringify(edited)}`, { 'content-type': 'application/hujson' });
+    const edit = () =>
+      controlOfB.must('POST', '/tailnet/-/acl', `// an auditor's note\n${JSON.stringify(edited)}`, { 'content-type': 'application/hujson' });
+    const isBack = async (): Promise<boolean> => (await controlOfB.policy()).text.includes('"10.0.0.0/8"\n');
+    await edit();
     // Seen by packets: without the entry the book is refused, with it back it is served.
-    await eventually('the book is refused', async () => (await requestFromBook(book, { url: other.pageUrl, timeoutMs: 2_000 })).body !== other.page);
-    await eventually('our entry is back', async () => (await controlOfB.policy()).text.includes('"10.0.0.0/8"\n'), { timeoutMs: 120_000 });
+    await eventually('the book is refused', async () => {
+      if (await isBack()) await edit(); // it may be, before anybody has asked
+      return (await requestFromBook(book, { url: other.pageUrl, timeoutMs: 2_000 })).body !== other.page;
+    });
+    await eventually('our entry is back', isBack, { timeoutMs: 120_000 });
     await stage.reaches(book, other);
     const { text: kept } = await controlOfB.policy();
     expect(kept).toContain("// an auditor's note");
     expect(kept).toContain(JSON.stringify(theirs));
-  });
+  }, 180_000);
 });
 
 describe('the proof of isolation', () => {
@@ -219,9 +225,10 @@ describe('the proof of isolation', () => {
     const { proof } = await prove();
     const by = `grants.${policy.grants.length}`;
     expect(proof).toMatchObject({ verdict: 'open', findings: [{ kind: 'beyond-intent', customer_id: 'iso-b', by, where: 'policy iso-b' }] });
-    const said = await managerSaid();
-    expect(said).toContain('isolation does not hold');
-    expect(said).toMatch(/"action":"proveIsolation".*"outcome":"ISOLATION_VIOLATED"/);
+    await eventually('both are in the log', async () => {
+      const said = await managerSaid();
+      return said.includes('isolation does not hold') && /"action":"proveIsolation".*"outcome":"ISOLATION_VIOLATED"/.test(said);
+    });
     await controlOfB.must('POST', '/tailnet/-/acl', text, { 'content-type': 'application/hujson' });
     expect((await prove()).proof.verdict).toBe('apart');
   });
@@ -238,7 +245,7 @@ describe('the proof of isolation', () => {
     const workload = workloads.find(({ metadata }) => metadata.name === 'book-b');
     if (workload === undefined) throw new Error('no book-b');
     const rolling = (paused: boolean) => kubernetes.mergePatch(workload, { spec: { paused } });
-    await platform.must('POST', '/tailnets/iso-b:pause', {}); // else the loop puts it back before anybody looks
+    await platform.taken('POST', '/tailnets/iso-b:pause', {}); // else the loop puts it back before anybody looks
     await rolling(true);
     const path = '/spec/template/spec/initContainers/0/command/2';
     const program = (JSON.parse(await stage.specOf(workload)) as Deployment).template.spec.initContainers[0]?.command[2] ?? '';
@@ -252,7 +259,7 @@ describe('the proof of isolation', () => {
     ]);
     await kubernetes.jsonPatch(workload, [{ op: 'replace', path, value: program }], 'lab-test');
     await rolling(false);
-    await platform.must('POST', '/tailnets/iso-b:resume', {});
+    await platform.taken('POST', '/tailnets/iso-b:resume', {});
     await passes();
   });
 });

@@ -108,6 +108,8 @@ describe('a sidecar', () => {
   test('is shown with its tailnet, its workload and how it stands', async () => {
     sidecarId = await stage.attach(`${SPACE}/web`, TAILNET);
     await platform.sidecarReaches(sidecarId, 'connected', 80_000);
+    // What is shown is the record, which is written a moment after the manager has heard.
+    await kubectl(['wait', 'sidecarattachment/deployment-web', '-n', SPACE, '--for=condition=Ready', '--timeout=30s']);
     expect(await kubectlTable(['sidecarattachments', '-n', SPACE])).toMatchObject([{ TAILNET, WORKLOAD: 'web', STATUS: 'connected', READY: 'True' }]);
     await stage.reaches(await stage.inBook(SPACE, 'web'), customer);
   });
@@ -199,15 +201,16 @@ describe('dead credentials', () => {
       await waits(...object);
       expect(await kubectl(['get', ...object, '-o', 'jsonpath={.metadata.finalizers}'])).toContain('bifrost');
       await abandon(...object);
-      await kubectl(['wait', `namespace/${LOST}`, '--for=delete', '--timeout=60s'], { timeoutMs: 70_000 });
       await platform.sidecarReaches(lost, 'gone');
+      // Before the namespace is, which takes its time: the control server itself collects a device half a minute after its pod has ended.
       expect(await devices('lost')).toMatchObject([{ nodeId: device?.nodeId }]);
+      await customer.control.deleteDevice(device?.nodeId ?? '');
+      await kubectl(['wait', `namespace/${LOST}`, '--for=delete', '--timeout=60s'], { timeoutMs: 70_000 });
     } finally {
       await putSecret(kubernetes, SECRET, client);
     }
     const [key] = (await customer.control.keys()).filter(({ description }) => description === `bifrost-${lost}`);
     expect(key).toBeDefined();
-    await customer.control.deleteDevice(device?.nodeId ?? '');
     await customer.control.must('DELETE', `/tailnet/-/keys/${key?.id}`);
   }, 180_000);
 

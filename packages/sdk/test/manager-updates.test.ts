@@ -119,6 +119,19 @@ describe('updateSidecar', () => {
     await expect(world.manager.attachSidecar({ ...BOOK, config: { ...BOOK.config, enableSsh: true } })).resolves.toMatchObject({ sidecarId });
   });
 
+  it('who hears that it has proved itself finds no trial any more in its conditions, which speak of what is wanted now', async () => {
+    await using world = await connected();
+    const { sidecarId = '' } = (await stored(world))?.spec ?? {};
+    let heard: ReturnType<typeof stored> | undefined;
+    world.manager.on('sidecar:updated', () => (heard = stored(world)));
+    await world.manager.updateSidecar({ sidecarId, config: { enableSsh: true }, allowRollout: true });
+    await world.until(() => heard !== undefined);
+    const { generation, state } = (await heard) ?? {};
+    // bug: the trial was told as one that goes on until something else gave rise to another look.
+    const told = state?.conditions?.map(({ type, status, observedGeneration }) => [type, status, observedGeneration]);
+    expect(told).toEqual(['Attached', 'Ready'].map((type) => [type, 'True', generation]));
+  });
+
   it('says before who comes to the book and no longer does, with the port, and what the book reaches', async () => {
     await using world = new World({});
     await world.manager.start();

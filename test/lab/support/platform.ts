@@ -120,6 +120,15 @@ export class Platform implements AsyncDisposable {
     return answer.body;
   }
 
+  /** Calls until the loop does not write the same object at the same time: a race answers STORE_CONFLICT, and the same call again finds its way. */
+  async taken(method: string, path: string, body?: unknown): Promise<void> {
+    const { status, body: answer } = await eventually(`${method} ${path} is taken`, async () => {
+      const told = await this.call(method, path, body);
+      return told.body?.code !== 'STORE_CONFLICT' && told;
+    });
+    if (status > 299) throw new Error(`${method} ${path} answered ${status}: ${JSON.stringify(answer)}`);
+  }
+
   /** One report to the ingest port, with the given token or none: what an agent, or somebody who stole a token, can send. */
   async report(token: string | undefined, document: unknown): Promise<ApiAnswer> {
     const { dispatcher } = this.#options('POST');

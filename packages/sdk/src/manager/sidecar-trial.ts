@@ -3,7 +3,7 @@ import type { Reason, StoredSidecar, Trial } from '../domain/model.ts';
 import { LABELS } from '../domain/names.ts';
 import { planTrial } from '../domain/reconcile-plan.ts';
 import type { Pod, Workload } from '../ports/index.ts';
-import { type Call, type Context, judgedFromMs, respecSidecar } from './context.ts';
+import { type Call, type Context, judgedFromMs, keepSidecar, respecSidecar } from './context.ts';
 import { configHash, fragmentHash } from './hashes.ts';
 import { isFinished } from './sidecar-devices.ts';
 import { type Outcome, SETTLED } from './work-queue.ts';
@@ -28,9 +28,14 @@ export async function judgeTrial(context: Context, look: Look, call: Call): Prom
   if (plan.kind === 'wait') return { kind: 'waiting', recheckMs: plan.recheckMs };
   if (plan.kind === 'revert') return revert(context, sidecar, call);
   const { reverted: _, ...proved } = spec;
-  await respecSidecar(context, sidecar, { spec: proved, ...call });
-  if (plan.kind === 'prove') context.events.emit('sidecar:updated', eventOf(context, sidecar));
-  context.touch('tailnet', sidecar.spec.tailnetName); // the next wave of an upgrade waits for it
+  const written = await respecSidecar(context, sidecar, { spec: proved, ...call });
+  try {
+    // Its conditions too: that may be the last round for long, and whoever hears of it looks.
+    await keepSidecar(context, written, { state: written.state, ...call });
+  } finally {
+    if (plan.kind === 'prove') context.events.emit('sidecar:updated', eventOf(context, sidecar));
+    context.touch('tailnet', sidecar.spec.tailnetName); // the next wave of an upgrade waits for it
+  }
   return SETTLED;
 }
 
