@@ -241,27 +241,11 @@ async function removeTailnet(
 const replaced = (): BifrostError =>
   new BifrostError({ code: 'STORE_CONFLICT', message: 'Another tailnet has come under this name since it was read: call again.' });
 
-const MOST_TRIES = 5;
-
-/**
- * Changes what is wanted of a tailnet that matched. What the loop has told of it meanwhile is no change of that: nobody is to call again for it.
- *
- * @throws {BifrostError} `ETAG_MISMATCH`, `STORE_NOT_FOUND`; `STORE_CONFLICT` — something else is wanted by now
- */
+/** Changes what is wanted of a tailnet that matched. @throws {BifrostError} `ETAG_MISMATCH`, `STORE_CONFLICT`, `STORE_NOT_FOUND` */
 export async function writeTailnet(
   { store }: Context,
   tailnet: StoredTailnet,
   { spec, ...call }: Change & { readonly spec: TailnetSpec },
 ): Promise<StoredTailnet> {
-  for (let found = tailnet, tries = 1; ; tries += 1) {
-    const current = found;
-    try {
-      return await writeMatched(store.tailnets, current.key, { ...call, write: () => store.tailnets.replaceSpec(current, spec, call) });
-    } catch (error) {
-      if (!BifrostError.is(error) || error.code !== 'STORE_CONFLICT' || tries === MOST_TRIES) throw error;
-      const now = await store.tailnets.get(current.key, call);
-      if (now === undefined || now.version === current.version || now.deleting !== current.deleting || !sameJson(now.spec, current.spec)) throw error;
-      found = now;
-    }
-  }
+  return writeMatched(store.tailnets, tailnet, { ...call, write: (current) => store.tailnets.replaceSpec(current, spec, call) });
 }
