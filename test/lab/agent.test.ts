@@ -64,10 +64,11 @@ describe('the agent of a real sidecar', () => {
   test('knows who its router is, and how old the session with it is', async () => {
     const name = customer.gateway.name.replace(/\.$/, '');
     await eventually('the router’s tags are known', async () => (await sample(`peer_info{peer="${name}",user="",tags="tag:gateway"}`)) === 1);
-    const age = await sample(`peer_handshake_age_seconds{peer="${name}"}`);
+    // Each is known by another question to the daemon, and some heartbeat later.
+    const age = await eventually('the handshake is known', () => sample(`peer_handshake_age_seconds{peer="${name}"}`));
     expect(age).toBeGreaterThanOrEqual(0);
     expect(age).toBeLessThan(180);
-    expect(await sample(`peer_latency_seconds{peer="${name}"}`)).toBeGreaterThan(0);
+    expect(await eventually('a ping was answered', () => sample(`peer_latency_seconds{peer="${name}"}`))).toBeGreaterThan(0);
   });
 
   test('finds nothing wrong: packets are forwarded, full-size ones arrive, the daemon is not wedged', async () => {
@@ -75,7 +76,7 @@ describe('the agent of a real sidecar', () => {
       expect([sign, await sample(`sign{sign="${sign}"}`)]).toEqual([sign, 0]);
     expect(await ask('/daemon')).toBe('ok');
     expect(await sample('bus_mask')).toBeGreaterThan(262_144);
-    const drops = await sample('daemon_error_drops_total{direction="outbound"}');
+    const drops = await eventually('drops are known', () => sample('daemon_error_drops_total{direction="outbound"}'));
     expect(drops).toBeGreaterThanOrEqual(0);
   });
 
@@ -131,9 +132,11 @@ describe('the agent of a real sidecar', () => {
     await reads('sign{sign="mtu"}', 0);
     await using _narrow = await narrow(SPACE, agent.pod);
     await kill(agent); // the next one asks anew, not in five minutes
-    await eventually('the sign is there', async () => (await stage.platform.sidecar(sidecarId)).instances[0]?.signs?.includes('mtu') === true);
+    // Three in a row, one for each survey: that takes it eighteen seconds and more.
+    const isTold = async () => (await stage.platform.sidecar(sidecarId)).instances[0]?.signs?.includes('mtu') === true;
+    await eventually('the sign is there', isTold, { timeoutMs: 60_000 });
     await reads('sign{sign="mtu"}', 1);
     const name = customer.gateway.name.replace(/\.$/, '');
     expect(await sample(`peer_latency_seconds{peer="${name}"}`)).toBeGreaterThan(0);
-  });
+  }, 120_000);
 });

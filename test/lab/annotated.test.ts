@@ -66,7 +66,7 @@ describe('an annotated Deployment', () => {
 describe('an attach that never connects', () => {
   test('is taken back at its deadline: the pods that ran go on, the Deployment is what it was, nothing is left; the status says why', async () => {
     await lab(['manager', 'ATTACH_DEADLINE_MS=20000', 'LOGIN_SERVER=http://10.244.0.1:1'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
+    await platform.answers();
     const failing = await stage.book({ name: 'failing', namespace: SPACE });
     const pod = await stage.pod(SPACE, 'failing');
     const before = await stage.specOf(failing);
@@ -80,7 +80,7 @@ describe('an attach that never connects', () => {
     const keys = async () => (await customer.control.keys()).filter(({ description }) => description === `bifrost-${sidecarId}`);
     await eventually('its key is revoked', async () => (await keys()).length === 0);
     await lab(['manager'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
+    await platform.answers();
     await stage.attach(`${SPACE}/failing`, SPACE);
     await platform.sidecarReaches(sidecarId, 'connected', 80_000);
     await stage.reaches(await stage.inBook(SPACE, 'failing'), customer);

@@ -94,7 +94,7 @@ test('no UDP at all: direct links are blocked as well, and the relay still carri
   }
   {
     await using _all = await firewall('meta l4proto udp', `${relay.protocol} dport ${relay.destination_port}`);
-    await becomes({ relay: 'blocked', stun: 'blocked', control: 'open' });
+    await becomes({ relay: 'blocked', stun: 'blocked', control: 'open' }, 90_000); // told after half a minute in which no book has reached it
   }
   await becomes({ stun: 'open', out: 'open', control: 'open' });
 }, 180_000);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digests, lab } from './support/command.ts';
 import { requestFromBook } from './support/containers.ts';
+import { eventually } from './support/eventually.ts';
 import { kubectl } from './support/kubectl.ts';
 import { Platform } from './support/platform.ts';
 
@@ -50,6 +51,12 @@ describe('the label that says whose a namespace is', () => {
       contentType: 'application/merge-patch+json',
       as,
     });
+  /** By RBAC, which is read a moment after it is written. */
+  const mayCreate = async (user: string): Promise<boolean> => {
+    const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
+    const body = { spec: { user, resourceAttributes: { verb: 'create', resource: 'namespaces' } } };
+    return (await kubernetes.must<{ status: { allowed: boolean } }>('POST', path, { body })).status.allowed;
+  };
   const customerOf = async (name: string): Promise<string | undefined> =>
     (await kubernetes.get({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }))?.metadata.labels?.['bifrost.dev/customer-id'];
 
@@ -66,6 +73,7 @@ describe('the label that says whose a namespace is', () => {
       roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: metadata.name },
       subjects,
     });
+    for (const user of [editor, controller]) await eventually(`${user} may`, () => mayCreate(user));
   });
   afterAll(async () => {
     for (const name of ['label-a', 'label-b']) await kubernetes.delete({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } });

@@ -93,7 +93,11 @@ test('before it the book does not reach its customer; with it, by the proxy vari
 test('the cluster is reached past the proxy', async () => {
   const name = `${NAME}.${SPACE}.svc.cluster.local`;
   expect((await lookupFromBook(await inPod(), name)).addresses).toHaveLength(1);
-  expect((await requestFromBook(await inPod(), { url: `http://${name}:8080/` })).body).toBe(`book ${NAME}`);
+  // The Service leads to the new pod a moment after that is ready.
+  await eventually(
+    'the Service answers',
+    async () => (await requestFromBook(await inPod(), { url: `http://${name}:8080/` })).body === `book ${NAME}`,
+  );
   const { podIP } = (await stage.pod(SPACE, NAME)).status;
   expect((await requestFromBook(await inPod(), { url: `http://${podIP}:8080/` })).body).toBe(`book ${NAME}`);
 });
@@ -146,7 +150,7 @@ describe('the manager', () => {
     expect(await attach()).toMatchObject(refused); // not told that policies are enforced
     await kubernetes.delete(denial);
     await lab(['manager', 'NETWORK_POLICY_ENFORCED=true'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await stage.platform.call('GET', '/info')).status === 200);
+    await stage.platform.answers();
     expect(await attach()).toMatchObject(refused); // told, and there is none
   });
 

@@ -50,6 +50,34 @@ describe('a changed configuration with a guard that takes orders', () => {
     expect(world.names('upgrade:')).toEqual([]);
   });
 
+  it('bug: what an agent says while the condition is being written is told at once, either way', async () => {
+    await using world = await connected();
+    const { one } = world.agents;
+    const whileItIsWritten = (happens: () => Promise<unknown>): void => {
+      world.guard.hook = async ({ name }) => {
+        if (name !== 'store.tailnets.replaceState') return undefined;
+        world.guard.hook = () => undefined;
+        await happens();
+        return undefined;
+      };
+    };
+    whileItIsWritten(async () => {
+      await one.report(); // is told what to hold
+      await one.report(); // and says that it does
+    });
+    await world.manager.updateTailnet(BLOCKING);
+    await world.quiet();
+    expect([await guardsOf(world), await conditionOf(world)]).toMatchObject([['current'], { status: 'True' }]);
+    await world.manager.updateTailnet({ tailnetName: TAILNET, config: { blockedNetworks: [] } });
+    await world.quiet();
+    expect(await conditionOf(world)).toMatchObject({ status: 'False' });
+    whileItIsWritten(() => one.report('heartbeat', { guard: { holds: '0123456789abcdef' } }));
+    await world.agents.beat();
+    await world.agents.beat();
+    await world.quiet();
+    expect([await guardsOf(world), await conditionOf(world)]).toMatchObject([['outdated'], { status: 'False' }]);
+  });
+
   it('an order that a guard does not take is sent once, and told for as long; the one before it is sent when it is wanted again', async () => {
     await using world = await connected();
     const { one } = world.agents;

@@ -71,6 +71,12 @@ export class Platform implements AsyncDisposable {
     });
     const ca = Buffer.from(secret?.data['ca.crt'] ?? '', 'base64').toString('utf8');
     this.#agent = new Agent({ connect: { ca, servername: 'bifrost.bifrost.svc' } });
+    await this.answers();
+  }
+
+  /** Waits until the manager answers: its Service leads to a new pod a moment after that is ready. */
+  async answers(): Promise<void> {
+    await eventually('a manager answers', async () => (await this.call('GET', '/info')).status === 200);
   }
 
   /** Where the manager's Service is. */

@@ -213,6 +213,8 @@ export async function keepTailnet(
   if (sameJson(told, tailnet.state)) return tailnet;
   const written = await context.outdated.replacing('tailnet', tailnet, () => context.store.tailnets.replaceState(tailnet, told, { signal }));
   sawTailnet(context, written.key, written);
+  // A report that came meanwhile went by what was told before, and so asked for no other look.
+  if ((guards?.outdated === 0) !== (guardCounts(context, tailnet.key)?.outdated === 0)) context.touch('tailnet', tailnet.key);
   return written;
 }
 

@@ -3,6 +3,7 @@ import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import type { AuditedRequest } from '../ports/index.ts';
 import type { Call } from './context.ts';
 import { wishHash } from './hashes.ts';
+import { sameJson } from './same-json.ts';
 
 /** What is wanted, as callers can change it, in one form for every store: nothing of the status, nothing that only the loop writes. */
 function wishOf({ spec, deleting }: StoredTailnet | StoredSidecar): object {
@@ -37,25 +38,35 @@ export function requireMatch(stored: StoredTailnet | StoredSidecar, { ifMatch }:
   });
 }
 
-interface Readable {
-  readonly get: (key: string, call: Call) => Promise<StoredTailnet | StoredSidecar | undefined>;
+interface Readable<Kept> {
+  readonly get: (key: string, call: Call) => Promise<Kept | undefined>;
 }
 
+/** The loop writes what it sees into the same object at any moment: each try but the first is one such write. */
+const MOST_TRIES = 5;
+
 /**
- * Makes a write of a version that matched. When another came first, it is told for what it is: a change of the wish as `ETAG_MISMATCH`; one of the loop
- * stays a conflict, and the same call again goes through.
+ * Makes a write of a version that matched. When another came first, it is told for what it is: a change of the wish as `ETAG_MISMATCH`, and where no etag
+ * was given as `STORE_CONFLICT`. What the loop has told meanwhile is no change of the wish: the write is made again, of what is stored now.
  */
-export async function writeMatched<Written>(
-  collection: Readable,
-  key: string,
-  { write, ...change }: Change & { readonly write: () => Promise<Written> },
-): Promise<Written> {
-  try {
-    return await write();
-  } catch (error) {
-    if (change.ifMatch === undefined || !BifrostError.is(error) || error.code !== 'STORE_CONFLICT') throw error;
-    const now = await collection.get(key, change);
-    if (now !== undefined) requireMatch(now, change);
-    throw error;
+export async function writeMatched<Kept extends StoredTailnet | StoredSidecar>(
+  collection: Readable<Kept>,
+  looked: Kept,
+  { write, ...change }: Change & { readonly write: (current: Kept) => Promise<Kept> },
+): Promise<Kept> {
+  for (let current = looked, tries = 1; ; tries += 1) {
+    try {
+      return await write(current);
+    } catch (error) {
+      if (!BifrostError.is(error) || error.code !== 'STORE_CONFLICT') throw error;
+      const now = await collection.get(looked.key, change);
+      if (now !== undefined) requireMatch(now, change);
+      if (tries === MOST_TRIES || now === undefined || !isOnlyTold(current, now)) throw error;
+      current = now;
+    }
   }
 }
+
+/** The specification names the object by its id as well: another one of its name has another. */
+const isOnlyTold = (before: StoredTailnet | StoredSidecar, now: StoredTailnet | StoredSidecar): boolean =>
+  now.version !== before.version && now.deleting === before.deleting && sameJson(now.spec, before.spec);

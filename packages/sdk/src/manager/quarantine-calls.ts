@@ -69,12 +69,13 @@ interface Wish {
   readonly quarantine: QuarantineWish | undefined;
 }
 
-/** The loop writes what it sees at any moment: who is in a hurry is not to be told to call again for that. */
+/** The loop changes what is wanted as well, as when a trial ends: who is in a hurry is not to be told to call again for that. */
 async function writeWish(context: Context, { sidecar, quarantine }: Wish, call: Change): Promise<StoredSidecar> {
   for (let found = sidecar, tries = 1; ; tries += 1) {
-    const write = (): Promise<StoredSidecar> => respecSidecar(context, found, { spec: withWish(context, found.spec, quarantine), ...call });
+    const write = (current: StoredSidecar): Promise<StoredSidecar> =>
+      respecSidecar(context, current, { spec: withWish(context, current.spec, quarantine), ...call });
     try {
-      return await writeMatched(context.store.sidecars, found.key, { ...call, write });
+      return await writeMatched(context.store.sidecars, found, { ...call, write });
     } catch (error) {
       if (!BifrostError.is(error) || error.code !== 'STORE_CONFLICT' || tries === MOST_TRIES) throw error;
       const now = await context.store.sidecars.get(found.key, call);

@@ -159,8 +159,8 @@ async function removeSidecar(
     return;
   }
   // The wish to abandon first: once it is being removed the loop acts.
-  const write = (): Promise<StoredSidecar> => respecSidecar(context, sidecar, { spec: { ...sidecar.spec, abandon }, signal });
-  const abandoned = await writeMatched(sidecars, sidecar.key, { ...call, write });
+  const write = (current: StoredSidecar): Promise<StoredSidecar> => respecSidecar(context, current, { spec: { ...current.spec, abandon }, signal });
+  const abandoned = await writeMatched(sidecars, sidecar, { ...call, write });
   // That write matched: what comes after it comes too late to be asked for.
   await removeSame(sidecars, abandoned, { signal, isSame });
 }

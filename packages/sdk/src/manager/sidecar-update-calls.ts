@@ -111,8 +111,11 @@ export async function updateSidecar(
       },
       write: async ({ sidecar, spec, plan }) => {
         if (plan.changes.length === 0) return sidecarView(context, sidecar);
-        const write = (): Promise<StoredSidecar> => respecSidecar(context, sidecar, { spec, ...call });
-        const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
+        const write = async (current: StoredSidecar): Promise<StoredSidecar> => {
+          requireChangeable(current); // an attach that failed meanwhile is nothing to be changed
+          return respecSidecar(context, current, { spec, ...call });
+        };
+        const written = await writeMatched(context.store.sidecars, sidecar, { ...call, write });
         context.urge('sidecar', written.key);
         return sidecarView(context, written);
       },
@@ -134,9 +137,11 @@ export async function repairSidecar(context: Context, sidecarId: string, call: C
         return sidecar;
       },
       write: async (sidecar) => {
-        const { repairs: _, ...state } = sidecar.state;
-        const write = (): Promise<StoredSidecar> => keepSidecar(context, sidecar, { state, ...call });
-        const written = await writeMatched(context.store.sidecars, sidecar.key, { ...call, write });
+        const write = (current: StoredSidecar): Promise<StoredSidecar> => {
+          const { repairs: _, ...state } = current.state;
+          return keepSidecar(context, current, { state, ...call });
+        };
+        const written = await writeMatched(context.store.sidecars, sidecar, { ...call, write });
         context.urge('sidecar', written.key);
         return sidecarView(context, written);
       },

@@ -247,5 +247,5 @@ export async function writeTailnet(
   tailnet: StoredTailnet,
   { spec, ...call }: Change & { readonly spec: TailnetSpec },
 ): Promise<StoredTailnet> {
-  return writeMatched(store.tailnets, tailnet.key, { ...call, write: () => store.tailnets.replaceSpec(tailnet, spec, call) });
+  return writeMatched(store.tailnets, tailnet, { ...call, write: (current) => store.tailnets.replaceSpec(current, spec, call) });
 }

@@ -103,10 +103,13 @@ async function isToldStopped({ daemon, json }: LocalApiBench, messages: readonly
     expect(messages.findLast(({ Health }) => Health)?.Health?.Warnings).toEqual({ 'wantrunning-false': expect.objectContaining(warning) });
   }, soon);
   expect(messages.findLast(({ Health }) => Health)?.Health?.Warnings?.['wantrunning-false']).not.toHaveProperty('ImpactsConnectivity');
-  const status = await json<StatusJson>('status');
-  expect(status).toMatchObject({ BackendState: 'Stopped', HaveNodeKey: true, Health: ['Tailscale is stopped.'], Self: { Online: false } });
-  expect(status.Self.TailscaleIPs).toEqual(status.TailscaleIPs); // what it knows stays
-  expect(Object.values(status.Peer).find(({ HostName }) => HostName === daemon.peer.hostname)).toMatchObject({ Online: true, CurAddr: '' });
+  const stopped = { BackendState: 'Stopped', HaveNodeKey: true, Health: ['Tailscale is stopped.'], Self: { Online: false } };
+  await vi.waitFor(async () => {
+    const status = await json<StatusJson>('status');
+    expect(status).toMatchObject(stopped); // it is told before its link to control has ended
+    expect(status.Self.TailscaleIPs).toEqual(status.TailscaleIPs); // what it knows stays
+    expect(Object.values(status.Peer).find(({ HostName }) => HostName === daemon.peer.hostname)).toMatchObject({ Online: true, CurAddr: '' });
+  }, soon);
   expect(await json('prefs')).toMatchObject({ WantRunning: false, LoggedOut: false });
   const { ip } = daemon.peer;
   expect(await json(`ping?ip=${ip}&type=disco`, { method: 'POST' })).toMatchObject({ IP: ip, NodeIP: '', Err: 'local tailscaled stopped' });
