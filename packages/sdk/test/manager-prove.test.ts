@@ -52,7 +52,7 @@ describe('the proof of a manager with two customers', () => {
     expect(proof).toMatchObject({ verdict: 'apart', customers: 2, pairs: 2, tailnets: 2, sidecars: 2, findings: [] });
     expect(proof.inputs.map(({ name }) => name)).toEqual([
       ...['agents acme-corp/deployment-customer-support-book', `agents ${OTHER}/deployment-their-book`],
-      ...['devices acme-corp-production', `devices ${OTHER}`, `policy ${OTHER}`, 'settings manager'],
+      ...['devices acme-corp-production', `devices ${OTHER}`, `policy ${OTHER}`, 'running pods unlike their template', 'settings manager'],
       ...['sidecar acme-corp/deployment-customer-support-book', `sidecar ${OTHER}/deployment-their-book`],
       ...['tailnet acme-corp-production', `tailnet ${OTHER}`],
       ...['workload acme-corp/deployment-customer-support-book', `workload ${OTHER}/deployment-their-book`],
