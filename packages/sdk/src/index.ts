@@ -20,7 +20,7 @@ export { streamLogger } from './adapters/stream/logger.ts';
 export { systemClock } from './adapters/system/clock.ts';
 export { injectSidecar, stripSidecar, type WorkloadManifest } from './domain/inject-sidecar.ts';
 export type { AttachForm, ClusterRanges } from './domain/model.ts';
-export type { PodTemplateShape, SidecarFragment } from './domain/pod-shape.ts';
+export type { PodForm, PodTemplateShape, SidecarFragment } from './domain/pod-shape.ts';
 export {
   compilePolicy,
   type Grant,

@@ -82,6 +82,7 @@ describe('why a packet passes or not', () => {
     ['IPv4 written as IPv6, which leaves as IPv4', { to: '::ffff:10.1.0.1' }, 'to'],
     ['the same in hexadecimal', { to: '::ffff:a01:1' }, 'to'],
     ['a port that is none', { to: '10.1.0.1', port: 70_000 }, 'port'],
+    ['port 0, which nothing answers at', { to: '10.1.0.1', port: 0 }, 'port'],
     ['a port of ICMP, which has none', { to: '10.1.0.1', port: 443, protocol: 'icmp' }, 'port'],
     ['a protocol that is none', { to: '10.1.0.1', protocol: 'sctp' }, 'protocol'],
     ['a misspelt member', { to: '10.1.0.1', ports: 1 }, 'ports'],

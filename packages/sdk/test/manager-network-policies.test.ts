@@ -98,6 +98,21 @@ describe('networkPolicies enforce', () => {
     expect(await world.manager.listLeftovers()).toEqual([]);
   });
 
+  it('are refused at first where they would open a family of which nobody says where pods are, or where no range of pods is told at all', async () => {
+    const relays = (cidr: string) => [{ at: [{ kind: 'networks', networks: [cidr] }], ports: [{ protocol: 'udp', port: 3478 }] }] as const;
+    for (const [cidr, code] of Object.entries({ '::/0': 'ISOLATION_VIOLATED', '2001:db8:7::/48': undefined })) {
+      await using world = await openWorld({ settings: { ...ENFORCE.settings, networkPolicyEndpoints: { relays: relays(cidr) } } });
+      const asked = await refusal(world.manager.planAttach(BOOK)).catch(() => undefined);
+      expect([cidr, asked?.code, asked?.issues[0]?.path]).toEqual([cidr, code, code && 'networkPolicyEndpoints']);
+    }
+    const clusterRanges = { pods: [], services: ['10.96.0.0/16'], nodes: ['10.250.0.1/32'] };
+    await using world = await openWorld({ settings: { ...ENFORCE.settings, clusterRanges } });
+    expect(await refusal(world.manager.planAttach(BOOK))).toMatchObject({ code: 'CLUSTER_RANGES_UNKNOWN', issues: [{ path: 'clusterRanges.pods' }] });
+    await world.manager.attachSidecar(BOOK);
+    await world.until(async () => (await stored(world))?.state.reason?.code === 'CLUSTER_RANGES_UNKNOWN');
+    expect(await policies(world)).toEqual([]);
+  });
+
   it('a round in which nothing differs writes nothing', async () => {
     await using world = await openWorld(ENFORCE);
     await attached(world);

@@ -49,7 +49,7 @@ describe('what is wanted is said in our words', () => {
     ['too large', upgradeSidecarsRequestSchema, { tailnetName: 'a', waveSize: 1001 }, ['waveSize: must be at most 1000']],
     ['a part of a number', upgradeSidecarsRequestSchema, { tailnetName: 'a', waveSize: 1.5 }, ['waveSize: must be a whole number']],
     // What a schema says itself goes before it.
-    ['a schema’s own words', explainRequestSchema, { sidecarId: 'x', to: '10.0.0.1', port: '443' }, ['port: must be a whole number from 0 to 65535']],
+    ['a schema’s own words', explainRequestSchema, { sidecarId: 'x', to: '10.0.0.1', port: '443' }, ['port: must be a whole number from 1 to 65535']],
   ])('%s', (_, schema, value, expected) => expect(said(schema, value)).toEqual(expected));
 
   it('of every schema and every kind of value', () => {

@@ -11,3 +11,10 @@ export function wholeNumber(value: string): number {
   if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('It takes a whole number.');
   return Number(value);
 }
+
+/** Where 0 would stand for one that was not given. */
+export function portNumber(value: string): number {
+  const port = Number(value);
+  if (!/^\d{1,5}$/.test(value) || port < 1 || port > 65_535) throw new InvalidArgumentError('It takes a whole number from 1 to 65535.');
+  return port;
+}

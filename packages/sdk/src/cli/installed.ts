@@ -1,6 +1,7 @@
 import { BifrostError } from '@bifrost/types/core';
 import { kubernetesCluster } from '../adapters/kubernetes/cluster.ts';
 import { type KubernetesConnection, kubernetes } from '../adapters/kubernetes/connection.ts';
+import { clusterError } from '../adapters/kubernetes/errors.ts';
 import { type Installation, readInstallation } from '../adapters/kubernetes/installation.ts';
 import { kubernetesStore } from '../adapters/kubernetes/store.ts';
 import { tailscaleControlPlane } from '../adapters/tailscale/control-plane.ts';
@@ -50,7 +51,7 @@ export async function openInstalled(options: GlobalOptions, cli: Cli): Promise<I
   await using stack = new AsyncDisposableStack();
   const { kubeconfig, context } = options;
   const kube = stack.use(kubernetes({ ...(kubeconfig === undefined ? {} : { kubeconfig }), ...(context === undefined ? {} : { context }) }));
-  const [cluster, store] = [kubernetesCluster({ connection: kube }), kubernetesStore({ connection: kube })];
+  const [cluster, store] = [kubernetesCluster({ connection: kube }), kubernetesStore({ connection: tellingDenials(kube) })];
   const found = await readInstallation(kube, place, cli).catch((error: unknown) => asTrouble(error));
   const [installation, trouble] = BifrostError.is(found) ? [undefined, found] : [found, undefined];
   const environment = { ...installation?.environment, ...ownOf(cli) };
@@ -70,6 +71,23 @@ export async function openInstalled(options: GlobalOptions, cli: Cli): Promise<I
   const close = { [Symbol.asyncDispose]: () => owned.disposeAsync() };
   return { kube, cluster, store, controlPlane, manager, installation, trouble, place, environment, organization, caBundle, lacking, ...close };
 }
+
+/**
+ * To a manager a store that does not let it is one that is away, and it tries again. Here it is whoever runs the command who is not let: to be told as it is,
+ * since the same again would be refused again.
+ */
+const tellingDenials = (kube: KubernetesConnection): KubernetesConnection => ({
+  logger: kube.logger,
+  send: async (request) => {
+    const answer = await kube.send<never>(request);
+    const denied = answer.ok ? undefined : clusterError(answer.problem, `${request.method} ${request.path}`);
+    if (denied?.code === 'CLUSTER_DENIED') throw denied;
+    return answer;
+  },
+  stream: (request) => kube.stream(request),
+  retain: () => kube.retain(),
+  [Symbol.asyncDispose]: () => kube[Symbol.asyncDispose](),
+});
 
 /** Whoever is not allowed to read it goes without. */
 const quietly = (cluster: Cluster, secret: SecretReference, { signal }: Cli): ReturnType<Cluster['secrets']['get']> =>

@@ -53,6 +53,9 @@ export interface PodTemplateShape {
   };
 }
 
+/** Of a pod or its template what decides over its network: of its containers who they are and what they may do, of the guard all. */
+export type PodForm = Pick<PodTemplateShape['spec'], 'initContainers' | 'containers' | 'hostNetwork'>;
+
 /** What Bifrost adds to a pod template, rendered once and stored: a newer SDK never changes a running book by itself. */
 export interface SidecarFragment {
   readonly labels: Readonly<Record<string, string>>;

@@ -75,12 +75,15 @@ export function orderFaults({ allowedNetworks, blockedNetworks, accessPolicy }: 
 /** Of the book's pod: whatever they are, they must not be the other's, since a pod reaches itself. */
 const OWN_ADDRESSES = rangesOf(['192.0.2.1/32', '2001:db8::1/128']).map(lastOf);
 
+/** Of examples in books: nobody names them but with all that there is. Where no range of pods is told of a family, theirs may be anywhere in it. */
+const ANYWHERE = rangesOf(['198.51.100.0/24', '3fff::/20']).map(lastOf);
+
 /**
  * Pods of another customer, in a namespace of theirs: whoever the selectors of a policy do not name. At the last address of a range: what a policy names of
  * a part of the cluster, somebody has named who knows what is there; a whole range holds everybody.
  */
 function strangers(namespace: string, { pods }: ClusterRanges): readonly JudgedPod[] {
-  const lasts = rangesOf(pods).map(lastOf);
+  const lasts = [...rangesOf(pods).map(lastOf), ...ANYWHERE];
   const addresses = ([4, 6] as const).flatMap((family) => lasts.find((address) => address.family === family) ?? []);
   const name = `${namespace}-other`;
   const namespaceLabels = { [NAME_LABEL]: name, [LABELS.customerId]: 'another customer' };

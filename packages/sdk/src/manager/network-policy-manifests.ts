@@ -29,7 +29,7 @@ type Known = Call & {
 /**
  * What Kubernetes is told of a book, by what is known now.
  *
- * @throws {BifrostError} `CLUSTER_UNAVAILABLE`, `CLUSTER_DENIED`; `CONTROL_UNAVAILABLE`, `CONTROL_RATE_LIMITED` — the relays are not known
+ * @throws {BifrostError} `CLUSTER_UNAVAILABLE`, `CLUSTER_DENIED`; `CLUSTER_RANGES_UNKNOWN` — none of pods is told; `CONTROL_UNAVAILABLE`, `CONTROL_RATE_LIMITED` — the relays are not known
  */
 export async function manifestsFor(
   context: Context,
@@ -37,6 +37,13 @@ export async function manifestsFor(
   { ranges, isPlan = false, ...call }: Known,
 ): Promise<readonly NetworkPolicyManifest[]> {
   const { networkPolicyEndpoints: given, loginServer } = context.settings;
+  // They would open nothing outside, and the sidecar would never join.
+  if (ranges.pods.length === 0)
+    throw new BifrostError({
+      code: 'CLUSTER_RANGES_UNKNOWN',
+      message: 'Tell the manager the ranges that pods have addresses of (option clusterRanges): a NetworkPolicy can keep nobody apart without them.',
+      issues: [{ path: 'clusterRanges.pods', message: 'is needed for NetworkPolicies' }],
+    });
   return networkPoliciesOf({
     ...subject,
     ranges,

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import {
   BifrostError,
   type IsolationProof,
@@ -14,13 +13,12 @@ import type { Call, Context } from './context.ts';
 import type { Change } from './etags.ts';
 import { sha256 } from './hashes.ts';
 import { readEvidence } from './prove-read.ts';
+import { turns } from './turns.ts';
 import { describeError } from './unexpected.ts';
 
 const ACTION = 'proveIsolation';
 /** The code in the records of findings. */
 const VIOLATED = 'ISOLATION_VIOLATED';
-/** As long as nobody else waits, milliseconds. */
-const TURN_MS = 20;
 /** Findings whose telling is remembered. */
 const MAX_REMEMBERED = 10_000;
 
@@ -38,17 +36,15 @@ export class ToldFindings {
   }
 }
 
-/** Thousands of customers take seconds: between parts of it others have their turn, reports of agents above all. */
-async function judged(inputs: readonly ProofInput[], { signal }: Call): Promise<Judgement> {
+/** Thousands of customers take seconds. */
+async function judged(inputs: readonly ProofInput[], call: Call): Promise<Judgement> {
   const steps = judging(inputs, sha256);
-  let sinceMs = performance.now();
+  const turn = turns(call);
   for (;;) {
     const step = steps.next();
     if (step.done === true) return step.value;
-    if (performance.now() - sinceMs < TURN_MS) continue;
-    await setImmediate();
-    signal.throwIfAborted();
-    sinceMs = performance.now();
+    const others = turn();
+    if (others !== undefined) await others;
   }
 }
 

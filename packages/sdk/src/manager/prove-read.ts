@@ -1,42 +1,23 @@
 import { BifrostError, type ProofInput } from '@bifrost/types/core';
-import { bookContainers } from '../domain/book-containers.ts';
-import { carriesNothing } from '../domain/carries.ts';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
-import { CONTAINERS, LABELS } from '../domain/names.ts';
-import type { ContainerShape } from '../domain/pod-shape.ts';
 import {
-  type ContainerEvidence,
   controlKeyOf,
-  type EvidenceKind,
-  type EvidenceKinds,
   type GuardEvidence,
   proofInput,
   SHARED,
   type SidecarEvidence,
-  unreadInput,
   type WorkloadEvidence,
 } from '../domain/policy/proof-evidence.ts';
-import { readGuard } from '../domain/policy/read-guard.ts';
-import type { TailnetControl, Workload } from '../ports/index.ts';
+import { guardReader, readGuard as readGuardOf } from '../domain/policy/read-guard.ts';
+import type { TailnetControl } from '../ports/index.ts';
 import { directAddressesOf } from './before-writing.ts';
 import { mapBounded } from './bounded.ts';
 import { type Call, type Context, controlOf } from './context.ts';
 import { networkHash, sha256 } from './hashes.ts';
-import { addressesOfPod } from './pod-addresses.ts';
+import { read } from './prove-read-one.ts';
+import { podsInput, type ReadSidecar, runningInput, runningPods } from './prove-read-pods.ts';
+import { type ReadGuard, workloadEvidence } from './prove-read-workload.ts';
 import { knownRanges } from './sidecar-render.ts';
-
-/** What could not be read is noted with its code: one customer's control plane that is away does not end the rest. */
-async function read<Kind extends EvidenceKind>(
-  { kind, key, signal }: { readonly kind: Kind; readonly key: string } & Call,
-  ask: () => Promise<EvidenceKinds[Kind]>,
-): Promise<ProofInput> {
-  try {
-    return proofInput(kind, key, await ask());
-  } catch (error) {
-    if (signal.aborted || !BifrostError.is(error)) throw error;
-    return unreadInput(kind, key, error.code);
-  }
-}
 
 const keepsNetworkPolicies = ({ settings }: Context): boolean => settings.networkPolicies === 'enforce';
 
@@ -70,7 +51,7 @@ function tailnetInput({ key, spec, state }: StoredTailnet): ProofInput {
 function sidecarInput({ key, spec }: StoredSidecar, found: ProofInput): ProofInput {
   const { sidecarId, tailnetName, customerId, bookDeploymentId, workload, networkMode, fragment, renderedFor, previous } = spec;
   const guardOf = (of: Pick<typeof spec, 'fragment' | 'renderedFor'>): readonly GuardEvidence[] => {
-    const guard = readGuard(of.fragment, sha256);
+    const guard = readGuardOf(of.fragment, sha256);
     if (guard === undefined) return [];
     const rules = found.text.includes(guard.sha256) ? [] : guard.rules;
     return [{ ...(of.renderedFor === undefined ? {} : { renderedFor: of.renderedFor }), ...guard, rules }];
@@ -99,38 +80,22 @@ function agentsInput({ instances }: Context, { key, state }: StoredSidecar): Pro
   );
 }
 
-function containerEvidence({ name, securityContext }: ContainerShape): ContainerEvidence {
-  const { privileged, capabilities } = (securityContext ?? {}) as {
-    readonly privileged?: boolean;
-    readonly capabilities?: { readonly add?: readonly string[] | null; readonly drop?: readonly string[] | null };
-  };
-  return { name, privileged: privileged === true, add: capabilities?.add ?? [], drop: capabilities?.drop ?? [] };
+interface SidecarInputs extends ReadSidecar {
+  readonly inputs: readonly ProofInput[];
 }
 
-function workloadEvidence(workload: Workload | undefined, { spec: { fragment } }: StoredSidecar): WorkloadEvidence {
-  if (workload === undefined) return { carries: false, hostNetwork: false, labels: {}, guardAt: -1, containers: [] };
-  const { template, customerId } = workload;
-  const initContainers = template.spec.initContainers ?? [];
-  const labels = template.metadata?.labels ?? {};
-  const guard = readGuard({ initContainers }, sha256);
-  const sidecarId = labels[LABELS.sidecarId];
-  return {
-    carries: !carriesNothing(template, fragment),
-    ...(customerId === undefined ? {} : { customerId }),
-    ...(sidecarId === undefined ? {} : { sidecarId }),
-    ...{ hostNetwork: template.spec.hostNetwork === true, labels },
-    ...(guard === undefined ? {} : { guard }),
-    guardAt: initContainers.findIndex(({ name }) => name === CONTAINERS.guard),
-    containers: bookContainers(template).map(containerEvidence),
-  };
-}
-
-async function sidecarInputs(context: Context, sidecar: StoredSidecar, call: Call): Promise<readonly ProofInput[]> {
+async function sidecarInputs(
+  context: Context,
+  { sidecar, readGuard }: { readonly sidecar: StoredSidecar; readonly readGuard: ReadGuard },
+  call: Call,
+): Promise<SidecarInputs> {
   const { key, spec } = sidecar;
-  const workload = await read({ kind: 'workload', key, ...call }, async () =>
-    workloadEvidence(await context.cluster.workloads.get(spec.workload, call), sidecar),
-  );
-  return [sidecarInput(sidecar, workload), workload, agentsInput(context, sidecar)];
+  let workload: WorkloadEvidence | undefined;
+  const input = await read({ kind: 'workload', key, ...call }, async () => {
+    workload = workloadEvidence(await context.cluster.workloads.get(spec.workload, call), sidecar, readGuard);
+    return workload;
+  });
+  return { sidecar, workload, inputs: [sidecarInput(sidecar, input), input, agentsInput(context, sidecar)] };
 }
 
 /** Of those of one tailnet at the control plane; several only in tenancy `shared`. */
@@ -159,36 +124,13 @@ async function controlInputs(
   return [devices, await read({ kind: 'policy', key, ...call }, async () => (await (await opened()).readPolicy(call)).text)];
 }
 
+const isUserspace = (of: Pick<StoredSidecar['spec'], 'networkMode'> | undefined): boolean => of?.networkMode === 'userspace';
+
 /** Policies of the namespaces where they stand in for a guard, and of all that have pods where ours are to keep pods apart. */
 function policyNamespaces(context: Context, sidecars: readonly StoredSidecar[]): readonly string[] {
   if (!context.settings.networkPolicyEnforced) return [];
-  const asked = sidecars.filter(({ spec }) => keepsNetworkPolicies(context) || spec.networkMode === 'userspace');
+  const asked = sidecars.filter(({ spec }) => keepsNetworkPolicies(context) || isUserspace(spec) || isUserspace(spec.previous));
   return [...new Set(asked.map(({ spec }) => spec.workload.namespace))].sort();
-}
-
-const OVER: ReadonlySet<string> = new Set(['Succeeded', 'Failed']);
-
-/** Pods of the attachments, and whose their namespaces are now. */
-async function podsInput(context: Context, namespaces: readonly string[], call: Call): Promise<readonly ProofInput[]> {
-  if (!keepsNetworkPolicies(context) || !context.settings.networkPolicyEnforced) return [];
-  const { cluster, settings } = context;
-  const input = await read({ kind: 'pods', key: 'with sidecars', ...call }, async () => {
-    const owners = new Map(
-      await mapBounded(
-        namespaces,
-        settings.concurrency,
-        async (namespace) => [namespace, await cluster.workloads.customerOf(namespace, call)] as const,
-      ),
-    );
-    // One that has run to its end sends nothing, and somebody else may have its address by now.
-    const running = (await cluster.pods.list(call)).filter(({ namespace, phase }) => owners.has(namespace) && !OVER.has(phase));
-    return running.flatMap(({ namespace, name, labels, ...pod }) => {
-      const [addresses, customerId] = [addressesOfPod(pod), owners.get(namespace)];
-      if (addresses.length === 0) return [];
-      return [{ ...{ namespace, name, labels, addresses }, ...(customerId === undefined ? {} : { customerId }) }];
-    });
-  });
-  return [input];
 }
 
 /** Reads back all that a proof rests on: from the store, the cluster, each tailnet's control plane, and what the agents said last. */
@@ -202,12 +144,16 @@ export async function readEvidence(context: Context, call: Call): Promise<readon
   const sidecars = (await store.sidecars.list(call)).filter(({ deleting }) => !deleting);
   const groups = [...Map.groupBy(tailnets, ({ key, spec }) => controlKeyOf(key, spec))];
   const ofControls = await mapBounded(groups, settings.concurrency, (group) => controlInputs(context, group, call));
-  const ofSidecars = await mapBounded(sidecars, settings.concurrency, (sidecar) => sidecarInputs(context, sidecar, call));
+  const readGuard = guardReader(sha256);
+  const ofSidecars = await mapBounded(sidecars, settings.concurrency, (sidecar) => sidecarInputs(context, { sidecar, readGuard }, call));
   const namespaces = policyNamespaces(context, sidecars);
   const ofNamespaces = await mapBounded(namespaces, settings.concurrency, (key) =>
     read({ kind: 'network-policies', key, ...call }, () => cluster.topology.networkPolicies(key, call)),
   );
-  const pods = await podsInput(context, namespaces, call);
+  const pods = runningPods(context, call);
+  const running = await runningInput(context, { sidecars: ofSidecars, pods, readGuard }, call);
+  const isPodLayer = keepsNetworkPolicies(context) && settings.networkPolicyEnforced;
+  const ofPods = isPodLayer ? [running, await podsInput(context, { namespaces, pods }, call)] : [running];
   const ofTailnets = [...tailnets.map(tailnetInput), ...leaving, ...ofControls.flat()];
-  return [await settingsInput(context, call), ...ofTailnets, ...ofSidecars.flat(), ...ofNamespaces, ...pods];
+  return [await settingsInput(context, call), ...ofTailnets, ...ofSidecars.flatMap(({ inputs }) => inputs), ...ofNamespaces, ...ofPods];
 }

@@ -1,7 +1,7 @@
 import type { Secret, WorkloadReference } from '@bifrost/types/core';
 import type { AttachForm, ClusterRanges } from '../domain/model.ts';
 import type { NetworkPolicyShape } from '../domain/network-policy-shape.ts';
-import type { PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
+import type { PodForm, PodTemplateShape, SidecarFragment } from '../domain/pod-shape.ts';
 import type { NetworkPolicyManifest } from '../domain/policy/network-policies.ts';
 import type { ServiceShape } from '../domain/policy/network-policy-endpoints.ts';
 import type { CallOptions } from './store.ts';
@@ -141,6 +141,8 @@ export interface Pod {
   /** All that it has, `ip` among them: with both families, one of each. Absent: `ip` alone. */
   readonly ips?: readonly string[];
   readonly containers: readonly ContainerState[];
+  /** As it runs, whatever its workload's template says by now, and whatever was changed on its way in. */
+  readonly form: PodForm;
 }
 
 /** Pods with a sidecar. Every method rejects with `signal.reason` itself when aborted. @throws {BifrostError} as {@link Workloads} */

@@ -6,6 +6,7 @@ import { MANAGER_RIGHTS } from '../../src/adapters/kubernetes/rights.ts';
 import { connectCluster } from '../../src/cli/connect-cluster.ts';
 import { inProcessApi } from '../../src/cli/in-process.ts';
 import { openInstalled } from '../../src/cli/installed.ts';
+import { status } from '../kubernetes-fake-server.ts';
 import { openWorld } from '../support/world.ts';
 import { installedCluster } from './installed-cluster.ts';
 import { attach, bifrost, Captured, clockOf, hurriedClock } from './support.ts';
@@ -91,6 +92,20 @@ describe('bifrost --cluster on an API server', () => {
     await using installed = await openInstalled(options, { ...cli, openCluster: () => Promise.reject() });
     expect(installed).toMatchObject({ lacking: [], place: { namespace: 'bifrost', name: 'network-manager' } });
     expect(installed.caBundle).toBe(cluster.inside.secrets['bifrost-tls']?.['ca.crt']);
+  });
+
+  it.each([
+    ['credentials', 401, 'Unauthorized', 'does not accept our credentials; check the kubeconfig'],
+    ['the right', 403, 'Forbidden', 'forbidden; grant what examples/deploy/rbac.yaml grants'],
+  ] as const)('ends with 1 where the API server refuses %s, and says so', async (_, code, reason, said) => {
+    await using cluster = await installedCluster();
+    cluster.server.otherwise(status(code, reason));
+    for (const argv of [['status'], ['status', 'acme-production'], ['tailnet', 'delete', 'acme-production']]) {
+      const refused = await onCluster(argv, cluster.kubeconfig);
+      expect([argv, refused.code, refused.err]).toEqual([argv, 1, expect.stringMatching(/^error: \[CLUSTER_DENIED\].*\n/)]);
+      expect(refused.err).toContain(said);
+      expect(refused.err).not.toContain('canary');
+    }
   });
 
   it('ends with 4 when nobody answers, and shows no credential', async () => {

@@ -23,7 +23,7 @@ describe('bifrost prove', () => {
 
   it('says what is proven, and how far that is to be relied on', async () => {
     const { code, out } = await world.bifrost(['prove']);
-    expect([code, out]).toEqual([0, expect.stringMatching(/^apart: 1 customer, 1 tailnet, 1 sidecar, by 6 inputs read at 20/)]);
+    expect([code, out]).toEqual([0, expect.stringMatching(/^apart: 1 customer, 1 tailnet, 1 sidecar, by 7 inputs read at 20/)]);
     expect(out).toMatch(/^guard +cooperative +1 +0$/m);
     expect(out).toMatch(/^network-policy: unproven, network-policies-not-enforced \(1\)$/m);
     const answer = JSON.parse((await world.bifrost(['prove', '-o', 'json'])).out);

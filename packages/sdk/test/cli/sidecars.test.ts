@@ -5,12 +5,15 @@ import { attach, clockOf, openServed, serve } from './support.ts';
 const BOOK = 'acme-corp/customer-support-book';
 const ATTACH = ['sidecar', 'attach', 'customer-support-book', '--tailnet', 'acme-corp-production', '--hostname', 'book-customer-support'];
 
-it('bifrost explain says that ICMP has no ports, and that a sidecar has the network mode auto where none was asked for', async () => {
+it('bifrost explain says that ICMP has no ports and that 0 is none, and that a sidecar has the network mode auto where none was asked for', async () => {
   await using world = await openServed();
   await attach(world);
   const explain = ['explain', BOOK, '10.1.0.10', '--protocol', 'icmp'];
   expect((await world.bifrost(explain)).code).toBe(0);
   expect(await world.bifrost([...explain, '--port', '443'])).toMatchObject({ code: 1, err: expect.stringContaining('port: must be left out: ICMP') });
+  for (const port of ['0', '65536', 'https', '-1', ''])
+    for (const argv of [explain, explain.slice(0, 3)])
+      expect(await world.bifrost([...argv, '--port', port])).toMatchObject({ code: 2, err: expect.stringContaining('from 1 to 65535') });
   const { out } = await world.bifrost(['sidecar', 'get', BOOK, '-o', 'json']);
   expect(JSON.parse(out)).toMatchObject({ config: { network_mode: 'auto' } });
 });

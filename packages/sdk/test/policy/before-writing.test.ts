@@ -141,6 +141,7 @@ describe('a NetworkPolicy before it is written', () => {
       { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'infra', env: 'prod' } }, podSelector: {} },
       { namespaceSelector: { matchLabels: { team: 'platform' } }, podSelector: {} },
       { ipBlock: { cidr: '10.244.0.0/28' } },
+      { ipBlock: { cidr: '2001:db8:5::/48' } },
     ])
       apart({ to: [peer], ports });
     for (const peer of [
@@ -156,6 +157,20 @@ describe('a NetworkPolicy before it is written', () => {
         code: 'ISOLATION_VIOLATED',
         details: { by: 'acme/bifrost-s1-egress' },
       });
+  });
+
+  it('is refused where it opens all of a family of which no range of pods is told; twin: told, and left out', () => {
+    const to = (cidr: string, ...except: string[]) => withRule({ to: [{ ipBlock: { cidr, except } }], ports: [{ protocol: 'UDP' }] });
+    for (const cidr of ['::/0', '2000::/3'])
+      expect([cidr, refusal(() => requireApart(to(cidr), { ...BOOK, ranges }))]).toEqual([
+        cidr,
+        expect.objectContaining({ code: 'ISOLATION_VIOLATED', details: { by: 'acme/bifrost-s1-egress' } }),
+      ]);
+    const six = { ...ranges, pods: ['fd00:244::/64'] };
+    expect(refusal(() => requireApart(to('0.0.0.0/0'), { ...BOOK, ranges: six }))).toMatchObject({ code: 'ISOLATION_VIOLATED' });
+    const both = { ...ranges, pods: [...ranges.pods, ...six.pods] };
+    requireApart(to('::/0', 'fd00:244::/64'), { ...BOOK, ranges: both });
+    expect(refusal(() => requireApart(to('::/0', 'fd00:245::/64'), { ...BOOK, ranges: both }))).toMatchObject({ code: 'ISOLATION_VIOLATED' });
   });
 
   it('is refused where it names a port of everybody’s pods, whatever its number is there; twin: of a namespace that is named', () => {

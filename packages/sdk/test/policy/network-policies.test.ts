@@ -159,6 +159,30 @@ describe('networkPoliciesOf', () => {
     expect(JSON.stringify(written(whole))).not.toContain('"::/0"'); // the API server refuses an exception that is the whole
   });
 
+  it('bug: of a family of which no range of pods is told every address was open, other customers’ pods among them; twin: told', () => {
+    const name = { at: [{ kind: 'outside' as const }], ports: RELAY_PORTS };
+    const far = { 4: ['203.0.113.9', '198.51.100.77'], 6: ['2001:db8:5::1', 'fd00:10::5'] } as const;
+    const six = { services: ['10.96.0.0/12', 'fd00:96::/108'], nodes: ['192.0.2.1/32', '2001:db8::a/128'] };
+    for (const [pods, open] of [
+      [['10.244.0.0/16'], 4],
+      [['fd00:11::/48'], 6],
+    ] as const) {
+      const given: NetworkPoliciesInput = {
+        ...{ ...input, ranges: { ...six, pods }, control: [name], relays: [], ingress: { servedPorts: [] } },
+      };
+      const other = open === 4 ? 6 : 4;
+      for (const text of far[open])
+        expect([text, judge(given, text, 'UDP', 41641), judge(given, text, 'TCP', 443)]).toEqual([text, 'allowed', 'allowed']);
+      for (const text of far[other])
+        expect([text, judge(given, text, 'UDP', 41641), judge(given, text, 'TCP', 443)]).toEqual([text, 'denied', 'denied']);
+      expect(JSON.stringify(written(given))).not.toContain(other === 6 ? '"::/0"' : '"0.0.0.0/0"');
+      const told = { ...given, ranges: { ...six, pods: ['10.244.0.0/16', 'fd00:11::/48'] } };
+      for (const text of far[other]) expect([text, judge(told, text, 'UDP', 41641)]).toEqual([text, 'allowed']);
+    }
+    // What is named by its address is open all the same: somebody knows what is there.
+    expect(judge({ ...input, ranges: { ...six, pods: ['10.244.0.0/16'] } }, '2001:db8::1', 'TCP', 443)).toBe('allowed');
+  });
+
   it('excepts each part of the cluster once, whatever lies in another, without host bits', () => {
     const nested: NetworkPoliciesInput = {
       ...input,
@@ -213,7 +237,7 @@ describe('networkPoliciesOf', () => {
     );
   });
 
-  it('whatever the cluster’s ranges are: UDP goes to every address outside of them, and to none inside', () => {
+  it('whatever the cluster’s ranges are: UDP goes to every address outside of them, and to none inside; to none at all where none is of pods', () => {
     const somewhere = fc
       .tuple(fc.constantFrom([10, 1], [172, 2], [198, 51]), fc.nat(255), fc.nat(255))
       .map(([[a, b], c, d]) => `${a}.${b}.${c}.${d}`);
@@ -222,7 +246,7 @@ describe('networkPoliciesOf', () => {
         const given = { ...input, ranges: { pods, services: [], nodes: [] } };
         for (const text of texts) {
           const isCluster = pods.some((cidr) => cidrContains(parseCidr(cidr) as never, address(text)));
-          expect(judge(given, text, 'UDP', 41641)).toBe(isCluster ? 'denied' : 'allowed');
+          expect(judge(given, text, 'UDP', 41641)).toBe(isCluster || pods.length === 0 ? 'denied' : 'allowed');
         }
       }),
     );

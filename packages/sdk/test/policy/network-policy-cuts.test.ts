@@ -25,7 +25,7 @@ describe('cutBy', () => {
       {
         direction: 'egress',
         protocol: 'UDP',
-        cut: `everything but every port of 0.0.0.0/0 but 10.244.0.0/16; every port of ::/0; port 3478 of 198.51.100.1/32; ${dns}`,
+        cut: `everything but every port of 0.0.0.0/0 but 10.244.0.0/16; port 3478 of 198.51.100.1/32; ${dns}`,
       },
       { direction: 'egress', protocol: 'SCTP', cut: 'everything' },
     ];

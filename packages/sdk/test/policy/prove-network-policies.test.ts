@@ -172,12 +172,14 @@ describe('pods of different customers under NetworkPolicies that were read back'
     expect(found(closed, dual)).toEqual([]);
     expect(pairsOf(opened('fd00:244::/64'))).toEqual(aToB);
     expect(opened('fd00:244::1:0/112')).toEqual([]);
-    // Ours for a cluster that has told no range of IPv6: its peers are anywhere in IPv6, pods among them.
-    expect(pairsOf(found(written, dual))).toEqual(new Set(['a>b', 'b>a']));
+    // Ours for a cluster that has told no range of IPv6 open nothing there.
+    expect(found(written, dual)).toEqual([]);
+    const all = opened('::/0');
+    expect(pairsOf(all)).toEqual(aToB);
     // Who has no address of IPv6 sends nothing there.
     const [one, two] = dual;
     if (one === undefined || two === undefined) throw new BifrostError({ code: 'INTERNAL', message: 'no pods' });
-    expect(found(written, [{ ...one, addresses: one.addresses.slice(0, 1) }, two])).toEqual([]);
+    expect(found(withForeign({ to: [{ ipBlock: { cidr: '::/0' } }] }), [{ ...one, addresses: one.addresses.slice(0, 1) }, two])).toEqual([]);
   });
 
   it('reach each other where a rule asks that a label be absent which every object of a program has', () => {

@@ -10,7 +10,7 @@ export interface ExplainRequest {
   readonly sidecarId: string;
   /** Where it goes: an address. */
   readonly to: string;
-  /** Default: 443. `icmp` has none. */
+  /** From 1 to 65535; default: 443. `icmp` has none. */
   readonly port?: number;
   readonly protocol: PacketProtocol;
 }

@@ -50,7 +50,7 @@ export interface ProofFinding {
   readonly otherCustomerId?: string;
   /** The entry at fault: `grants.3`, `5110 to 10.0.0.0/8 lookup 52`, `namespace acme`, `secret bifrost-customer-acme`. */
   readonly by: string;
-  /** Where that is: `policy acme-production`, `workload acme/deployment-shop`. */
+  /** Where that is: `policy acme-production`, `workload acme/deployment-shop`, `pod acme/shop-1` where pods run otherwise. */
   readonly where: string;
 }
 
@@ -71,7 +71,7 @@ export interface ProofReservation {
   readonly layer: ProofLayer;
   readonly assurance: 'cooperative' | 'unproven';
   readonly reason: ProofReason;
-  /** `policy acme-production`, `workload acme/deployment-shop`, `installation`. */
+  /** `policy acme-production`, `workload acme/deployment-shop`, `pod acme/shop-1`, `installation`. */
   readonly subject: string;
   /** Of `not-read`: the error's code. */
   readonly code?: string;

@@ -1,5 +1,9 @@
+import { createHash } from 'node:crypto';
+import { BoundedMap } from '../../domain/bounded-map.ts';
 import { LABELS } from '../../domain/names.ts';
 import { ownAnnotations } from '../../domain/own-annotations.ts';
+import { podFormOf } from '../../domain/pod-form.ts';
+import type { PodForm, PodTemplateShape } from '../../domain/pod-shape.ts';
 import { untilAborted } from '../../domain/until-aborted.ts';
 import type { ContainerState, Pod, Pods } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
@@ -18,6 +22,7 @@ interface ContainerStatus {
 }
 
 interface PodObject extends ApiObject {
+  readonly spec?: PodTemplateShape['spec'];
   readonly status?: {
     readonly phase?: string;
     readonly podIP?: string;
@@ -40,6 +45,23 @@ interface PodHint {
   readonly isAsked?: boolean;
 }
 
+/**
+ * Pods of one template have one form between them: a guard's rules are as long as its customer's networks are many. Keeps none alive; one that was forgotten
+ * is only there twice.
+ */
+class Forms {
+  readonly #known = new BoundedMap<string, WeakRef<PodForm>>(20_000);
+
+  of(spec: PodTemplateShape['spec'] = { containers: [] }): PodForm {
+    const form = podFormOf(spec);
+    const hash = createHash('sha256').update(JSON.stringify(form)).digest('base64');
+    const known = this.#known.get(hash)?.deref();
+    if (known !== undefined) return known;
+    this.#known.set(hash, new WeakRef(form));
+    return form;
+  }
+}
+
 /** After this time a pod whose owner could not be told is told again. */
 const ASK_AGAIN_MS = 2_000;
 
@@ -49,13 +71,14 @@ export class KubernetesPods implements Pods, AsyncDisposable {
   readonly #owners: OwnerWalk;
 
   constructor(connection: KubernetesConnection, nowMs: () => number) {
+    const forms = new Forms();
     this.#watch = new ListWatch({
       connection,
       operations: { list: 'pods.list', watch: 'pods.watch' },
       kind: 'Pod',
       path: '/api/v1/pods',
       labelSelector: LABELS.sidecarId,
-      project: toRecord,
+      project: (object) => toRecord(object, forms),
     });
     this.#owners = new OwnerWalk(connection, nowMs);
   }
@@ -126,7 +149,7 @@ const unsettled = (record: PodRecord): Pod => owned(record, { uid: undefined, se
 
 const owned = ({ pod }: PodRecord, { uid, settled }: OwnerAnswer): Pod => ({ ...pod, workloadUid: uid, ...(settled ? {} : { unsettled: true }) });
 
-function toRecord({ metadata, status = {} }: PodObject): PodRecord {
+function toRecord({ metadata, spec, status = {} }: PodObject, forms: Forms): PodRecord {
   const owner = controllerOf(metadata.ownerReferences);
   const ips = (status.podIPs ?? []).flatMap(({ ip }) => ip || []);
   return {
@@ -143,6 +166,7 @@ function toRecord({ metadata, status = {} }: PodObject): PodRecord {
       ip: status.podIP || undefined,
       ...(ips.length === 0 ? {} : { ips }),
       containers: [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])].map(toContainer),
+      form: forms.of(spec),
     },
   };
 }

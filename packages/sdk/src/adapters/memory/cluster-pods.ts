@@ -1,6 +1,7 @@
 import type { Secret } from '@bifrost/types/core';
 import { LABELS, TOKEN_AUDIENCE } from '../../domain/names.ts';
 import { ownAnnotations } from '../../domain/own-annotations.ts';
+import { podFormOf } from '../../domain/pod-form.ts';
 import type { Identities, Pod, PodIdentity, Pods } from '../../ports/cluster.ts';
 import type { CallOptions } from '../../ports/store.ts';
 import type { Faults } from './faults.ts';
@@ -75,5 +76,6 @@ export function shownPod(record: PodRecord): Pod {
     ip,
     ...(ips === undefined ? {} : { ips }),
     containers: containersOf(record).map((state) => ({ ...state })),
+    form: podFormOf(template.spec),
   };
 }

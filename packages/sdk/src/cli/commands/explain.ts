@@ -10,7 +10,7 @@ import {
 } from '@bifrost/types/proto';
 import { type Command, Option } from 'commander';
 import { usage } from '../connect.ts';
-import { wholeNumber } from '../input.ts';
+import { portNumber } from '../input.ts';
 import type { Run } from '../program.ts';
 import { countText } from '../quantities.ts';
 import { safeText } from '../safe-text.ts';
@@ -25,7 +25,7 @@ export function addExplain(program: Command, run: Run): void {
     .description('why a packet of a book passes or not, and what decides that')
     .argument('<sidecar>', 'its id, or namespace/name of its workload')
     .argument('<address>', 'where the packet goes')
-    .option('--port <port>', 'default: 443', wholeNumber)
+    .option('--port <port>', 'default: 443; none for icmp', portNumber)
     .addOption(new Option('--protocol <protocol>', 'default: tcp').choices(wordsOf(PacketProtocolSchema)))
     .action(
       run<{ readonly port?: number; readonly protocol?: string }>(async (session, [named = '', to = ''], { port = 0, protocol }) => {

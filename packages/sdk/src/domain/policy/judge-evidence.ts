@@ -8,9 +8,9 @@ import {
   type ProofReservation,
 } from '@bifrost/types/core';
 import type { Digest } from './identity-tags.ts';
-import { Evidence, type EvidenceKind, SHARED, type SidecarEvidence, type TailnetEvidence } from './proof-evidence.ts';
-import { proveGuard } from './prove-guard.ts';
-import { deviceIdentity, sidecarIdentity, tailnetIdentity } from './prove-identity.ts';
+import { Evidence, type EvidenceKind, PODS, SHARED, type SidecarEvidence, type TailnetEvidence, UNLIKE } from './proof-evidence.ts';
+import { type GuardQuestion, proveGuard } from './prove-guard.ts';
+import { deviceIdentity, runningIdentity, sidecarIdentity, tailnetIdentity } from './prove-identity.ts';
 import { proveNetworkPolicies } from './prove-network-policies.ts';
 import { provePolicy } from './prove-policy.ts';
 import { type ControlGroup, Survey } from './survey.ts';
@@ -85,6 +85,7 @@ export function* judging(inputs: readonly ProofInput[], digest: Digest): Generat
     yield* judgeGroup(sheet, group, survey);
     yield;
   }
+  isRead(sheet, evidence, { layer: 'guard', kind: 'running', key: UNLIKE });
   for (const [key, sidecar] of evidence.all('sidecar')) {
     judgeSidecar(sheet, { key, sidecar }, survey);
     yield;
@@ -134,29 +135,40 @@ function judgeSidecar(sheet: Sheet, { key, sidecar }: Attached, survey: Survey):
   sheet.judged('identity');
   isRead(sheet, evidence, { layer: 'identity', kind: 'workload', key });
   sheet.find('identity', sidecarIdentity(key, sidecar, evidence));
+  sheet.find('identity', runningIdentity(key, sidecar, survey));
   const tailnet = evidence.get('tailnet', sidecar.tailnetName);
   // Another customer's tailnet of that name has no say about its rules: told as `foreign-tailnet`.
   if (tailnet === undefined || tailnet.customerId !== sidecar.customerId) return;
-  if (isRead(sheet, evidence, { layer: 'guard', kind: 'workload', key })) judgeGuard(sheet, { key, sidecar, tailnet }, survey);
+  isRead(sheet, evidence, { layer: 'guard', kind: 'workload', key });
+  judgeGuard(sheet, { key, sidecar, tailnet }, survey);
 }
 
-function judgeGuard(sheet: Sheet, { key, sidecar, tailnet }: Attached & { readonly tailnet: TailnetEvidence }, { evidence, settings }: Survey): void {
+/** The template's guard, and that of each pod which runs otherwise. */
+function judgeGuard(sheet: Sheet, { key, sidecar, tailnet }: Attached & { readonly tailnet: TailnetEvidence }, survey: Survey): void {
   const layer = 'guard';
-  const { tailnetName, customerId, namespace } = sidecar;
-  const subject = `workload ${key}`;
+  const { evidence, settings } = survey;
   const workload = evidence.get('workload', key);
+  const template = workload?.carries === true ? workload : undefined;
   const agents = evidence.get('agents', key) ?? [];
-  if (workload === undefined || !workload.carries) {
-    // Pods that are left of it run what cannot be seen any more. Without any there is no way into the tailnet.
-    if (agents.length > 0) sheet.reserve({ layer, assurance: 'unproven', reason: 'no-workload', subject });
-    return;
-  }
-  sheet.judged(layer);
-  const policies = evidence.get('network-policies', namespace);
-  const { faults, reservations } = proveGuard({ settings, tailnet, sidecar, workload, agents, policies });
-  const found = faults.map(({ kind, by }) => ({ kind, tailnetName, customerId, by, where: subject }));
-  sheet.find(layer, found);
-  for (const reservation of reservations) sheet.reserve({ layer, ...reservation, subject });
+  const running = survey.runningOf(key);
+  // Agents whose pods nobody sees. Without any there is no way into the tailnet.
+  const isUnseen = workload !== undefined && template === undefined && running.length === 0 && agents.length > 0;
+  if (isUnseen) sheet.reserve({ layer, assurance: 'unproven', reason: 'no-workload', subject: `workload ${key}` });
+  if (template !== undefined || running.length > 0) sheet.judged(layer);
+  const common = { settings, tailnet, sidecar, policies: evidence.get('network-policies', sidecar.namespace) };
+  const judge = (question: Pick<GuardQuestion, 'workload' | 'agents' | 'running'>, subject: string): void => {
+    const { faults, reservations } = proveGuard({ ...common, ...question });
+    const { tailnetName, customerId } = sidecar;
+    sheet.find(
+      layer,
+      faults.map(({ kind, by }) => ({ kind, tailnetName, customerId, by, where: subject })),
+    );
+    for (const reservation of reservations) sheet.reserve({ layer, ...reservation, subject });
+  };
+  if (template !== undefined) judge({ workload: template, agents }, `workload ${key}`);
+  // What their agents say is judged with the template, where there is one.
+  const left = template === undefined ? agents : [];
+  for (const pods of running) judge({ workload: pods, agents: left, running: { templateGuard: template?.guard } }, `pod ${pods.pod}`);
 }
 
 function* judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): Generator<void, void, void> {
@@ -165,8 +177,8 @@ function* judgeNetworkPolicies(sheet: Sheet, { evidence, settings }: Survey): Ge
     sheet.reserve({ layer, assurance: 'unproven', reason: 'network-policies-not-enforced', subject: 'installation' });
     return;
   }
-  if (!isRead(sheet, evidence, { layer, kind: 'pods', key: 'with sidecars' })) return;
-  const pods = evidence.get('pods', 'with sidecars') ?? [];
+  if (!isRead(sheet, evidence, { layer, kind: 'pods', key: PODS })) return;
+  const pods = evidence.get('pods', PODS) ?? [];
   const namespaces = [...new Set(pods.map(({ namespace }) => namespace))];
   const unread = new Set(namespaces.filter((key) => !isRead(sheet, evidence, { layer, kind: 'network-policies', key })));
   const known = pods.filter(({ namespace }) => !unread.has(namespace));

@@ -56,6 +56,7 @@ export interface NetworkPoliciesInput {
   readonly sidecarId: string;
   /** The book's. */
   readonly namespace: string;
+  /** Of a family of which no range of pods is among them nothing is outside: what is open there might be another's pod. */
   readonly ranges: ClusterRanges;
   /** {@link CLUSTER_DNS} where nothing else is known. */
   readonly dns: readonly NetworkPolicyEndpoint[];
@@ -178,13 +179,18 @@ const selectorOf = (labels: Readonly<Record<string, string>>): LabelSelectorShap
 const sorted = (labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
 
-/** All addresses that are neither the cluster's nor withheld. A family that those fill has none: the API server takes no exception that is the whole. */
+/**
+ * All addresses that are neither the cluster's nor withheld. A family that those fill has none: the API server takes no exception that is the whole. Nor has
+ * one of which nobody says where pods are: where they have no address of it nothing is lost, since they send nothing there; where they have, they would be open.
+ */
 function outside({ ranges, withheld = [] }: NetworkPoliciesInput): readonly PolicyPeerShape[] {
+  const pods = widest(ranges.pods);
   const holes = widest([...ranges.pods, ...ranges.services, ...ranges.nodes, ...withheld]);
   return ([4, 6] as const).flatMap((family) => {
     const except = holes.filter((hole) => hole.family === family);
+    if (!pods.some((range) => range.family === family)) return [];
     if (except.some(({ prefixLength }) => prefixLength === 0)) return [];
-    return [{ ipBlock: { cidr: family === 4 ? '0.0.0.0/0' : '::/0', ...(except.length === 0 ? {} : { except: except.map(formatCidr) }) } }];
+    return [{ ipBlock: { cidr: family === 4 ? '0.0.0.0/0' : '::/0', except: except.map(formatCidr) } }];
   });
 }
 

@@ -80,6 +80,15 @@ export interface WorkloadEvidence {
   readonly containers: readonly ContainerEvidence[];
 }
 
+/** Pods of an attachment that run otherwise than their workload's template says: of an older one, or changed on their way in. Those alike are one. */
+export interface RunningEvidence extends Omit<WorkloadEvidence, 'carries'> {
+  /** Key of the attachment. */
+  readonly sidecar: string;
+  /** One of them, `namespace/name`. */
+  readonly pod: string;
+  readonly pods: number;
+}
+
 /** What a container of a book may do. */
 export interface ContainerEvidence {
   readonly name: string;
@@ -123,6 +132,7 @@ export interface EvidenceKinds {
   readonly leaving: LeavingEvidence;
   readonly sidecar: SidecarEvidence;
   readonly workload: WorkloadEvidence;
+  readonly running: readonly RunningEvidence[];
   readonly agents: readonly AgentEvidence[];
   readonly devices: readonly DeviceEvidence[];
   readonly policy: string;
@@ -137,6 +147,7 @@ const SOURCES: Readonly<Record<EvidenceKind, ProofSource>> = {
   leaving: 'store',
   sidecar: 'store',
   workload: 'cluster',
+  running: 'cluster',
   agents: 'agents',
   devices: 'control-plane',
   policy: 'control-plane',
@@ -165,6 +176,10 @@ export function proofInput<Kind extends EvidenceKind>(kind: Kind, key: string, e
 export const unreadInput = (kind: EvidenceKind, key: string, code: string): ProofInput => ({
   ...{ name: `${kind} ${key}`, from: SOURCES[kind], text: '', unread: code },
 });
+
+/** The keys of inputs that there is one of. */
+export const PODS = 'with sidecars';
+export const UNLIKE = 'pods unlike their template';
 
 /** Inputs by kind and key. */
 export class Evidence {

@@ -21,7 +21,10 @@ export interface GuardQuestion {
   readonly settings: SettingsEvidence;
   readonly tailnet: TailnetEvidence;
   readonly sidecar: SidecarEvidence;
-  readonly workload: WorkloadEvidence;
+  /** Its template, or pods that run otherwise. */
+  readonly workload: Pick<WorkloadEvidence, 'hostNetwork' | 'labels' | 'guard' | 'guardAt' | 'containers'>;
+  /** Of pods that run: what the template has now. What was ever put in is not known: a guard that is none of those is not called altered. */
+  readonly running?: { readonly templateGuard: GuardEvidence | undefined };
   readonly agents: readonly AgentEvidence[];
   /** Of its namespace; undefined: not read. Only asked of in userspace mode. */
   readonly policies?: readonly NetworkPolicyShape[] | undefined;
@@ -152,6 +155,14 @@ function proveUserspace({ settings, tailnet, workload, policies }: GuardQuestion
   return { faults: egress === 'denied' ? [] : [{ kind: 'userspace-unguarded', by: 'NetworkPolicies of its namespace' }], reservations: [] };
 }
 
+/** Only of pods: their guard is neither the template's nor any that is stored. */
+const isStrange = ({ sha256 }: GuardEvidence, { sidecar, running }: GuardQuestion): boolean =>
+  running !== undefined && ![...sidecar.guards, running.templateGuard].some((known) => known?.sha256 === sha256);
+
+/** While its network mode is changed, pods of both forms run: a guard of userspace mode writes no rules. */
+const isUserspace = (guard: GuardEvidence, { sidecar, running }: GuardQuestion): boolean =>
+  running === undefined ? sidecar.userspace : guard.rules.length === 0;
+
 /** What the guard's rules leave open, and how far what the agents say bears that out. */
 function proveRules(guard: GuardEvidence, question: GuardQuestion): GuardAnswer {
   const { settings, tailnet, sidecar, agents } = question;
@@ -160,7 +171,7 @@ function proveRules(guard: GuardEvidence, question: GuardQuestion): GuardAnswer 
   const reasons: readonly (readonly [boolean, ProofReason])[] = [
     [settings.clusterRanges === undefined, 'ranges-unknown'],
     [guard.live && agents.some(({ heard }) => !heard), 'guard-unheard'],
-    [isOutdated, 'guard-outdated'],
+    [isOutdated || isStrange(guard, question), 'guard-outdated'],
   ];
   return {
     faults: faultsOfRules(guard, question),
@@ -175,10 +186,12 @@ export function proveGuard(question: GuardQuestion): GuardAnswer {
   const { guard } = workload;
   if (guard === undefined) return { faults: [{ kind: 'guard-missing', by: 'no guard among its init containers' }], reservations: [] };
   const late: readonly GuardFault[] = workload.guardAt === 0 ? [] : [{ kind: 'guard-altered', by: 'other containers start before it' }];
-  const { faults, reservations } = sidecar.userspace ? proveUserspace(question) : proveRules(guard, question);
-  const bypass = workload.containers.some(mayBypass) && !sidecar.userspace;
+  const userspace = isUserspace(guard, question);
+  const { faults, reservations } = userspace ? proveUserspace(question) : proveRules(guard, question);
+  const bypass = workload.containers.some(mayBypass) && !userspace;
+  const altered = question.running === undefined ? alterations(guard, sidecar.guards) : [];
   return {
-    faults: unique([...late, ...alterations(guard, sidecar.guards), ...faults]),
+    faults: unique([...late, ...altered, ...faults]),
     reservations: [...(bypass ? [{ assurance: 'cooperative', reason: 'book-may-bypass' } as const] : []), ...reservations],
   };
 }

@@ -21,6 +21,23 @@ export function* sidecarIdentity(key: string, sidecar: SidecarEvidence, evidence
   if (workload.sidecarId !== sidecarId) yield { ...base, kind: 'foreign-sidecar', by: 'the label of its template' };
 }
 
+/** The same of pods that run otherwise than the template. Whose the namespace is, the template's judgement has said where it carries the attachment. */
+export function* runningIdentity(
+  key: string,
+  { tailnetName, customerId, sidecarId, namespace }: SidecarEvidence,
+  survey: Survey,
+): Generator<Found, void, void> {
+  const isSaid = survey.evidence.get('workload', key)?.carries === true;
+  for (const pods of survey.runningOf(key)) {
+    const base = { tailnetName, customerId, where: `pod ${pods.pod}` };
+    if (!isSaid && pods.customerId !== customerId) {
+      const other = pods.customerId === undefined ? {} : { otherCustomerId: pods.customerId };
+      yield { ...base, kind: 'foreign-namespace', ...other, by: `namespace ${namespace}` };
+    }
+    if (pods.sidecarId !== sidecarId) yield { ...base, kind: 'foreign-sidecar', by: 'the label of its pods' };
+  }
+}
+
 /** For each value that tailnets of several customers have: the first of them, and one of each other customer. */
 function* meetings(values: Iterable<readonly [value: string, name: string, customerId: string]>): Generator<{
   readonly value: string;

@@ -33,15 +33,36 @@ function decisive(guard: ContainerShape): string {
   return JSON.stringify([image, guard['command'], guard['args'], restartPolicy, env.map(variable), capabilitiesOf(guard), guard['lifecycle']]);
 }
 
+const guardIn = ({ initContainers }: Carrier): ContainerShape | undefined => initContainers.find(({ name }) => name === CONTAINERS.guard);
+
 /** The guard among these init containers; undefined: there is none. */
 export function readGuard(carrier: Carrier, digest: Digest): GuardEvidence | undefined {
-  const guard = carrier.initContainers.find(({ name }) => name === CONTAINERS.guard);
-  if (guard === undefined) return undefined;
+  const guard = guardIn(carrier);
+  return guard && evidenceOf(carrier, digest(decisive(guard)));
+}
+
+function evidenceOf(carrier: Carrier, sha256: string): GuardEvidence {
   const renderedFor = renderedHash(carrier.initContainers);
   return {
     rules: guardRulesIn(carrier).map(ruleLine),
-    sha256: digest(decisive(guard)),
+    sha256,
     live: hasLiveGuard(carrier),
     ...(renderedFor === undefined ? {} : { renderedFor }),
+  };
+}
+
+/** {@link readGuard} for many that are mostly alike: each is read once. For as long as one proof. */
+export function guardReader(digest: Digest): (carrier: Carrier) => GuardEvidence | undefined {
+  const [known, seen] = [new Map<string, GuardEvidence>(), new Map<Carrier['initContainers'], GuardEvidence>()];
+  return (carrier) => {
+    const { initContainers } = carrier;
+    const before = seen.get(initContainers);
+    const guard = guardIn(carrier);
+    if (before !== undefined || guard === undefined) return before;
+    const text = decisive(guard);
+    const found = known.get(text) ?? evidenceOf(carrier, digest(text));
+    known.set(text, found);
+    seen.set(initContainers, found);
+    return found;
   };
 }

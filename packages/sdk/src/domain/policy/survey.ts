@@ -1,5 +1,13 @@
 import { bookTagOf, customerTagsOf, type Digest, isIdentityTag } from './identity-tags.ts';
-import { controlKeyOf, type Evidence, type SettingsEvidence, type SidecarEvidence, type TailnetEvidence } from './proof-evidence.ts';
+import {
+  controlKeyOf,
+  type Evidence,
+  type RunningEvidence,
+  type SettingsEvidence,
+  type SidecarEvidence,
+  type TailnetEvidence,
+  UNLIKE,
+} from './proof-evidence.ts';
 
 /** What a control plane has for one or, in tenancy `shared`, for several stored tailnets. */
 export interface ControlGroup {
@@ -64,6 +72,7 @@ export class Survey {
   readonly settings: SettingsEvidence;
   readonly owners: TagOwners;
   readonly groups: readonly ControlGroup[];
+  readonly #running: ReadonlyMap<string, readonly RunningEvidence[]>;
   readonly #sidecars: ReadonlyMap<string, readonly (readonly [key: string, sidecar: SidecarEvidence])[]>;
 
   constructor(evidence: Evidence, digest: Digest) {
@@ -72,10 +81,16 @@ export class Survey {
     this.settings = evidence.get('settings', 'manager') ?? NO_SETTINGS;
     this.owners = new TagOwners(evidence, digest);
     this.groups = controlGroups(evidence);
+    this.#running = Map.groupBy(evidence.get('running', UNLIKE) ?? [], ({ sidecar }) => sidecar);
     this.#sidecars = Map.groupBy(evidence.all('sidecar'), ([, { tailnetName }]) => tailnetName);
   }
 
   sidecarsOf(tailnetName: string): readonly (readonly [key: string, sidecar: SidecarEvidence])[] {
     return this.#sidecars.get(tailnetName) ?? [];
+  }
+
+  /** Of an attachment's pods those that are not as its template says. */
+  runningOf(sidecarKey: string): readonly RunningEvidence[] {
+    return this.#running.get(sidecarKey) ?? [];
   }
 }

@@ -20,6 +20,9 @@ export function describePods(open: OpenCluster): void {
       expect(pod).toMatchObject({ namespace: reference.namespace, workloadUid: reference.uid, deleting: false });
       expect(pod.labels[LABELS.sidecarId]).toBe(sidecarId);
       if (pod.ips !== undefined) expect(pod.ips[0]).toBe(pod.ip);
+      expect(pod.form.containers.length).toBeGreaterThan(0);
+      for (const container of pod.form.containers)
+        expect(Object.keys(container).filter((member) => !['name', 'securityContext'].includes(member))).toEqual([]);
       expect(Math.abs(pod.createdAtMs - Date.now())).toBeLessThan(24 * 3_600_000);
     }));
 

@@ -1,0 +1,19 @@
+import { CONTAINERS } from './names.ts';
+import type { ContainerShape, PodForm } from './pod-shape.ts';
+
+/** Of the guard what decides what it does; an API server adds mounts whose names differ with each pod. */
+const GUARD = ['name', 'image', 'command', 'args', 'env', 'restartPolicy', 'securityContext', 'lifecycle'] as const;
+/** Of others: their variables and commands are for nobody to keep. */
+const OTHERS = ['name', 'securityContext'] as const;
+
+function kept(container: ContainerShape): ContainerShape {
+  const members: readonly string[] = container.name === CONTAINERS.guard ? GUARD : OTHERS;
+  return { name: container.name, ...Object.fromEntries(Object.entries(container).filter(([member]) => members.includes(member))) };
+}
+
+/** Of what runs in a pod what decides over its network. */
+export const podFormOf = ({ initContainers, containers, hostNetwork }: PodForm): PodForm => ({
+  initContainers: (initContainers ?? []).map(kept),
+  containers: containers.map(kept),
+  hostNetwork: hostNetwork === true,
+});
