@@ -6,6 +6,7 @@ import { MemoryControlPlane } from '../src/adapters/memory/control-plane.ts';
 import { MemoryStore } from '../src/adapters/memory/store.ts';
 import { systemClock } from '../src/adapters/system/clock.ts';
 import { NetworkManager } from '../src/manager/network-manager.ts';
+import { openResources, untilNoMoreThan } from './support/open-resources.ts';
 import { ACME, BOOK, IMAGES, openWorld, World } from './support/world.ts';
 
 const SIDECAR = '0b7c0e4e-3d0f-8a55-8a4b-5a1fb0c2d9e1';
@@ -194,12 +195,12 @@ describe('stop', () => {
   });
 
   it('leaves the process nothing to wait for', async () => {
-    const before = process.getActiveResourcesInfo();
+    const before = openResources();
     const manager = onSystemClock();
     await manager.start();
     await manager.createTailnet(ACME);
     await manager.stop();
-    expect(process.getActiveResourcesInfo()).toEqual(before);
+    await untilNoMoreThan(before);
   });
 });
 

@@ -5,6 +5,7 @@ import { BifrostError, type ErrorCode, REPORT_LIMITS, type Secret } from '@bifro
 import { describe, expect, it } from 'vitest';
 import type { NetworkManager } from '../src/manager/network-manager.ts';
 import { createReportHandler, type ReportHandlerOptions } from '../src/server/index.ts';
+import { openResources, untilNoMoreThan } from './support/open-resources.ts';
 import { BOOK, openWorld } from './support/world.ts';
 
 type Ingest = Pick<NetworkManager, 'ingestReport'>;
@@ -152,8 +153,7 @@ describe('the report door', () => {
   });
 
   it('serves many reports on one connection and leaves no timer behind', async () => {
-    const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
-    const before = timers();
+    const before = openResources();
     const taker = new Taker();
     {
       await using door = await open(taker);
@@ -161,7 +161,7 @@ describe('the report door', () => {
     }
     expect(taker.taken).toHaveLength(50);
     // The test's own client keeps a timer of its own for a moment; fifty of ours would stay for ten seconds.
-    await expect.poll(timers, { timeout: 5_000 }).toBeLessThanOrEqual(before);
+    await untilNoMoreThan(before);
   });
 });
 

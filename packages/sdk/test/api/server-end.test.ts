@@ -8,6 +8,7 @@ import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { openResources, untilNoMoreThan } from '../support/open-resources.ts';
 import { PLENTY, Served, TAILNET, toldBy } from './support/served.ts';
 
 const INFO = '/api/v1/networks/info';
@@ -151,12 +152,10 @@ describe('close', () => {
   });
 
   it('leaves nothing open', async () => {
-    const before = process.getActiveResourcesInfo().filter((name) => /TCP|TLS|Timeout/.test(name)).length;
+    const before = openResources();
     const served = await Served.open({ rateLimits: { caller: PLENTY, customer: PLENTY, attempt: PLENTY } });
     await served.rest('admin:*', { path: INFO });
     await served[Symbol.asyncDispose]();
-    await vi.waitFor(() =>
-      expect(process.getActiveResourcesInfo().filter((name) => /TCP|TLS|Timeout/.test(name)).length).toBeLessThanOrEqual(before),
-    );
+    await untilNoMoreThan(before);
   });
 });
