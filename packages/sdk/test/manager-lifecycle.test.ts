@@ -195,7 +195,7 @@ describe('stop', () => {
   });
 
   it('leaves the process nothing to wait for', async () => {
-    const before = openResources();
+    const before = await openResources();
     const manager = onSystemClock();
     await manager.start();
     await manager.createTailnet(ACME);

@@ -153,7 +153,7 @@ describe('the report door', () => {
   });
 
   it('serves many reports on one connection and leaves no timer behind', async () => {
-    const before = openResources();
+    const before = await openResources();
     const taker = new Taker();
     {
       await using door = await open(taker);

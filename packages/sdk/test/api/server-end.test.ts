@@ -152,7 +152,7 @@ describe('close', () => {
   });
 
   it('leaves nothing open', async () => {
-    const before = openResources();
+    const before = await openResources();
     const served = await Served.open({ rateLimits: { caller: PLENTY, customer: PLENTY, attempt: PLENTY } });
     await served.rest('admin:*', { path: INFO });
     await served[Symbol.asyncDispose]();
