@@ -1,4 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
+// Both wait without a timer: it would be counted itself.
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const open = (): number => process.getActiveResourcesInfo().filter((name) => /TCP|TLS|Timeout/.test(name)).length;
 
@@ -8,12 +9,10 @@ const LOOK_MS = 250;
 /** Less than what a timer of ours would stay if it were left. */
 const LIMIT_MS = 5_000;
 
-// Both wait without a timer: it would be counted itself.
-
 /** How many sockets and timers this process waits for, but for what comes and goes. */
 export async function openResources(): Promise<number> {
   let least = open();
-  for (const startMs = performance.now(); performance.now() - startMs < LOOK_MS; least = Math.min(least, open())) await setImmediate();
+  for (const startMs = performance.now(); performance.now() - startMs < LOOK_MS; least = Math.min(least, open())) await turn();
   return least;
 }
 
@@ -22,6 +21,6 @@ export async function untilNoMoreThan(before: number): Promise<void> {
   const startMs = performance.now();
   while (open() > before) {
     if (performance.now() - startMs > LIMIT_MS) throw new Error(`More than ${before} are open: ${process.getActiveResourcesInfo().join(', ')}`);
-    await setImmediate();
+    await turn();
   }
 }
