@@ -142,6 +142,35 @@ describe('pods of an older template, while the workload’s own is as it should 
     );
   });
 
+  it('are judged by what was added to debug them; twin: a container that may do nothing of the kind', async () => {
+    const withDebugger =
+      (drop: readonly string[]): Edit =>
+      (template) => ({
+        ...template,
+        spec: { ...template.spec, ephemeralContainers: [{ name: 'debugger', securityContext: { capabilities: { drop } } }] },
+      });
+    const reasons = async () => (await proven()).reservations.filter(({ subject }) => subject.startsWith('pod ')).map(({ reason }) => reason);
+    await hanging(withDebugger([]));
+    expect(await reasons()).toEqual(['book-may-bypass']);
+    release();
+    await settled();
+    await hanging(withDebugger(['ALL']));
+    expect(await reasons()).toEqual([]);
+  });
+
+  it('of another namespace are nobody’s of this attachment, whatever they say of their owner; twin: in its own they are', async () => {
+    const { list } = world.cluster.pods;
+    const { uid } = (await world.sidecars())[0]?.spec.workload ?? {};
+    const [own] = await world.cluster.pods.list({ signal: AbortSignal.timeout(5_000) });
+    if (own === undefined || uid === undefined) throw new Error('no pod');
+    let namespace = 'globex';
+    const forged = () => ({ ...own, namespace, name: 'forged', uid: 'forged', workloadUid: uid, form: { containers: [] } });
+    world.cluster.pods.list = async (options) => [...(await list.call(world.cluster.pods, options)), forged()];
+    expect((await proven()).findings).toEqual([]);
+    namespace = own.namespace;
+    expect((await proven()).findings).toEqual([expect.objectContaining({ kind: 'guard-missing', where: `pod ${namespace}/forged` })]);
+  });
+
   it('are read by one list and no call for each, are in the inputs only where they differ, and hold no secret', async () => {
     const from = world.guard.names.length;
     const { proof, inputs } = await world.manager.proveIsolation();

@@ -54,13 +54,17 @@ export function runningPods({ cluster }: Context, call: Call): () => Promise<rea
   };
 }
 
-/** Whose attachment each pod is of: by its workload, and where that cannot be told, or is none of ours, by the label. */
+/**
+ * Whose attachment each pod is of: by its workload, and where that cannot be told, or is none of ours, by the label. Both in its own namespace: what a pod
+ * elsewhere says of its owner is nobody's word.
+ */
 function attachmentsOf(sidecars: readonly ReadSidecar[]): (pod: Pod) => ReadSidecar | undefined {
-  const byWorkload = new Map(sidecars.map((one) => [one.sidecar.spec.workload.uid, one]));
-  const labelled = (namespace: string, sidecarId: string): string => `${namespace} ${sidecarId}`;
-  const byLabel = new Map(sidecars.map((one) => [labelled(one.sidecar.spec.workload.namespace, one.sidecar.spec.sidecarId), one]));
-  return ({ workloadUid = '', namespace, labels }) =>
-    (workloadUid === '' ? undefined : byWorkload.get(workloadUid)) ?? byLabel.get(labelled(namespace, labels[LABELS.sidecarId] ?? ''));
+  const within = (namespace: string, id: string): string => `${namespace} ${id}`;
+  const byWorkload = new Map(sidecars.map((one) => [within(one.sidecar.spec.workload.namespace, one.sidecar.spec.workload.uid), one]));
+  const byLabel = new Map(sidecars.map((one) => [within(one.sidecar.spec.workload.namespace, one.sidecar.spec.sidecarId), one]));
+  return ({ workloadUid, namespace, labels }) =>
+    (workloadUid === undefined ? undefined : byWorkload.get(within(namespace, workloadUid))) ??
+    byLabel.get(within(namespace, labels[LABELS.sidecarId] ?? ''));
 }
 
 type Form = Omit<RunningEvidence, 'sidecar' | 'pod' | 'pods' | 'customerId'>;
