@@ -171,6 +171,19 @@ describe('pods of an older template, while the workload’s own is as it should 
     expect((await proven()).findings).toEqual([expect.objectContaining({ kind: 'guard-missing', where: `pod ${namespace}/forged` })]);
   });
 
+  it('in a namespace of nobody’s are asked of once, however many they are', async () => {
+    const { list } = world.cluster.pods;
+    world.cluster.pods.list = async (options) =>
+      (await list.call(world.cluster.pods, options)).flatMap((pod) => ['a', 'b', 'c'].map((name) => ({ ...pod, name, uid: name })));
+    world.manager.setReadOnly(true);
+    held = world.agents.holdPods();
+    await world.cluster.updateWorkload(world.book, (template) => init({ ...template, metadata: {} }, () => []));
+    await world.cluster.createNamespace({ name: 'acme-corp' });
+    const from = world.guard.names.length;
+    expect((await proven()).findings).toContainEqual(expect.objectContaining({ kind: 'foreign-namespace', where: 'pod acme-corp/a' }));
+    expect(world.guard.names.slice(from).filter((name) => name === 'cluster.workloads.customerOf')).toHaveLength(1);
+  });
+
   it('are read by one list and no call for each, are in the inputs only where they differ, and hold no secret', async () => {
     const from = world.guard.names.length;
     const { proof, inputs } = await world.manager.proveIsolation();

@@ -86,6 +86,16 @@ const isLike = (form: Form, workload: WorkloadEvidence): boolean =>
   sameJson(form.containers, workload.containers) &&
   ((form.guard?.rules.length ?? 0) > 0 || sameJson(form.labels, workload.labels));
 
+/** Whose a namespace is; each is asked of once. */
+function ownersOf({ cluster }: Context, call: Call): (namespace: string) => Promise<string | undefined> {
+  const asked = new Map<string, Promise<string | undefined>>();
+  return (namespace) => {
+    const asking = asked.get(namespace) ?? cluster.workloads.customerOf(namespace, call);
+    asked.set(namespace, asking);
+    return asking;
+  };
+}
+
 /** Pods that are not as their workload's template says, each form once; of all attachments by one list from the cache. */
 export async function runningInput(
   context: Context,
@@ -96,7 +106,7 @@ export async function runningInput(
   }: { readonly sidecars: readonly ReadSidecar[]; readonly pods: () => Promise<readonly Pod[]>; readonly readGuard: ReadGuard },
   call: Call,
 ): Promise<ProofInput> {
-  const attachmentOf = attachmentsOf(sidecars);
+  const [attachmentOf, ownerOf] = [attachmentsOf(sidecars), ownersOf(context, call)];
   return read({ kind: 'running', key: UNLIKE, ...call }, async () => {
     const found = new Map<string, RunningEvidence>();
     const sorted = [...(await pods())].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
@@ -112,7 +122,7 @@ export async function runningInput(
       if ((workload !== undefined && isLike(form, workload)) || carriesNothing(template, sidecar.spec.fragment)) continue;
       const key = JSON.stringify([sidecar.key, form]);
       const known = found.get(key);
-      const customerId = known?.customerId ?? workload?.customerId ?? (await context.cluster.workloads.customerOf(pod.namespace, call));
+      const customerId = known?.customerId ?? workload?.customerId ?? (await ownerOf(pod.namespace));
       const whose = customerId === undefined ? {} : { customerId };
       found.set(key, { ...form, ...whose, sidecar: sidecar.key, pod: known?.pod ?? nameOf(pod), pods: (known?.pods ?? 0) + 1 });
     }
