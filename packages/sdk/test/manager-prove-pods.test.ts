@@ -208,6 +208,38 @@ describe('pods of an older template, while the workload’s own is as it should 
     });
   });
 
+  it('and a template that an update changes while a proof is read are no finding; twin: one that somebody else changes is', async () => {
+    const signal = AbortSignal.timeout(20_000);
+    const image = async () => {
+      const found = await world.cluster.workloads.get(world.book, { signal });
+      return found?.template.spec.initContainers?.find(({ name }) => name === CONTAINERS.guard)?.image;
+    };
+    const meanwhile = (change: () => Promise<void>): void => {
+      world.guard.hook = async ({ name }) => {
+        if (!name.endsWith('.listDevices')) return undefined;
+        world.guard.hook = () => undefined;
+        await change();
+        return undefined;
+      };
+    };
+    meanwhile(async () => {
+      const [sidecar] = await world.sidecars();
+      if (sidecar === undefined) throw new Error('no sidecar');
+      const { config, fragment } = sidecar.spec;
+      const initContainers = fragment.initContainers.map((each) => (each.name === CONTAINERS.guard ? { ...each, image: 'guard:2' } : each));
+      const spec = { ...sidecar.spec, fragment: { ...fragment, initContainers }, previous: { config, fragment } };
+      await world.store.sidecars.replaceSpec(sidecar, spec, { signal });
+      await world.until(async () => (await image()) === 'guard:2');
+    });
+    expect((await proven()).findings).toEqual([]);
+    expect(await image()).toBe('guard:2');
+    meanwhile(async () => {
+      world.manager.setReadOnly(true);
+      await world.cluster.updateWorkload(world.book, (template) => onGuard(template, (text) => `${text}\n# of nobody`));
+    });
+    expect((await proven()).findings).toEqual([expect.objectContaining({ kind: 'guard-altered', where: `workload ${KEY}` })]);
+  });
+
   it('that an update brings are no finding while they come: what was put in is known', async () => {
     held = world.agents.holdPods();
     const { sidecarId } = (await world.manager.listSidecars({}))[0] ?? {};
