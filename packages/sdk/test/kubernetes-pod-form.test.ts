@@ -2,6 +2,9 @@ import { expect, it } from 'vitest';
 import { kubernetes, kubernetesCluster } from '../src/kubernetes.ts';
 import { events, list, startFakeServer } from './kubernetes-fake-server.ts';
 
+/** What `kubectl debug` adds to a pod that runs. */
+const DEBUGGER = { name: 'debugger', image: 'debug:1', command: ['canary'], securityContext: { capabilities: { add: ['NET_ADMIN'] } } };
+
 /** As an API server writes it, with what it adds to each pod alone. */
 const podOf = (at: number, more: object = {}) => {
   const volumeMounts = [{ name: `kube-api-access-${at}`, mountPath: '/var/run/secrets/kubernetes.io/serviceaccount' }];
@@ -29,12 +32,18 @@ const podOf = (at: number, more: object = {}) => {
 
 it('a pod is told as it runs: its guard, what its containers may do, and no variable of anybody’s; those alike are in memory once', async () => {
   await using server = await startFakeServer();
-  const pods = [podOf(1), podOf(2), podOf(3, { hostNetwork: true }), podOf(4, { initContainers: null })];
+  const pods = [
+    podOf(1),
+    podOf(2),
+    podOf(3, { hostNetwork: true }),
+    podOf(4, { initContainers: null }),
+    podOf(5, { ephemeralContainers: [DEBUGGER] }),
+  ];
   server.otherwise((received, response) => (received.query.get('watch') === 'true' ? events([]) : list(pods, '1'))(received, response));
   await using cluster = kubernetesCluster({ connection: kubernetes({ kubeconfig: server.kubeconfig() }) });
   const call = { signal: AbortSignal.timeout(10_000) };
   await cluster.start(call);
-  const [one, two, three, four] = (await cluster.pods.list(call)).map(({ form }) => form);
+  const [one, two, three, four, five] = (await cluster.pods.list(call)).map(({ form }) => form);
   const command = ['/bin/sh', '-c', 'add 4 5110 to 10.0.0.0/8 lookup 52'];
   expect(one).toEqual({
     initContainers: [{ name: 'bifrost-guard', image: 'tailscale:1', command, restartPolicy: 'Always' }, { name: 'tailscale' }],
@@ -44,5 +53,7 @@ it('a pod is told as it runs: its guard, what its containers may do, and no vari
   expect(two).toBe(one);
   expect(three).toEqual({ ...one, hostNetwork: true });
   expect(four).toEqual({ ...one, initContainers: [] });
-  expect(JSON.stringify([one, two, three, four])).not.toContain('canary');
+  const { name, securityContext } = DEBUGGER;
+  expect(five).toEqual({ ...one, containers: [...(one?.containers ?? []), { name, securityContext }] });
+  expect(JSON.stringify([one, two, three, four, five])).not.toContain('canary');
 });

@@ -142,6 +142,48 @@ describe('pods of an older template, while the workload’s own is as it should 
     );
   });
 
+  it('are judged by what was added to debug them; twin: a container that may do nothing of the kind', async () => {
+    const withDebugger =
+      (drop: readonly string[]): Edit =>
+      (template) => ({
+        ...template,
+        spec: { ...template.spec, ephemeralContainers: [{ name: 'debugger', securityContext: { capabilities: { drop } } }] },
+      });
+    const reasons = async () => (await proven()).reservations.filter(({ subject }) => subject.startsWith('pod ')).map(({ reason }) => reason);
+    await hanging(withDebugger([]));
+    expect(await reasons()).toEqual(['book-may-bypass']);
+    release();
+    await settled();
+    await hanging(withDebugger(['ALL']));
+    expect(await reasons()).toEqual([]);
+  });
+
+  it('of another namespace are nobody’s of this attachment, whatever they say of their owner; twin: in its own they are', async () => {
+    const { list } = world.cluster.pods;
+    const { uid } = (await world.sidecars())[0]?.spec.workload ?? {};
+    const [own] = await world.cluster.pods.list({ signal: AbortSignal.timeout(5_000) });
+    if (own === undefined || uid === undefined) throw new Error('no pod');
+    let namespace = 'globex';
+    const forged = () => ({ ...own, namespace, name: 'forged', uid: 'forged', workloadUid: uid, form: { containers: [] } });
+    world.cluster.pods.list = async (options) => [...(await list.call(world.cluster.pods, options)), forged()];
+    expect((await proven()).findings).toEqual([]);
+    namespace = own.namespace;
+    expect((await proven()).findings).toEqual([expect.objectContaining({ kind: 'guard-missing', where: `pod ${namespace}/forged` })]);
+  });
+
+  it('in a namespace of nobody’s are asked of once, however many they are', async () => {
+    const { list } = world.cluster.pods;
+    world.cluster.pods.list = async (options) =>
+      (await list.call(world.cluster.pods, options)).flatMap((pod) => ['a', 'b', 'c'].map((name) => ({ ...pod, name, uid: name })));
+    world.manager.setReadOnly(true);
+    held = world.agents.holdPods();
+    await world.cluster.updateWorkload(world.book, (template) => init({ ...template, metadata: {} }, () => []));
+    await world.cluster.createNamespace({ name: 'acme-corp' });
+    const from = world.guard.names.length;
+    expect((await proven()).findings).toContainEqual(expect.objectContaining({ kind: 'foreign-namespace', where: 'pod acme-corp/a' }));
+    expect(world.guard.names.slice(from).filter((name) => name === 'cluster.workloads.customerOf')).toHaveLength(1);
+  });
+
   it('are read by one list and no call for each, are in the inputs only where they differ, and hold no secret', async () => {
     const from = world.guard.names.length;
     const { proof, inputs } = await world.manager.proveIsolation();
@@ -164,6 +206,38 @@ describe('pods of an older template, while the workload’s own is as it should 
     expect(reservations).toContainEqual({
       ...{ layer: 'guard', assurance: 'unproven', reason: 'not-read', subject: 'running pods unlike their template', code: 'CLUSTER_UNAVAILABLE' },
     });
+  });
+
+  it('and a template that an update changes while a proof is read are no finding; twin: one that somebody else changes is', async () => {
+    const signal = AbortSignal.timeout(20_000);
+    const image = async () => {
+      const found = await world.cluster.workloads.get(world.book, { signal });
+      return found?.template.spec.initContainers?.find(({ name }) => name === CONTAINERS.guard)?.image;
+    };
+    const meanwhile = (change: () => Promise<void>): void => {
+      world.guard.hook = async ({ name }) => {
+        if (!name.endsWith('.listDevices')) return undefined;
+        world.guard.hook = () => undefined;
+        await change();
+        return undefined;
+      };
+    };
+    meanwhile(async () => {
+      const [sidecar] = await world.sidecars();
+      if (sidecar === undefined) throw new Error('no sidecar');
+      const { config, fragment } = sidecar.spec;
+      const initContainers = fragment.initContainers.map((each) => (each.name === CONTAINERS.guard ? { ...each, image: 'guard:2' } : each));
+      const spec = { ...sidecar.spec, fragment: { ...fragment, initContainers }, previous: { config, fragment } };
+      await world.store.sidecars.replaceSpec(sidecar, spec, { signal });
+      await world.until(async () => (await image()) === 'guard:2');
+    });
+    expect((await proven()).findings).toEqual([]);
+    expect(await image()).toBe('guard:2');
+    meanwhile(async () => {
+      world.manager.setReadOnly(true);
+      await world.cluster.updateWorkload(world.book, (template) => onGuard(template, (text) => `${text}\n# of nobody`));
+    });
+    expect((await proven()).findings).toEqual([expect.objectContaining({ kind: 'guard-altered', where: `workload ${KEY}` })]);
   });
 
   it('that an update brings are no finding while they come: what was put in is known', async () => {

@@ -1,5 +1,5 @@
 import { CONTAINERS } from './names.ts';
-import type { ContainerShape, PodForm } from './pod-shape.ts';
+import type { ContainerShape, PodForm, PodTemplateShape } from './pod-shape.ts';
 
 /** Of the guard what decides what it does; an API server adds mounts whose names differ with each pod. */
 const GUARD = ['name', 'image', 'command', 'args', 'env', 'restartPolicy', 'securityContext', 'lifecycle'] as const;
@@ -11,9 +11,9 @@ function kept(container: ContainerShape): ContainerShape {
   return { name: container.name, ...Object.fromEntries(Object.entries(container).filter(([member]) => members.includes(member))) };
 }
 
-/** Of what runs in a pod what decides over its network. */
-export const podFormOf = ({ initContainers, containers, hostNetwork }: PodForm): PodForm => ({
+/** Of what runs in a pod what decides over its network. Whoever debugs a pod adds containers to it; no template has such. */
+export const podFormOf = ({ initContainers, containers, hostNetwork, ephemeralContainers }: PodTemplateShape['spec']): PodForm => ({
   initContainers: (initContainers ?? []).map(kept),
-  containers: containers.map(kept),
+  containers: [...containers, ...((ephemeralContainers ?? []) as readonly ContainerShape[])].map(kept),
   hostNetwork: hostNetwork === true,
 });

@@ -54,13 +54,17 @@ export function runningPods({ cluster }: Context, call: Call): () => Promise<rea
   };
 }
 
-/** Whose attachment each pod is of: by its workload, and where that cannot be told, or is none of ours, by the label. */
+/**
+ * Whose attachment each pod is of: by its workload, and where that cannot be told, or is none of ours, by the label. Both in its own namespace: what a pod
+ * elsewhere says of its owner is nobody's word.
+ */
 function attachmentsOf(sidecars: readonly ReadSidecar[]): (pod: Pod) => ReadSidecar | undefined {
-  const byWorkload = new Map(sidecars.map((one) => [one.sidecar.spec.workload.uid, one]));
-  const labelled = (namespace: string, sidecarId: string): string => `${namespace} ${sidecarId}`;
-  const byLabel = new Map(sidecars.map((one) => [labelled(one.sidecar.spec.workload.namespace, one.sidecar.spec.sidecarId), one]));
-  return ({ workloadUid = '', namespace, labels }) =>
-    (workloadUid === '' ? undefined : byWorkload.get(workloadUid)) ?? byLabel.get(labelled(namespace, labels[LABELS.sidecarId] ?? ''));
+  const within = (namespace: string, id: string): string => `${namespace} ${id}`;
+  const byWorkload = new Map(sidecars.map((one) => [within(one.sidecar.spec.workload.namespace, one.sidecar.spec.workload.uid), one]));
+  const byLabel = new Map(sidecars.map((one) => [within(one.sidecar.spec.workload.namespace, one.sidecar.spec.sidecarId), one]));
+  return ({ workloadUid, namespace, labels }) =>
+    (workloadUid === undefined ? undefined : byWorkload.get(within(namespace, workloadUid))) ??
+    byLabel.get(within(namespace, labels[LABELS.sidecarId] ?? ''));
 }
 
 type Form = Omit<RunningEvidence, 'sidecar' | 'pod' | 'pods' | 'customerId'>;
@@ -82,6 +86,16 @@ const isLike = (form: Form, workload: WorkloadEvidence): boolean =>
   sameJson(form.containers, workload.containers) &&
   ((form.guard?.rules.length ?? 0) > 0 || sameJson(form.labels, workload.labels));
 
+/** Whose a namespace is; each is asked of once. */
+function ownersOf({ cluster }: Context, call: Call): (namespace: string) => Promise<string | undefined> {
+  const asked = new Map<string, Promise<string | undefined>>();
+  return (namespace) => {
+    const asking = asked.get(namespace) ?? cluster.workloads.customerOf(namespace, call);
+    asked.set(namespace, asking);
+    return asking;
+  };
+}
+
 /** Pods that are not as their workload's template says, each form once; of all attachments by one list from the cache. */
 export async function runningInput(
   context: Context,
@@ -92,7 +106,7 @@ export async function runningInput(
   }: { readonly sidecars: readonly ReadSidecar[]; readonly pods: () => Promise<readonly Pod[]>; readonly readGuard: ReadGuard },
   call: Call,
 ): Promise<ProofInput> {
-  const attachmentOf = attachmentsOf(sidecars);
+  const [attachmentOf, ownerOf] = [attachmentsOf(sidecars), ownersOf(context, call)];
   return read({ kind: 'running', key: UNLIKE, ...call }, async () => {
     const found = new Map<string, RunningEvidence>();
     const sorted = [...(await pods())].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
@@ -108,7 +122,7 @@ export async function runningInput(
       if ((workload !== undefined && isLike(form, workload)) || carriesNothing(template, sidecar.spec.fragment)) continue;
       const key = JSON.stringify([sidecar.key, form]);
       const known = found.get(key);
-      const customerId = known?.customerId ?? workload?.customerId ?? (await context.cluster.workloads.customerOf(pod.namespace, call));
+      const customerId = known?.customerId ?? workload?.customerId ?? (await ownerOf(pod.namespace));
       const whose = customerId === undefined ? {} : { customerId };
       found.set(key, { ...form, ...whose, sidecar: sidecar.key, pod: known?.pod ?? nameOf(pod), pods: (known?.pods ?? 0) + 1 });
     }

@@ -84,17 +84,35 @@ interface SidecarInputs extends ReadSidecar {
   readonly inputs: readonly ProofInput[];
 }
 
+/**
+ * As it is stored now, where the template has something else than it said before: an update is stored first, and then put in. Between the two reads all
+ * control planes were asked, and what came in meanwhile is no change of somebody else's.
+ */
+async function storedFor(
+  context: Context,
+  { sidecar, workload, readGuard }: ReadSidecar & { readonly readGuard: ReadGuard },
+  call: Call,
+): Promise<StoredSidecar> {
+  if (workload?.carries !== true) return sidecar;
+  const { spec } = sidecar;
+  const guards = [spec.fragment, ...(spec.previous === undefined ? [] : [spec.previous.fragment])].map((fragment) => readGuard(fragment)?.sha256);
+  if (workload.sidecarId === spec.sidecarId && guards.includes(workload.guard?.sha256)) return sidecar;
+  const now = await context.store.sidecars.get(sidecar.key, call);
+  return now === undefined || now.deleting ? sidecar : now;
+}
+
 async function sidecarInputs(
   context: Context,
-  { sidecar, readGuard }: { readonly sidecar: StoredSidecar; readonly readGuard: ReadGuard },
+  { sidecar: listed, readGuard }: { readonly sidecar: StoredSidecar; readonly readGuard: ReadGuard },
   call: Call,
 ): Promise<SidecarInputs> {
-  const { key, spec } = sidecar;
+  const { key, spec } = listed;
   let workload: WorkloadEvidence | undefined;
   const input = await read({ kind: 'workload', key, ...call }, async () => {
-    workload = workloadEvidence(await context.cluster.workloads.get(spec.workload, call), sidecar, readGuard);
+    workload = workloadEvidence(await context.cluster.workloads.get(spec.workload, call), listed, readGuard);
     return workload;
   });
+  const sidecar = await storedFor(context, { sidecar: listed, workload, readGuard }, call);
   return { sidecar, workload, inputs: [sidecarInput(sidecar, input), input, agentsInput(context, sidecar)] };
 }
 

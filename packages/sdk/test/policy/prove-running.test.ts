@@ -90,6 +90,19 @@ describe('pods that run otherwise than their template', () => {
     expect(judged(withPods({ guard: bare }, read)).findings).toEqual([{ kind: 'userspace-unguarded', by: 'networkPolicyEnforced', where }]);
   });
 
+  it('of kernel mode whose guard has lost its rules are not proven by NetworkPolicies that deny; twin: userspace mode’s own guard is', () => {
+    const enforced = changed(read, ['settings', 'manager'], (of) => ({ ...of, networkPolicyEnforced: true }));
+    const denying = { name: 'deny', podSelector: {}, policyTypes: ['Egress'], ingress: [], egress: [] };
+    const denied: Read = { ...enforced, 'network-policies': { a: [denying] } };
+    const emptied: GuardEvidence = { ...guard, rules: [], sha256: 'emptied' };
+    expect(judged(withPods({ guard: emptied }, denied))).toMatchObject({
+      findings: [],
+      reservations: [{ assurance: 'unproven', reason: 'guard-outdated', subject: where }],
+    });
+    const known = changed(denied, ['sidecar', key], (sidecar) => ({ ...sidecar, guards: [...sidecar.guards, emptied] }));
+    expect(judged(withPods({ guard: emptied }, known))).toMatchObject({ findings: [], reservations: [] });
+  });
+
   it('are judged, and whose their namespace is, where the template carries nothing any more; twin: agents of pods that nobody sees', () => {
     const gone = changed(read, ['workload', key], (of) => ({ ...of, carries: false }));
     expect(judged(gone)).toMatchObject({ findings: [], reservations: [{ reason: 'no-workload', subject: `workload ${key}` }] });

@@ -155,7 +155,7 @@ function proveUserspace({ settings, tailnet, workload, policies }: GuardQuestion
   return { faults: egress === 'denied' ? [] : [{ kind: 'userspace-unguarded', by: 'NetworkPolicies of its namespace' }], reservations: [] };
 }
 
-/** Only of pods: their guard is neither the template's nor any that is stored. */
+/** Only of pods: their guard is neither the template's nor any that is stored. One without a rule may be of userspace mode, or have lost them. */
 const isStrange = ({ sha256 }: GuardEvidence, { sidecar, running }: GuardQuestion): boolean =>
   running !== undefined && ![...sidecar.guards, running.templateGuard].some((known) => known?.sha256 === sha256);
 
@@ -171,7 +171,7 @@ function proveRules(guard: GuardEvidence, question: GuardQuestion): GuardAnswer 
   const reasons: readonly (readonly [boolean, ProofReason])[] = [
     [settings.clusterRanges === undefined, 'ranges-unknown'],
     [guard.live && agents.some(({ heard }) => !heard), 'guard-unheard'],
-    [isOutdated || isStrange(guard, question), 'guard-outdated'],
+    [isOutdated, 'guard-outdated'],
   ];
   return {
     faults: faultsOfRules(guard, question),
@@ -188,10 +188,15 @@ export function proveGuard(question: GuardQuestion): GuardAnswer {
   const late: readonly GuardFault[] = workload.guardAt === 0 ? [] : [{ kind: 'guard-altered', by: 'other containers start before it' }];
   const userspace = isUserspace(guard, question);
   const { faults, reservations } = userspace ? proveUserspace(question) : proveRules(guard, question);
+  const isOutdated = isStrange(guard, question) && !reservations.some(({ reason }) => reason === 'guard-outdated');
   const bypass = workload.containers.some(mayBypass) && !userspace;
   const altered = question.running === undefined ? alterations(guard, sidecar.guards) : [];
   return {
     faults: unique([...late, ...altered, ...faults]),
-    reservations: [...(bypass ? [{ assurance: 'cooperative', reason: 'book-may-bypass' } as const] : []), ...reservations],
+    reservations: [
+      ...(bypass ? [{ assurance: 'cooperative', reason: 'book-may-bypass' } as const] : []),
+      ...reservations,
+      ...(isOutdated ? [{ assurance: 'unproven', reason: 'guard-outdated' } as const] : []),
+    ],
   };
 }
