@@ -9,6 +9,7 @@ class Publisher {
   asked = 0;
   nowMs = 0;
   code: ErrorCode | undefined;
+  retryAfterMs: number | undefined;
   readonly known = new KnownRelays(this, { nowMs: () => this.nowMs });
 
   constructor(code?: ErrorCode) {
@@ -17,7 +18,8 @@ class Publisher {
 
   async relays(): Promise<readonly never[]> {
     this.asked += 1;
-    if (this.code !== undefined) throw new BifrostError({ code: this.code, message: 'no map' });
+    const { code, retryAfterMs } = this;
+    if (code !== undefined) throw new BifrostError({ code, message: 'no map', ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
     return [];
   }
 
@@ -69,4 +71,19 @@ describe('what is known of relays', () => {
       expect(control.asked).toBe(2);
     },
   );
+
+  it.each([
+    ['as long as was asked for', 5_000, 5_000],
+    ['half a minute at most', 3_600_000, 30_000],
+  ])('while nothing is known, one that says when to come again is left alone %s', async (_, retryAfterMs, untilMs) => {
+    const control = new Publisher('CONTROL_RATE_LIMITED');
+    control.retryAfterMs = retryAfterMs;
+    await control.read();
+    control.nowMs = untilMs - 1;
+    await control.read();
+    expect(control.asked).toBe(1);
+    control.nowMs = untilMs;
+    await control.read();
+    expect(control.asked).toBe(2);
+  });
 });

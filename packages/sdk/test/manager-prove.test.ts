@@ -156,6 +156,33 @@ describe('the proof of a manager with two customers', () => {
     expect(violations(world)).toHaveLength(1);
   });
 
+  it('bug: called it a violation that a tailnet was widened while a proof was read; twin: what changes no intent is judged', async () => {
+    const control = world.controlPlane.tailnet({ controlId: (await world.tailnet(OTHER))?.state.controlId ?? '' });
+    const meanwhile = (change: () => Promise<unknown>): void => {
+      world.guard.hook = async ({ name }) => {
+        if (name !== 'controlPlane.tailnet.readPolicy') return undefined;
+        world.guard.hook = () => undefined;
+        await change();
+        return undefined;
+      };
+    };
+    const unread = ({ proof }: { readonly proof: IsolationProof }) => proof.reservations.filter(({ reason }) => reason === 'not-read');
+    meanwhile(async () => {
+      await world.manager.updateTailnet({ tailnetName: OTHER, config: { allowedNetworks: ['10.0.0.0/8', '172.20.0.0/16'] } });
+      await world.until(async () => (await control.readPolicy(call())).text.includes('172.20.0.0/16'));
+    });
+    const widened = await world.manager.proveIsolation();
+    expect(widened.proof.findings).toEqual([]);
+    expect(unread(widened)).toEqual([expect.objectContaining({ subject: `policy ${OTHER}`, code: 'STORE_CONFLICT' })]);
+    meanwhile(async () => {
+      await editPolicy(world, OTHER, withOpenGrant);
+      await world.manager.updateTailnet({ tailnetName: OTHER, tags: ['another-label'] });
+    });
+    const judged = await world.manager.proveIsolation();
+    expect(judged.proof.findings).toEqual([expect.objectContaining({ kind: 'beyond-intent', where: `policy ${OTHER}` })]);
+    expect(unread(judged)).toEqual([]);
+  });
+
   it('of a sidecar in quarantine wants its guards shut', async () => {
     const sidecarId = (await world.manager.listSidecars({ tailnetName: OTHER }))[0]?.sidecarId ?? '';
     await world.manager.quarantineSidecar({ sidecarId });

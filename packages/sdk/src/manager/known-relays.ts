@@ -32,7 +32,8 @@ export class KnownRelays {
     } catch (error) {
       if (!BifrostError.is(error) || signal.aborted) throw error;
       const isAwaited = this.#last === undefined && !PUBLISHES_NONE.has(error.code);
-      this.#failed = { error, untilMs: this.#clock.nowMs() + (isAwaited ? UNKNOWN_PAUSE_MS : PAUSE_MS) };
+      const askedForMs = Math.min(Math.max(UNKNOWN_PAUSE_MS, error.retryAfterMs ?? 0), PAUSE_MS);
+      this.#failed = { error, untilMs: this.#clock.nowMs() + (isAwaited ? askedForMs : PAUSE_MS) };
       return this.#lastOr(error);
     }
   }

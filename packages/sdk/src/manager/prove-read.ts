@@ -1,19 +1,12 @@
 import { BifrostError, type ProofInput } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
-import {
-  controlKeyOf,
-  type GuardEvidence,
-  proofInput,
-  SHARED,
-  type SidecarEvidence,
-  type WorkloadEvidence,
-} from '../domain/policy/proof-evidence.ts';
+import { type GuardEvidence, proofInput, type SidecarEvidence, type WorkloadEvidence } from '../domain/policy/proof-evidence.ts';
 import { guardReader, readGuard as readGuardOf } from '../domain/policy/read-guard.ts';
-import type { TailnetControl } from '../ports/index.ts';
 import { directAddressesOf } from './before-writing.ts';
 import { mapBounded } from './bounded.ts';
-import { type Call, type Context, controlOf } from './context.ts';
+import type { Call, Context } from './context.ts';
 import { networkHash, sha256 } from './hashes.ts';
+import { controlsInputs } from './prove-read-controls.ts';
 import { read } from './prove-read-one.ts';
 import { podsInput, type ReadSidecar, runningInput, runningPods } from './prove-read-pods.ts';
 import { type ReadGuard, workloadEvidence } from './prove-read-workload.ts';
@@ -116,32 +109,6 @@ async function sidecarInputs(
   return { sidecar, workload, inputs: [sidecarInput(sidecar, input), input, agentsInput(context, sidecar)] };
 }
 
-/** Of those of one tailnet at the control plane; several only in tenancy `shared`. */
-async function controlInputs(
-  context: Context,
-  [key, tailnets]: readonly [string, readonly StoredTailnet[]],
-  call: Call,
-): Promise<readonly ProofInput[]> {
-  const tailnet = tailnets.find(({ state }) => state.phase === 'active') ?? tailnets[0];
-  const isManaged = tailnets.some(
-    ({ spec, state }) => (state.policyWritten === true && spec.tenancy !== 'customer-owned') || spec.tenancy === SHARED,
-  );
-  // One that is yet to be made has nothing in it.
-  if (tailnet === undefined || (tailnet.state.controlId === undefined && tailnet.state.phase !== 'active')) return [];
-  let control: Promise<TailnetControl> | undefined;
-  const opened = (): Promise<TailnetControl> => {
-    control ??= controlOf(context, tailnet, call);
-    return control;
-  };
-  const devices = await read({ kind: 'devices', key, ...call }, async () =>
-    (await (await opened()).listDevices(call)).map(({ deviceId, name, tags, addresses, enabledRoutes }) => ({
-      ...{ deviceId, name, tags, addresses, routes: enabledRoutes },
-    })),
-  );
-  if (!isManaged) return [devices];
-  return [devices, await read({ kind: 'policy', key, ...call }, async () => (await (await opened()).readPolicy(call)).text)];
-}
-
 const isUserspace = (of: Pick<StoredSidecar['spec'], 'networkMode'> | undefined): boolean => of?.networkMode === 'userspace';
 
 /** Policies of the namespaces where they stand in for a guard, and of all that have pods where ours are to keep pods apart. */
@@ -160,8 +127,7 @@ export async function readEvidence(context: Context, call: Call): Promise<readon
     .filter(({ deleting }) => deleting)
     .map(({ key, spec: { customerId, tenancy } }) => proofInput('leaving', key, { customerId, tenancy }));
   const sidecars = (await store.sidecars.list(call)).filter(({ deleting }) => !deleting);
-  const groups = [...Map.groupBy(tailnets, ({ key, spec }) => controlKeyOf(key, spec))];
-  const ofControls = await mapBounded(groups, settings.concurrency, (group) => controlInputs(context, group, call));
+  const ofControls = await controlsInputs(context, tailnets, call);
   const readGuard = guardReader(sha256);
   const ofSidecars = await mapBounded(sidecars, settings.concurrency, (sidecar) => sidecarInputs(context, { sidecar, readGuard }, call));
   const namespaces = policyNamespaces(context, sidecars);
@@ -172,6 +138,6 @@ export async function readEvidence(context: Context, call: Call): Promise<readon
   const running = await runningInput(context, { sidecars: ofSidecars, pods, readGuard }, call);
   const isPodLayer = keepsNetworkPolicies(context) && settings.networkPolicyEnforced;
   const ofPods = isPodLayer ? [running, await podsInput(context, { namespaces, pods }, call)] : [running];
-  const ofTailnets = [...tailnets.map(tailnetInput), ...leaving, ...ofControls.flat()];
+  const ofTailnets = [...tailnets.map(tailnetInput), ...leaving, ...ofControls];
   return [await settingsInput(context, call), ...ofTailnets, ...ofSidecars.flatMap(({ inputs }) => inputs), ...ofNamespaces, ...ofPods];
 }
