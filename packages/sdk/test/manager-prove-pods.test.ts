@@ -77,12 +77,6 @@ describe('pods of an older template, while the workload’s own is as it should 
       (template) => init(template, (all) => all.filter(({ name }) => name !== CONTAINERS.guard)),
     ],
     [
-      'a container before the guard',
-      'guard-altered',
-      'other containers start before it',
-      (template) => init(template, (all) => [...all.slice(-1), ...all.slice(0, -1)]),
-    ],
-    [
       'a guard without a rule',
       'fails-open',
       '5130 from all lookup main',

@@ -43,7 +43,6 @@ describe('pods that run otherwise than their template', () => {
 
   it.each<[string, Partial<RunningEvidence>, object]>([
     ['without a guard', { guard: undefined } as never, { kind: 'guard-missing', by: 'no guard among its init containers' }],
-    ['with a container before it', { guardAt: 1 }, { kind: 'guard-altered', by: 'other containers start before it' }],
     ['of another attachment by their label', { sidecarId: 'sidecar-b' }, { kind: 'foreign-sidecar', by: 'the label of its pods' }],
     ['without the label', { sidecarId: undefined } as never, { kind: 'foreign-sidecar', by: 'the label of its pods' }],
   ])('are named: %s', (_what, pods, found) => {
@@ -54,6 +53,7 @@ describe('pods that run otherwise than their template', () => {
     ['with a guard of nobody’s', withGuard({}), 'unproven', 'guard-outdated'],
     ['of an older intent, whose guard takes no orders', withGuard({ live: false, renderedFor: 'older' }), 'unproven', 'guard-outdated'],
     ['in the node’s network', { hostNetwork: true }, 'unproven', 'node-network'],
+    ['before whose guard a webhook has put a container', { guardAt: 1 }, 'cooperative', 'book-may-bypass'],
     ['whose book may more', { containers: [{ name: 'shop', privileged: false, add: ['NET_ADMIN'], drop: [] }] }, 'cooperative', 'book-may-bypass'],
   ])('are less than proven: %s', (_what, pods, assurance, reason) => {
     expect(judged(withPods(pods))).toMatchObject({ findings: [], reservations: [{ assurance, reason, subject: where }] });
@@ -110,7 +110,7 @@ describe('pods that run otherwise than their template', () => {
     expect(judged(withPods(known, gone))).toMatchObject({ findings: [], reservations: [] });
     expect(judged(withPods({ ...known, customerId: 'b' }, gone)).findings).toEqual([{ kind: 'foreign-namespace', by: 'namespace a', where }]);
     // Where it does, it says whose the namespace is, once.
-    expect(judged(withPods({ guardAt: 1, customerId: 'b' })).findings.map(({ kind }) => kind)).toEqual(['guard-altered']);
+    expect(judged(withPods({ sidecarId: 'sidecar-b', customerId: 'b' })).findings.map(({ kind }) => kind)).toEqual(['foreign-sidecar']);
     const silent = changed(gone, ['agents', key], (agents) => agents.map((agent) => ({ ...agent, heard: false })));
     expect(judged(withPods(known, silent)).reservations).toEqual([{ assurance: 'unproven', reason: 'guard-unheard', subject: where }]);
   });

@@ -185,11 +185,14 @@ export function proveGuard(question: GuardQuestion): GuardAnswer {
   if (workload.hostNetwork) return { faults: [], reservations: [{ assurance: 'unproven', reason: 'node-network' }] };
   const { guard } = workload;
   if (guard === undefined) return { faults: [{ kind: 'guard-missing', by: 'no guard among its init containers' }], reservations: [] };
-  const late: readonly GuardFault[] = workload.guardAt === 0 ? [] : [{ kind: 'guard-altered', by: 'other containers start before it' }];
+  const isLate = workload.guardAt !== 0;
+  const late: readonly GuardFault[] =
+    isLate && question.running === undefined ? [{ kind: 'guard-altered', by: 'other containers start before it' }] : [];
   const userspace = isUserspace(guard, question);
   const { faults, reservations } = userspace ? proveUserspace(question) : proveRules(guard, question);
   const isOutdated = isStrange(guard, question) && !reservations.some(({ reason }) => reason === 'guard-outdated');
-  const bypass = workload.containers.some(mayBypass) && !userspace;
+  // Into pods webhooks put containers of the platform's (of a mesh, say) before it: what those sent is not the book's.
+  const bypass = (workload.containers.some(mayBypass) && !userspace) || (isLate && question.running !== undefined);
   const altered = question.running === undefined ? alterations(guard, sidecar.guards) : [];
   return {
     faults: unique([...late, ...altered, ...faults]),
