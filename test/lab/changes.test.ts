@@ -71,7 +71,7 @@ describe('a manager that renders something else', () => {
   test('alone restarts no book', async () => {
     const before = [await podUids(), await specs()];
     await lab(['manager', 'HEARTBEAT_MS=1100'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
+    await platform.answers();
     await allConnected();
     const { rollouts } = await platform.must('POST', `/tailnets/${SPACE}:planUpgrade`, {});
     expect(rollouts).toHaveLength(BOOKS.length);
@@ -103,7 +103,7 @@ describe('a manager that renders something else', () => {
 
   test('one that leads nowhere is rolled back in its first wave, and the others are left alone', async () => {
     await lab(['manager', 'HEARTBEAT_MS=1100', 'LOGIN_SERVER=http://10.244.0.1:1'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
+    await platform.answers();
     await allConnected();
     const before = await specs();
     await platform.taken('POST', `/tailnets/${SPACE}:upgrade`, { wave_size: 1, trial_ms: 20_000 });
@@ -120,7 +120,7 @@ describe('a manager that renders something else', () => {
 describe('one sidecar', () => {
   test('is changed by call: said before, then done', async () => {
     await lab(['manager'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
+    await platform.answers();
     const path = `/sidecars/${ids.get('one')}`;
     const change = { config: { accept_routes: false } };
     expect((await platform.must('POST', `${path}:planUpdate`, change)).rollouts).toHaveLength(1);
@@ -183,7 +183,7 @@ describe('a manager that is read-only', () => {
   test('answers calls that change something with 503, and nothing is changed, nor put right', async () => {
     const before = [await podUids(), await specs(), (await tailnet()).tags];
     await lab(['manager', 'READ_ONLY=true'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
+    await platform.answers();
     for (const [method, path, body] of changing) {
       const answer = await platform.call(method, asks(path), body);
       expect([method, path, answer]).toMatchObject([
@@ -210,7 +210,7 @@ describe('a manager that is read-only', () => {
 
   test('is an ordinary one again by its setting: the same call works, what waited is put right', async () => {
     await lab(['manager'], { timeoutMs: 120_000 });
-    await eventually('a manager answers', async () => (await platform.call('GET', '/info')).status === 200);
+    await platform.answers();
     await platform.taken('PATCH', `/tailnets/${SPACE}`, change);
     expect((await tailnet()).tags).toEqual(change.tags);
     await eventually('the sidecar is back', () => isIn('one'));

@@ -7,19 +7,12 @@ import { etagOf } from '../src/manager/etags.ts';
 import type { NetworkManager } from '../src/manager/network-manager.ts';
 import { ManualClock } from '../src/testing/manual-clock.ts';
 import { json, startFakeServer } from './kubernetes-fake-server.ts';
+import { attached, stored } from './support/attached.ts';
 import { expectRefused } from './support/refused.ts';
 import { ACME, BOOK, type Opened, openWorld, refusal } from './support/world.ts';
 
 const TAILNET = ACME.tailnetName;
 const call = () => ({ signal: AbortSignal.timeout(5_000) });
-const stored = async (world: Opened) => (await world.sidecars())[0];
-async function attached(): Promise<Opened & { readonly sidecarId: string }> {
-  const world = await openWorld();
-  const { sidecarId } = await world.manager.attachSidecar(BOOK);
-  await world.until(async () => (await stored(world))?.state.phase === 'connected');
-  await world.run(2_000);
-  return Object.assign(world, { sidecarId });
-}
 /** As the loop leaves it when it has put something right. */
 async function repaired(world: Opened): Promise<void> {
   const sidecar = (await stored(world)) as StoredSidecar;

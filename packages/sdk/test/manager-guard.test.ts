@@ -53,14 +53,7 @@ describe('a changed configuration with a guard that takes orders', () => {
   it('bug: what an agent says while the condition is being written is told at once, either way', async () => {
     await using world = await connected();
     const { one } = world.agents;
-    const whileItIsWritten = (happens: () => Promise<unknown>): void => {
-      world.guard.hook = async ({ name }) => {
-        if (name !== 'store.tailnets.replaceState') return undefined;
-        world.guard.hook = () => undefined;
-        await happens();
-        return undefined;
-      };
-    };
+    const whileItIsWritten = (happens: () => unknown): void => world.guard.once('store.tailnets.replaceState', happens);
     whileItIsWritten(async () => {
       await one.report(); // is told what to hold
       await one.report(); // and says that it does

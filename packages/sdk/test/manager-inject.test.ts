@@ -181,14 +181,11 @@ describe('injectSidecar', () => {
   it('bug: injected again while its workload has just come and is being bound: answered as before', async () => {
     await using world = await openWorld();
     const first = await world.manager.injectSidecar({ manifest: JOB, ...WISH });
-    world.guard.hook = async ({ name }) => {
-      if (name !== 'store.sidecars.create') return undefined;
-      world.guard.hook = () => undefined;
+    world.guard.once('store.sidecars.create', async () => {
       const call = { signal: AbortSignal.timeout(5_000) };
       const sidecar = await stored(world);
       if (sidecar) await world.store.sidecars.replaceSpec(sidecar, { ...sidecar.spec, workload: { ...sidecar.spec.workload, uid: 'u1' } }, call);
-      return undefined;
-    };
+    });
     expect(await world.manager.injectSidecar({ manifest: JOB, ...WISH })).toMatchObject({ sidecarId: first.sidecarId, manifest: first.manifest });
   });
 

@@ -208,14 +208,7 @@ describe('pods of an older template, while the workload’s own is as it should 
       const found = await world.cluster.workloads.get(world.book, { signal });
       return found?.template.spec.initContainers?.find(({ name }) => name === CONTAINERS.guard)?.image;
     };
-    const meanwhile = (change: () => Promise<void>): void => {
-      world.guard.hook = async ({ name }) => {
-        if (!name.endsWith('.listDevices')) return undefined;
-        world.guard.hook = () => undefined;
-        await change();
-        return undefined;
-      };
-    };
+    const meanwhile = (change: () => unknown): void => world.guard.once('.listDevices', change);
     meanwhile(async () => {
       const [sidecar] = await world.sidecars();
       if (sidecar === undefined) throw new Error('no sidecar');

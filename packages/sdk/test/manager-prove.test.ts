@@ -158,14 +158,7 @@ describe('the proof of a manager with two customers', () => {
 
   it('bug: called it a violation that a tailnet was widened while a proof was read; twin: what changes no intent is judged', async () => {
     const control = world.controlPlane.tailnet({ controlId: (await world.tailnet(OTHER))?.state.controlId ?? '' });
-    const meanwhile = (change: () => Promise<unknown>): void => {
-      world.guard.hook = async ({ name }) => {
-        if (name !== 'controlPlane.tailnet.readPolicy') return undefined;
-        world.guard.hook = () => undefined;
-        await change();
-        return undefined;
-      };
-    };
+    const meanwhile = (change: () => unknown): void => world.guard.once('controlPlane.tailnet.readPolicy', change);
     const unread = ({ proof }: { readonly proof: IsolationProof }) => proof.reservations.filter(({ reason }) => reason === 'not-read');
     meanwhile(async () => {
       await world.manager.updateTailnet({ tailnetName: OTHER, config: { allowedNetworks: ['10.0.0.0/8', '172.20.0.0/16'] } });

@@ -1,18 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { StoredSidecar, StoredTailnet } from '../src/domain/model.ts';
 import type { NetworkManager } from '../src/manager/network-manager.ts';
-import { ACME, BOOK, type Opened, openWorld, refusal } from './support/world.ts';
+import { attached, stored } from './support/attached.ts';
+import { ACME, type Opened, refusal } from './support/world.ts';
 
 const TAILNET = ACME.tailnetName;
 const call = () => ({ signal: AbortSignal.timeout(5_000) });
-const stored = async (world: Opened) => (await world.sidecars())[0];
-async function attached(): Promise<Opened & { readonly sidecarId: string }> {
-  const world = await openWorld();
-  const { sidecarId } = await world.manager.attachSidecar(BOOK);
-  await world.until(async () => (await stored(world))?.state.phase === 'connected');
-  await world.run(2_000);
-  return Object.assign(world, { sidecarId });
-}
 /** As the loop tells it: with a step of this name the state is another one just before, once for each. */
 function tells(world: Opened, step: string, states: (Partial<StoredTailnet['state']> | Partial<StoredSidecar['state']>)[]): void {
   const isTailnets = step.startsWith('store.tailnets.');
@@ -86,12 +79,7 @@ describe.each([true, false])('what the loop tells just before a call writes, wit
     await using world = await attached();
     const { etag } = await world.manager.getTailnet(TAILNET);
     const other = world.newManager();
-    world.guard.hook = async ({ name }) => {
-      if (name !== 'store.tailnets.replaceSpec') return undefined;
-      world.guard.hook = () => undefined;
-      await other.pauseTailnet(TAILNET);
-      return undefined;
-    };
+    world.guard.once('store.tailnets.replaceSpec', () => other.pauseTailnet(TAILNET));
     const update = updateTailnet(world.manager, world.sidecarId, optionsFor(etag));
     expect(await refusal(update)).toMatchObject({ code: isMatched ? 'ETAG_MISMATCH' : 'STORE_CONFLICT' });
     expect((await world.tailnet())?.spec).toMatchObject({ paused: true, tags: ACME.tags });

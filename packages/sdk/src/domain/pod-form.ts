@@ -2,9 +2,9 @@ import { CONTAINERS } from './names.ts';
 import type { ContainerShape, PodForm, PodTemplateShape } from './pod-shape.ts';
 
 /** Of the guard what decides what it does; an API server adds mounts whose names differ with each pod. */
-const GUARD = ['name', 'image', 'command', 'args', 'env', 'restartPolicy', 'securityContext', 'lifecycle'] as const;
+const GUARD = ['image', 'command', 'args', 'env', 'restartPolicy', 'securityContext', 'lifecycle'] as const;
 /** Of others: their variables and commands are for nobody to keep. */
-const OTHERS = ['name', 'securityContext'] as const;
+const OTHERS = ['securityContext'] as const;
 
 function kept(container: ContainerShape): ContainerShape {
   const members: readonly string[] = container.name === CONTAINERS.guard ? GUARD : OTHERS;

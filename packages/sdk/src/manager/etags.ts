@@ -45,6 +45,12 @@ interface Readable<Kept> {
 /** The loop writes what it sees into the same object at any moment: each try but the first is one such write. */
 const MOST_TRIES = 5;
 
+interface MatchedWrite<Kept> extends Change {
+  readonly write: (current: Kept) => Promise<Kept>;
+  /** Whether the write is to be made of what is stored now. @default where no more than the state is another */
+  readonly goesOn?: (before: Kept, now: Kept) => boolean;
+}
+
 /**
  * Makes a write of a version that matched. When another came first, it is told for what it is: a change of the wish as `ETAG_MISMATCH`, and where no etag
  * was given as `STORE_CONFLICT`. What the loop has told meanwhile is no change of the wish: the write is made again, of what is stored now.
@@ -52,7 +58,7 @@ const MOST_TRIES = 5;
 export async function writeMatched<Kept extends StoredTailnet | StoredSidecar>(
   collection: Readable<Kept>,
   looked: Kept,
-  { write, ...change }: Change & { readonly write: (current: Kept) => Promise<Kept> },
+  { write, goesOn = isOnlyTold, ...change }: MatchedWrite<Kept>,
 ): Promise<Kept> {
   for (let current = looked, tries = 1; ; tries += 1) {
     try {
@@ -61,7 +67,7 @@ export async function writeMatched<Kept extends StoredTailnet | StoredSidecar>(
       if (!BifrostError.is(error) || error.code !== 'STORE_CONFLICT') throw error;
       const now = await collection.get(looked.key, change);
       if (now !== undefined) requireMatch(now, change);
-      if (tries === MOST_TRIES || now === undefined || !isOnlyTold(current, now)) throw error;
+      if (tries === MOST_TRIES || now === undefined || !goesOn(current, now)) throw error;
       current = now;
     }
   }

@@ -1,7 +1,7 @@
 import { BifrostError, type ProofInput } from '@bifrost/types/core';
 import type { StoredSidecar, StoredTailnet } from '../domain/model.ts';
 import { type GuardEvidence, proofInput, type SidecarEvidence, type WorkloadEvidence } from '../domain/policy/proof-evidence.ts';
-import { guardReader, readGuard as readGuardOf } from '../domain/policy/read-guard.ts';
+import { guardReader } from '../domain/policy/read-guard.ts';
 import { directAddressesOf } from './before-writing.ts';
 import { mapBounded } from './bounded.ts';
 import type { Call, Context } from './context.ts';
@@ -41,10 +41,10 @@ function tailnetInput({ key, spec, state }: StoredTailnet): ProofInput {
   });
 }
 
-function sidecarInput({ key, spec }: StoredSidecar, found: ProofInput): ProofInput {
+function sidecarInput({ key, spec }: StoredSidecar, { found, readGuard }: { readonly found: ProofInput; readonly readGuard: ReadGuard }): ProofInput {
   const { sidecarId, tailnetName, customerId, bookDeploymentId, workload, networkMode, fragment, renderedFor, previous } = spec;
   const guardOf = (of: Pick<typeof spec, 'fragment' | 'renderedFor'>): readonly GuardEvidence[] => {
-    const guard = readGuardOf(of.fragment, sha256);
+    const guard = readGuard(of.fragment);
     if (guard === undefined) return [];
     const rules = found.text.includes(guard.sha256) ? [] : guard.rules;
     return [{ ...(of.renderedFor === undefined ? {} : { renderedFor: of.renderedFor }), ...guard, rules }];
@@ -106,7 +106,7 @@ async function sidecarInputs(
     return workload;
   });
   const sidecar = await storedFor(context, { sidecar: listed, workload, readGuard }, call);
-  return { sidecar, workload, inputs: [sidecarInput(sidecar, input), input, agentsInput(context, sidecar)] };
+  return { sidecar, workload, inputs: [sidecarInput(sidecar, { found: input, readGuard }), input, agentsInput(context, sidecar)] };
 }
 
 const isUserspace = (of: Pick<StoredSidecar['spec'], 'networkMode'> | undefined): boolean => of?.networkMode === 'userspace';

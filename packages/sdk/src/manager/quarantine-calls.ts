@@ -50,8 +50,7 @@ async function change(context: Context, { action, sidecarId, wanted }: Wanted, c
         return { sidecar, quarantine };
       },
       write: async ({ sidecar, quarantine }) => {
-        // The first quarantine counts: since when, and why.
-        if ((sidecar.spec.quarantine === undefined) === (quarantine === undefined)) return sidecarView(context, sidecar);
+        if (isWished(sidecar, quarantine)) return sidecarView(context, sidecar);
         const written = await writeWish(context, { sidecar, quarantine }, call);
         context.interrupt('sidecar', written.key); // a round that may be about to make a key
         context.urge('sidecar', written.key);
@@ -62,29 +61,23 @@ async function change(context: Context, { action, sidecarId, wanted }: Wanted, c
   );
 }
 
-const MOST_TRIES = 5;
-
 interface Wish {
   readonly sidecar: StoredSidecar;
   readonly quarantine: QuarantineWish | undefined;
 }
 
+/** The first quarantine counts: since when, and why. */
+const isWished = ({ spec }: StoredSidecar, quarantine: QuarantineWish | undefined): boolean =>
+  (spec.quarantine === undefined) === (quarantine === undefined);
+
 /** The loop changes what is wanted as well, as when a trial ends: who is in a hurry is not to be told to call again for that. */
 async function writeWish(context: Context, { sidecar, quarantine }: Wish, call: Change): Promise<StoredSidecar> {
-  for (let found = sidecar, tries = 1; ; tries += 1) {
-    const write = (current: StoredSidecar): Promise<StoredSidecar> =>
-      respecSidecar(context, current, { spec: withWish(context, current.spec, quarantine), ...call });
-    try {
-      return await writeMatched(context.store.sidecars, found, { ...call, write });
-    } catch (error) {
-      if (!BifrostError.is(error) || error.code !== 'STORE_CONFLICT' || tries === MOST_TRIES) throw error;
-      const now = await context.store.sidecars.get(found.key, call);
-      if (now?.spec.sidecarId !== sidecar.spec.sidecarId) throw error;
-      requireMatch(now, call);
-      if ((now.spec.quarantine === undefined) === (quarantine === undefined)) return now;
-      found = now;
-    }
-  }
+  return writeMatched(context.store.sidecars, sidecar, {
+    ...call,
+    goesOn: (_, now) => now.spec.sidecarId === sidecar.spec.sidecarId,
+    write: async (current) =>
+      isWished(current, quarantine) ? current : respecSidecar(context, current, { spec: withWish(context, current.spec, quarantine), ...call }),
+  });
 }
 
 function withWish({ clock }: Context, { quarantine: _, ...spec }: SidecarSpec, quarantine: QuarantineWish | undefined): SidecarSpec {

@@ -3,7 +3,7 @@ import type { NetworkConfiguration, ProofInput } from '@bifrost/types/core';
 import { compilePolicy } from '../../src/domain/policy/compile-policy.ts';
 import { mergePolicy } from '../../src/domain/policy/policy-document.ts';
 import { controlKeyOf, type EvidenceKind, type EvidenceKinds, proofInput } from '../../src/domain/policy/proof-evidence.ts';
-import { readGuard } from '../../src/domain/policy/read-guard.ts';
+import { guardReader } from '../../src/domain/policy/read-guard.ts';
 import { renderSidecar } from '../../src/domain/render-sidecar.ts';
 import { renderInput } from '../support/render-input.ts';
 import { type Customer, digest, isOurs } from './worlds.ts';
@@ -29,7 +29,7 @@ function readOf({ id, member, book, router }: Customer, tenancy: string): Read {
   const { config } = member;
   const sidecarId = `sidecar-${id}`;
   const fragment = renderSidecar({ ...renderInput, sidecarId, tailnetName: id, network: config, networkHash: hashOf(config), ranges: CLUSTER });
-  const guard = readGuard(fragment, digest);
+  const guard = guardReader(digest)(fragment);
   if (guard === undefined) throw new Error('no guard');
   const { allowedNetworks, blockedNetworks, accessPolicy } = config;
   const named = { sidecarId, tailnetName: id, customerId: id, bookDeploymentId: 'shop', namespace: id };

@@ -30,6 +30,16 @@ export class PortGuard {
   readonly names: string[] = [];
   hook: (call: PortCall) => Verdict | Promise<Verdict> = () => undefined;
 
+  /** Lets that happen just before the next call of this name, or whose name ends so, and no more. */
+  once(name: string, happens: () => unknown): void {
+    this.hook = async (call) => {
+      if (!call.name.endsWith(name)) return undefined;
+      this.hook = () => undefined;
+      await happens();
+      return undefined;
+    };
+  }
+
   get calls(): number {
     return this.#calls;
   }

@@ -35,12 +35,6 @@ function decisive(guard: ContainerShape): string {
 
 const guardIn = ({ initContainers }: Carrier): ContainerShape | undefined => initContainers.find(({ name }) => name === CONTAINERS.guard);
 
-/** The guard among these init containers; undefined: there is none. */
-export function readGuard(carrier: Carrier, digest: Digest): GuardEvidence | undefined {
-  const guard = guardIn(carrier);
-  return guard && evidenceOf(carrier, digest(decisive(guard)));
-}
-
 function evidenceOf(carrier: Carrier, sha256: string): GuardEvidence {
   const renderedFor = renderedHash(carrier.initContainers);
   return {
@@ -51,7 +45,9 @@ function evidenceOf(carrier: Carrier, sha256: string): GuardEvidence {
   };
 }
 
-/** {@link readGuard} for many that are mostly alike: each is read once. For as long as one proof. */
+/**
+ * Reads the guard among init containers; undefined: there is none. Most are alike, and each is read once: a reader is for as long as one proof.
+ */
 export function guardReader(digest: Digest): (carrier: Carrier) => GuardEvidence | undefined {
   const [known, seen] = [new Map<string, GuardEvidence>(), new Map<Carrier['initContainers'], GuardEvidence>()];
   return (carrier) => {
